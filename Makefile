@@ -1,0 +1,38 @@
+# The commands of this project. Each makes its own environment first; only Python 3.11+ is needed.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help venv lint format test sandbox lock
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+venv: $(VENV)/.ready ## the environment, with hashed requirements
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+lint: venv ## format check, ruff, mypy strict, import contracts
+	$(BIN)/ruff format --check agent tests
+	$(BIN)/ruff check agent tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: venv ## rewrites in house style
+	$(BIN)/ruff format agent tests
+	$(BIN)/ruff check --fix agent tests
+
+test: venv ## everything that needs no broker, Docker, Java or account
+	$(BIN)/python -m pytest -m "not kafka" $(ARGS)
+
+sandbox: venv ## the agent on this machine without an account: make sandbox ARGS=--once
+	$(BIN)/action-agent sandbox $(ARGS)
+
+lock: venv ## renews the hashed requirements
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/runtime.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --group dev -o requirements/dev.txt

@@ -1,0 +1,249 @@
+"""Facts that the logic states and observers count or log; the logic never waits for anyone to listen.
+
+No event carries an input, a secret, a user or a URL; `run_id` is for log lines, never for a metric label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from agent.domain.invocation import RunId
+
+
+@dataclass(frozen=True, slots=True)
+class MessageIgnored:
+    """A message that is not ours was passed over: kafka_type_unrouted, not_for_agents, unrouted, change_event."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRejected:
+    """A message was refused: undecodable, signature, too_old. Nothing in Port was touched."""
+
+    source: str
+    reason: str
+    detail: str
+    run_id: RunId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunReceived:
+    """A message of ours found its route (``route`` is "unrouted" where none matched)."""
+
+    source: str
+    route: str
+    run_id: RunId | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A slot was free and the executor was called. ``waited_s``: from its arrival here to now."""
+
+    executor: str
+    route: str
+    run_id: RunId | None
+    action: str | None
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The executor is done. ``status``: success, failure, accepted, rejected, cancelled; ``detail`` is masked."""
+
+    executor: str
+    route: str
+    run_id: RunId | None
+    status: str
+    reason: str
+    detail: str
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunReported:
+    """The last word on the run was (or was not) delivered: delivered, refused, undelivered, nothing."""
+
+    route: str
+    run_id: RunId | None
+    result: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRetried:
+    """An executor sent its request once more."""
+
+    executor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingChanged:
+    """How many runs wait for a slot, and since when the oldest does (monotonic seconds, ``None`` if none)."""
+
+    count: int
+    oldest_since_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequested:
+    """One request to Port's API ended. ``route`` is the path's pattern; ``code`` "200" …, or an error's word."""
+
+    route: str
+    method: str
+    code: str
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRetried:
+    """A request to Port's API will be sent once more: status_429, timeout, connection, token."""
+
+    route: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateBudget:
+    """What the last answer said about the organisation's request budget."""
+
+    remaining: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRefreshed:
+    """A token was asked for: ok, refused, error."""
+
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogSent:
+    """Lines of run output reached Port."""
+
+    lines: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogDropped:
+    """Lines of run output did not reach Port: cap, refused, undelivered, closed."""
+
+    lines: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogTruncated:
+    """A run's log hit a bound: run_cap, line_cap."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Consumed:
+    """Records were taken off a topic."""
+
+    topic: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """The consumer thread asked the broker for records (wall-clock epoch seconds)."""
+
+    at_epoch_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rebalanced:
+    """assigned, revoked or lost; with the partitions as (topic, index)."""
+
+    event: str
+    partitions: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A commit ended: ok, or the error's name."""
+
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFailed:
+    """The client library reported an error; it goes on by itself unless ``fatal``."""
+
+    code: str
+    detail: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """Where one partition stands. ``lag``: records behind its end, ``None`` while unknown; ages in seconds."""
+
+    topic: str
+    index: int
+    lag: int | None
+    uncommitted: int
+    span: int
+    oldest_uncommitted_age_s: float | None
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesReloaded:
+    """The routes file changed: ``ok`` tells whether the new one is in force; ``problems`` is empty if so."""
+
+    ok: bool
+    routes: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyChanged:
+    """The agent became ready or stopped being so, and why."""
+
+    ready: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainStarted:
+    """Shutdown began: no new run starts from here on."""
+
+    in_flight: int
+    timeout_s: float
+
+
+Event: TypeAlias = (
+    MessageIgnored
+    | MessageRejected
+    | RunReceived
+    | RunStarted
+    | RunFinished
+    | RunReported
+    | RunRetried
+    | WaitingChanged
+    | ApiRequested
+    | ApiRetried
+    | RateBudget
+    | TokenRefreshed
+    | LogSent
+    | LogDropped
+    | LogTruncated
+    | Consumed
+    | Polled
+    | Rebalanced
+    | Committed
+    | SourceFailed
+    | PartitionStatus
+    | RoutesReloaded
+    | ReadyChanged
+    | DrainStarted
+)

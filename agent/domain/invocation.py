@@ -1,0 +1,140 @@
+"""The message, decoded and typed: the one form in which the rest of the agent sees work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+from typing import NewType
+
+from agent.domain.json import Json, JsonObject, compact
+
+RunId = NewType("RunId", str)
+"""Port's name of a run: ``r_…``, ``run_…`` (old) or, for workflow node runs, ``wfnr_…``."""
+
+NODE_RUN_PREFIX = "wfnr_"
+
+
+class InvocationKind(StrEnum):
+    """What Port asks for: an action run, a node of a workflow, or it merely tells of a change."""
+
+    ACTION_RUN = "action_run"
+    NODE_RUN = "node_run"
+    CHANGE_EVENT = "change_event"
+
+
+class Channel(StrEnum):
+    """Which of the organisation's two streams a message came by; its content never decides this."""
+
+    RUNS = "runs"
+    CHANGE_LOG = "change_log"
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """Who asked for the run, whence and when; every part may be missing (``None``)."""
+
+    user_id: str | None = None
+    user_email: str | None = None
+    origin: str | None = None
+    at: str | None = None
+    operation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationMethod:
+    """How the action's owner wants it invoked. ``type`` is upper case (KAFKA, WEBHOOK, GITLAB, …) or empty.
+
+    ``agent`` and ``synchronized`` are already read as flags (Port also sends "true" and "false" as strings);
+    ``raw`` holds all keys as they came.
+    """
+
+    type: str = ""
+    agent: bool = False
+    synchronized: bool = False
+    url: str | None = None
+    http_method: str | None = None
+    raw: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class View:
+    """What expressions see: ``value`` is the document that jq gets as ``.``, `text` the same as JSON text.
+
+    The text is made once, however many expressions read it.
+    """
+
+    value: JsonObject
+
+    @cached_property
+    def text(self) -> str:
+        """``value`` as compact JSON text."""
+        return compact(self.value)
+
+    def extended(self, **parts: Json) -> View:
+        """The view with further top-level names, e.g. ``response``."""
+        return View({**self.value, **parts})
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One message of ours to act on. Immutable, but for what it caches.
+
+    ``run_id`` is ``None`` where the message names no run: then nothing is ever reported. ``document`` is the
+    message as it came, without the tutorial's outer wrap and with encrypted inputs still closed (or opened, after
+    `with_inputs`); ``text`` is the received text it was read from. ``encrypted`` names the inputs that
+    the message itself lists as encrypted.
+    """
+
+    kind: InvocationKind
+    run_id: RunId | None
+    action: str | None
+    blueprint: str | None
+    trigger: Trigger
+    entity: JsonObject | None
+    entity_id: str | None
+    inputs: JsonObject
+    method: InvocationMethod
+    document: Json
+    text: str = ""
+    encrypted: tuple[str, ...] = ()
+
+    @property
+    def for_agents(self) -> bool:
+        """Whether Port addressed the message to an agent, so that nobody else will end the run."""
+        return self.method.agent
+
+    @cached_property
+    def view(self) -> View:
+        """The document for templates: ``.run .action .inputs .entity .trigger .message``, as Port's own names."""
+        trigger = self.trigger
+        return View(
+            {
+                "run": {"id": self.run_id, "kind": str(self.kind)},
+                "action": {
+                    "identifier": self.action,
+                    "blueprint": self.blueprint,
+                    "invocationMethod": dict(self.method.raw),
+                    "encryptedProperties": list(self.encrypted),
+                },
+                "inputs": self.inputs,
+                "entity": self.entity if self.entity is not None else _entity_stub(self.entity_id),
+                "trigger": {
+                    "by": {"user": {"id": trigger.user_id, "email": trigger.user_email}},
+                    "origin": trigger.origin,
+                    "at": trigger.at,
+                    "operation": trigger.operation,
+                },
+                "message": self.document,
+            }
+        )
+
+    def with_inputs(self, inputs: JsonObject, document: Json) -> Invocation:
+        """The same invocation after decryption: plain ``inputs``, and the ``document`` that carries them."""
+        return replace(self, inputs=inputs, document=document)
+
+
+def _entity_stub(entity_id: str | None) -> Mapping[str, Json] | None:
+    """A message may name its entity without carrying it; ``.entity.identifier`` works all the same."""
+    return None if entity_id is None else {"identifier": entity_id}

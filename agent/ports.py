@@ -1,0 +1,441 @@
+"""What the agent's rooms ask of each other: small protocols, owned by the side that uses them.
+
+A *Source* hands over deliveries and takes settlements; an *Executor* does the work of one run through its
+`RunContext`; a *Reporter* tells Port; an *Observer* hears facts; a *Clock* tells time. Built-in and foreign
+executors implement the same protocols, without privilege.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from agent.domain.events import Event
+from agent.domain.invocation import Channel, Invocation, InvocationKind, RunId, View
+from agent.domain.json import Json, JsonObject
+from agent.domain.outcome import CancelReason, Outcome
+from agent.domain.route import EntityVerb, Route, Template, Unrouted
+from agent.domain.settlement import Reported, Settlement
+
+# ── time and facts ───────────────────────────────────────────────────────────────────────────────────
+
+
+class Clock(Protocol):
+    """Time, so that tests can hold it still."""
+
+    def monotonic(self) -> float:
+        """Seconds that only go forward; for durations and deadlines."""
+
+    def epoch(self) -> float:
+        """Seconds since 1970; only for comparing with other machines' words."""
+
+
+class Observer(Protocol):
+    """Hears facts. Called on the event loop's thread or the consumer's thread: must be quick and thread-safe."""
+
+    def notify(self, event: Event) -> None:
+        """Takes note of ``event``. Must not raise."""
+
+
+# ── intake ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The bytes of one message, and a receipt that only its Source understands.
+
+    ``received_at_s`` is monotonic; ``origin`` says for a log line where it came from.
+    """
+
+    body: bytes
+    receipt: object
+    channel: Channel
+    received_at_s: float
+    origin: str = ""
+
+
+class Source(Protocol):
+    """Where deliveries come from: Kafka or polling. One loop calls `next`; all methods belong to its thread."""
+
+    @property
+    def name(self) -> str:
+        """``kafka`` or ``polling``: a metric label."""
+
+    async def start(self) -> None:
+        """Begins to fetch. Returns at once; an unreachable broker is retried for ever and told to observers."""
+
+    async def next(self) -> Delivery | None:
+        """The next delivery; waits for one. ``None`` once intake was stopped and nothing is left over.
+
+        Cancelling it loses nothing: the delivery comes from the next call.
+        """
+
+    def started(self, receipt: object) -> None:
+        """Notes that the work of this delivery begins now. Never blocks."""
+
+    def settle(self, receipt: object, settlement: Settlement) -> None:
+        """Says what became of a delivery. Never blocks; a receipt from before a rebalance is ignored."""
+
+    async def stop_intake(self) -> None:
+        """No new delivery from here on; those handed over may still be settled. Idempotent."""
+
+    async def close(self, timeout_s: float) -> None:
+        """Commits what may be committed, leaves the group, ends the thread. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A message that may be ours, verified as far as its kind demands."""
+
+    invocation: Invocation
+
+
+@dataclass(frozen=True, slots=True)
+class NotOurs:
+    """A message for somebody else: passed over, counted under ``reason``."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unacceptable:
+    """A message that is refused: ``reason`` is a metric label, ``detail`` a sentence without any payload."""
+
+    reason: str
+    detail: str
+    run_id: RunId | None = None
+
+
+class Intake(Protocol):
+    """Turns bytes into an `Invocation`."""
+
+    def decode(self, body: bytes, channel: Channel) -> Decoded | NotOurs | Unacceptable:
+        """Reads and verifies one message. Never raises, whatever the bytes are."""
+
+    def unlock(self, invocation: Invocation, paths: Sequence[str]) -> tuple[Invocation, tuple[str, ...]]:
+        """Opens the encrypted inputs that the message lists and those at ``paths`` (dot paths from its root).
+
+        Returns the invocation with plain inputs, and the plain values, which must be masked from now on.
+        Raises `DecryptionError`: then nothing of the invocation may leave the agent.
+        """
+
+
+# ── routing ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """The route that matched and the executor that was prepared for it."""
+
+    route: Route
+    executor: Executor
+
+
+class Router(Protocol):
+    """The routes in force. A reload swaps them whole; what was resolved before keeps its own."""
+
+    def resolve(self, invocation: Invocation) -> Routed | Unrouted:
+        """The first route that matches, with its executor."""
+
+
+class TemplateCompiler(Protocol):
+    """Compiles one route's configuration into templates; handed to executors, which cannot see `agent.routing`.
+
+    The expressions may read the environment variables that the route lists under ``env:``, and no others.
+    """
+
+    def template(self, value: Json, path: str) -> Template:
+        """``value`` with ``{{ jq }}`` inside; ``path`` is where it stands. Raises `ConfigurationError`."""
+
+    def expression(self, source: str, path: str) -> Template:
+        """One bare jq expression. Raises `ConfigurationError`."""
+
+
+# ── execution ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class LogStream(Protocol):
+    """One stream of raw output, e.g. a child's stdout. Masked and cut into lines as it flows."""
+
+    def write(self, chunk: bytes) -> None:
+        """Takes the next bytes. Never blocks; memory stays bounded by the run's log cap."""
+
+    def close(self) -> None:
+        """The stream ended: what was held back for masking or for a line's end goes out. Idempotent."""
+
+
+class RunContext(Protocol):
+    """What an executor, or a Python action, gets of its run. Belongs to the event loop's thread.
+
+    Everything told here is masked before it leaves the process. Links, summary, label, external id and outputs
+    are sent with the terminal status, or a little earlier in long runs.
+    """
+
+    @property
+    def run_id(self) -> RunId | None:
+        """Port's id of the run, ``None`` for messages that name none."""
+
+    @property
+    def route(self) -> str:
+        """The route's name."""
+
+    @property
+    def attempt(self) -> int:
+        """1 the first time; higher when a route with ``on_interrupted: rerun`` runs again."""
+
+    @property
+    def invocation(self) -> Invocation:
+        """The message, typed, with encrypted inputs opened."""
+
+    @property
+    def inputs(self) -> JsonObject:
+        """The user's inputs."""
+
+    @property
+    def entity(self) -> JsonObject | None:
+        """The entity that the action was invoked on, if any."""
+
+    @property
+    def view(self) -> View:
+        """The document that templates see."""
+
+    @property
+    def workspace(self) -> Path:
+        """A private, empty directory (mode 0700), made at first use and removed after the run."""
+
+    @property
+    def deadline_s(self) -> float:
+        """The monotonic time (`time.monotonic`) at which the run is timed out."""
+
+    @property
+    def cancellation(self) -> CancelReason | None:
+        """Why the run is being stopped, or ``None``. A stop also cancels the executor's task."""
+
+    def log(self, message: str, *, level: str = "INFO") -> None:
+        """One or more lines for the run's log. ``level``: DEBUG, INFO, WARN, ERROR (shown for workflow nodes)."""
+
+    def stream(self, name: str) -> LogStream:
+        """A new stream of raw output; streams are masked separately and their lines interleave."""
+
+    def mask(self, secret: str) -> None:
+        """From now on ``secret`` (and its usual encodings) is masked in everything this run says."""
+
+    def link(self, url: str) -> None:
+        """Adds a link to the run's page. A repeated one counts once."""
+
+    def summary(self, text: str) -> None:
+        """Sets the run's summary; the last one wins, and an outcome's own text wins over it."""
+
+    def status_label(self, text: str) -> None:
+        """Sets the text shown beside the run's status."""
+
+    def external_run_id(self, value: str) -> None:
+        """Sets the other side's id of this run."""
+
+    def output(self, name: str, value: Json) -> None:
+        """A named result: ``.outputs.name`` in report templates, and the output of a workflow node run."""
+
+    def response(self, request: JsonObject, response: JsonObject) -> None:
+        """The exchange with another system: ``.request`` and ``.response`` in report templates."""
+
+    def retried(self, reason: str) -> None:
+        """States that the executor tries its request once more, for metrics."""
+
+    async def upsert_entity(
+        self,
+        blueprint: str,
+        *,
+        identifier: str | None = None,
+        title: str | None = None,
+        properties: JsonObject | None = None,
+        relations: JsonObject | None = None,
+        team: Json = None,
+        icon: str | None = None,
+    ) -> None:
+        """Creates the entity or merges into it, tied to the run. Raises `EntityRefusedError`."""
+
+    async def patch_entity(
+        self,
+        blueprint: str,
+        *,
+        identifier: str,
+        title: str | None = None,
+        properties: JsonObject | None = None,
+        relations: JsonObject | None = None,
+        team: Json = None,
+        icon: str | None = None,
+    ) -> None:
+        """Changes the given parts of an existing entity, tied to the run. Raises `EntityRefusedError`."""
+
+    async def delete_entity(self, blueprint: str, *, identifier: str) -> None:
+        """Deletes the entity, tied to the run. Raises `EntityRefusedError`."""
+
+
+class Executor(Protocol):
+    """Does the work of one route's runs; many at once, on the event loop."""
+
+    async def execute(self, run: RunContext) -> Outcome:
+        """Does the work and says how it ended.
+
+        Cancelled when the run's time is up or it is stopped: must then end everything it started (child
+        processes with all their descendants) and let the cancellation through. Any other exception is a
+        FAILURE of the run and a defect of the executor.
+        """
+
+    async def preview(self, view: View) -> JsonObject:
+        """What `execute` would do, rendered and without doing it: for ``action-agent explain``.
+
+        Raises `TemplateError`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorSettings:
+    """The operator's settings that concern executors. Times in seconds."""
+
+    port_api_base_url: str = "https://api.port.io"
+    client_secret: str = field(default="", repr=False)
+    kill_grace_s: float = 10.0
+    state_dir: Path | None = None
+    python_path: tuple[str, ...] = ()
+    http_timeout_s: float = 30.0
+    http_verify_ssl: bool = True
+    http_ca_file: Path | None = None
+    http_allow_link_local: bool = False
+    max_concurrent_runs: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorServices:
+    """What executor factories may use of the agent.
+
+    ``environment`` is the agent's own: routes pick variables from it by name; it is never passed on whole.
+    """
+
+    observer: Observer
+    clock: Clock
+    environment: Mapping[str, str]
+    settings: ExecutorSettings
+
+
+class ExecutorFactory(Protocol):
+    """Knows one kind of work; the entry-point group ``agent.executors`` yields its class.
+
+    The entry point's name is the key under which a route holds the options (``process:``, ``http:`` …); the
+    class is called with `ExecutorServices` once, at start.
+    """
+
+    def options_schema(self) -> JsonObject:
+        """JSON Schema (draft 2020-12) of the options; also shown by ``action-agent schema``."""
+
+    def prepare(self, options: JsonObject, path: str, templates: TemplateCompiler) -> Executor:
+        """An executor for one route. ``options`` already fits the schema; ``path`` is where it stands.
+
+        Compiles templates and checks what can be checked without doing anything (a callable exists, a CA
+        file is readable). Raises `ConfigurationError` with every problem found.
+        """
+
+    async def close(self) -> None:
+        """Frees what is shared between its executors (connection pools). Idempotent."""
+
+
+class Executors(Protocol):
+    """All executor factories by name, for whoever reads routes."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The registered names, sorted."""
+
+    def options_schema(self, name: str) -> JsonObject:
+        """The schema of one executor's options. ``KeyError`` for an unknown name."""
+
+    def prepare(self, name: str, options: JsonObject, path: str, templates: TemplateCompiler) -> Executor:
+        """An executor for one route; see `ExecutorFactory.prepare`."""
+
+
+# ── reporting ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class EntityChange:
+    """One change to the catalogue, tied to a run. ``body`` is as Port takes it: identifier, title and so on."""
+
+    verb: EntityVerb
+    blueprint: str
+    identifier: str | None
+    body: JsonObject = field(default_factory=dict)
+
+
+class RunReport(Protocol):
+    """What one run has to say to Port: logs stream while it runs, everything else goes before the status.
+
+    Belongs to the event loop's thread. After `finish` or `abandon` every method does nothing.
+    """
+
+    def mask(self, secret: str) -> None:
+        """Masks ``secret`` in everything said from now on."""
+
+    def masked(self, text: str) -> str:
+        """``text`` as it may leave the process."""
+
+    def log(self, message: str, level: str = "INFO") -> None:
+        """Adds lines to the run's log. Never blocks."""
+
+    def stream(self, name: str) -> LogStream:
+        """A new stream of raw output into the run's log."""
+
+    def link(self, url: Json) -> None:
+        """Adds a link, or every link of a list. Values that are not strings become strings."""
+
+    def summary(self, text: Json) -> None:
+        """Sets the summary."""
+
+    def status_label(self, text: Json) -> None:
+        """Sets the label beside the status."""
+
+    def external_run_id(self, value: Json) -> None:
+        """Sets the external id."""
+
+    def output(self, name: str, value: Json) -> None:
+        """Adds a named result."""
+
+    async def change_entity(self, change: EntityChange) -> None:
+        """Sends a catalogue change tied to the run, with retries. Raises `EntityRefusedError`."""
+
+    async def finish(self, outcome: Outcome) -> Reported:
+        """Flushes the log, sends the rest and last the terminal status; retries until Port answers.
+
+        Bounded only by `Reporter.hurry`. Cancelling it gives up: the status may or may not have arrived.
+        """
+
+    def abandon(self) -> None:
+        """Nothing more may be said: the run was closed in Port, or is left for redelivery."""
+
+
+class Reporter(Protocol):
+    """Opens reports, and holds what they share: the connection, the token, the request budget."""
+
+    def open(self, run_id: RunId | None, kind: InvocationKind, secrets: Iterable[str]) -> RunReport:
+        """A report for one run. For ``run_id`` ``None`` it takes everything and sends nothing."""
+
+    def hurry(self, timeout_s: float) -> None:
+        """The agent is stopping: every report under way, and every later one, has this long from now."""
+
+    async def close(self) -> None:
+        """Closes connections. Idempotent."""
+
+
+# ── what the operator's page shows ───────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One probe's answer."""
+
+    ok: bool
+    reason: str = ""
+
+
+HealthCheck = Callable[[], Health]
