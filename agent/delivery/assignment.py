@@ -1,0 +1,67 @@
+"""The partitions that are ours at the moment, each with its epoch and its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from agent.delivery.ledger import Ledger
+from agent.delivery.positions import Partition, Position
+from agent.domain.settlement import Settlement
+
+
+class Assignment:
+    """All ledgers of one consumer. A partition's epoch rises each time it is assigned, and is never used again."""
+
+    def __init__(self) -> None:
+        self._ledgers: dict[Partition, Ledger] = {}
+        self._epochs: dict[Partition, int] = {}
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """What is assigned now, in the order in which it came."""
+        return tuple(self._ledgers)
+
+    def ledger(self, partition: Partition) -> Ledger:
+        """The ledger of an assigned partition. ``KeyError`` for others."""
+        return self._ledgers[partition]
+
+    def assign(self, partitions: Iterable[Partition]) -> None:
+        """New ledgers and new epochs for ``partitions``, also for one that is assigned already."""
+        for partition in partitions:
+            self._ledgers[partition] = Ledger()
+            self._epochs[partition] = self._epochs.get(partition, 0) + 1
+
+    def revoke(self, partitions: Iterable[Partition]) -> None:
+        """Forgets ``partitions``; those that are not assigned are passed over."""
+        for partition in partitions:
+            self._ledgers.pop(partition, None)
+
+    def begin(self, partition: Partition, offset: int) -> Position | None:
+        """Enters a message that was read; ``None`` where its partition is not ours, or it was read already.
+
+        A client library may hand out a record again after it lost its place within one assignment.
+        """
+        ledger = self._ledgers.get(partition)
+        if ledger is None or (ledger.next_offset is not None and offset < ledger.next_offset):
+            return None
+        ledger.begin(offset)
+        return Position(partition, offset, self._epochs[partition])
+
+    def is_current(self, position: Position) -> bool:
+        """Whether the position's partition is still ours under the epoch in which it was read."""
+        return position.partition in self._ledgers and self._epochs[position.partition] == position.epoch
+
+    def start(self, position: Position) -> None:
+        """Marks the work of a message as begun; stale positions are ignored."""
+        if self.is_current(position):
+            self._ledgers[position.partition].start(position.offset)
+
+    def settle(self, position: Position, settlement: Settlement) -> None:
+        """Settles a message; stale positions are ignored: whoever has the partition now decides over them."""
+        if self.is_current(position):
+            self._ledgers[position.partition].settle(position.offset, settlement)
+
+    def committable(self, partitions: Iterable[Partition] | None = None) -> Mapping[Partition, int]:
+        """What may be committed, for ``partitions`` (those that are ours) or for all."""
+        chosen = self._ledgers if partitions is None else [p for p in partitions if p in self._ledgers]
+        return {p: base for p in chosen if (base := self._ledgers[p].committable) is not None}

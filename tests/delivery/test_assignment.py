@@ -1,0 +1,68 @@
+import pytest
+
+from agent.delivery.assignment import Assignment
+from agent.delivery.positions import Partition
+from agent.domain.settlement import Settlement
+
+RUNS = Partition("org.runs", 0)
+OTHER = Partition("org.runs", 1)
+
+
+def test_a_result_from_before_a_rebalance_changes_nothing() -> None:
+    assignment = Assignment()
+    assignment.assign([RUNS])
+    stale = assignment.begin(RUNS, 10)
+    assert stale is not None
+    assignment.revoke([RUNS])
+    assert not assignment.is_current(stale)
+    assignment.assign([RUNS])
+    again = assignment.begin(RUNS, 10)
+    assert again is not None
+    assert again != stale
+
+    assignment.start(stale)
+    assignment.settle(stale, Settlement.ACCEPT)
+    assert assignment.committable() == {RUNS: 10}
+
+    assignment.start(again)
+    assignment.settle(again, Settlement.ACCEPT)
+    assert assignment.committable() == {RUNS: 11}
+
+
+def test_assigning_an_assigned_partition_starts_it_anew() -> None:
+    assignment = Assignment()
+    assignment.assign([RUNS])
+    before = assignment.begin(RUNS, 3)
+    assignment.assign([RUNS])
+    assert before is not None
+    assert not assignment.is_current(before)
+    assert assignment.ledger(RUNS).committable is None
+
+
+def test_messages_of_partitions_that_are_not_ours_are_not_entered() -> None:
+    assignment = Assignment()
+    assert assignment.begin(RUNS, 0) is None
+    with pytest.raises(KeyError):
+        assignment.ledger(RUNS)
+    assignment.revoke([RUNS])
+    assert assignment.partitions == ()
+
+
+def test_a_record_handed_out_twice_is_entered_once() -> None:
+    assignment = Assignment()
+    assignment.assign([RUNS])
+    assert assignment.begin(RUNS, 5) is not None
+    assert assignment.begin(RUNS, 5) is None
+    assert assignment.begin(RUNS, 4) is None
+    assert assignment.begin(RUNS, 6) is not None
+
+
+def test_committable_can_be_asked_of_some_partitions() -> None:
+    assignment = Assignment()
+    assignment.assign([RUNS, OTHER])
+    assert assignment.partitions == (RUNS, OTHER)
+    assert assignment.committable() == {}
+    assignment.begin(RUNS, 7)
+    assignment.begin(OTHER, 9)
+    assert assignment.committable([OTHER, Partition("else", 0)]) == {OTHER: 9}
+    assert str(OTHER) == "org.runs[1]"
