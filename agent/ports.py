@@ -72,8 +72,11 @@ class Source(Protocol):
         Cancelling it loses nothing: the delivery comes from the next call.
         """
 
-    def started(self, receipt: object) -> None:
-        """Notes that the work of this delivery begins now. Never blocks."""
+    def started(self, receipt: object) -> bool:
+        """Notes that the work of this delivery begins now. Never blocks.
+
+        ``False``: the delivery is not ours any more (its partition went to another agent): do not begin.
+        """
 
     def settle(self, receipt: object, settlement: Settlement) -> None:
         """Says what became of a delivery. Never blocks; a receipt from before a rebalance is ignored."""

@@ -6,6 +6,7 @@
     ├── ConfigurationError    the operator's: a setting or a file is wrong; nothing was executed
     ├── TemplateError         the operator's or the message's: an expression failed on this message
     ├── DecryptionError       the message's, or a rotated secret: an encrypted input did not open
+    ├── SourceLostError       the consumer cannot go on: the agent drains and exits non-zero, to be restarted
     └── EntityRefusedError    Port's final word on an entity (4xx), or it could not be reached in time
 
 Outcomes of runs are values (`agent.domain.outcome`), not exceptions; an exception that is none of
@@ -58,3 +59,7 @@ class DecryptionError(AgentError):
 
 class EntityRefusedError(AgentError):
     """Port refused an entity, or did not take it in time; the text is what Port said."""
+
+
+class SourceLostError(AgentError):
+    """The source cannot go on by itself (a fatal client error); a restart is what helps."""

@@ -1,0 +1,185 @@
+"""The run as its executor sees it: the one implementation of `RunContext` in the agent itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from agent.dispatch.workspace import Workspace
+from agent.domain.events import RunRetried
+from agent.domain.invocation import Invocation, RunId, View
+from agent.domain.json import Json, JsonObject
+from agent.domain.outcome import CancelReason
+from agent.domain.route import EntityVerb, Route
+from agent.ports import EntityChange, LogStream, Observer, RunReport
+
+
+class ActiveRun:
+    """One execution. What it is told goes to the run's report, which masks it; see `agent.ports.RunContext`."""
+
+    def __init__(
+        self,
+        invocation: Invocation,
+        route: Route,
+        report: RunReport,
+        workspace: Workspace,
+        observer: Observer,
+        deadline_s: float,
+    ) -> None:
+        self._invocation = invocation
+        self._route = route
+        self._report = report
+        self._workspace = workspace
+        self._observer = observer
+        self._deadline_s = deadline_s
+        self._stopped: asyncio.Future[CancelReason] = asyncio.get_running_loop().create_future()
+        self._outputs: dict[str, Json] = {}
+        self._exchange: dict[str, Json] = {}
+
+    @property
+    def run_id(self) -> RunId | None:
+        """Port's id of the run."""
+        return self._invocation.run_id
+
+    @property
+    def route(self) -> str:
+        """The route's name."""
+        return self._route.name
+
+    @property
+    def attempt(self) -> int:
+        """Which execution of the run this is."""
+        return 1
+
+    @property
+    def invocation(self) -> Invocation:
+        """The message, with opened inputs."""
+        return self._invocation
+
+    @property
+    def inputs(self) -> JsonObject:
+        """The user's inputs."""
+        return self._invocation.inputs
+
+    @property
+    def entity(self) -> JsonObject | None:
+        """The entity of the invocation."""
+        return self._invocation.entity
+
+    @property
+    def view(self) -> View:
+        """What templates see before the execution."""
+        return self._invocation.view
+
+    @property
+    def view_after(self) -> View:
+        """What report and entity templates see after it: also ``.outputs``, ``.request`` and ``.response``."""
+        exchange = {"request": None, "response": None, **self._exchange}
+        return self._invocation.view.extended(outputs=dict(self._outputs), **exchange)
+
+    @property
+    def workspace(self) -> Path:
+        """The run's private directory."""
+        return self._workspace.path
+
+    @property
+    def deadline_s(self) -> float:
+        """When the run is timed out (monotonic)."""
+        return self._deadline_s
+
+    @property
+    def cancellation(self) -> CancelReason | None:
+        """Why the run is being stopped."""
+        return self._stopped.result() if self._stopped.done() else None
+
+    @property
+    def stopped(self) -> asyncio.Future[CancelReason]:
+        """Done once the run is to be stopped; for whoever supervises the executor."""
+        return self._stopped
+
+    def stop(self, reason: CancelReason) -> None:
+        """Asks for the run's end; the first reason wins."""
+        if not self._stopped.done():
+            self._stopped.set_result(reason)
+
+    def log(self, message: str, *, level: str = "INFO") -> None:
+        """Adds to the run's log."""
+        self._report.log(message, level)
+
+    def stream(self, name: str) -> LogStream:
+        """Opens a stream into the run's log."""
+        return self._report.stream(name)
+
+    def mask(self, secret: str) -> None:
+        """Masks a further secret."""
+        self._report.mask(secret)
+
+    def link(self, url: str) -> None:
+        """Adds a link."""
+        self._report.link(url)
+
+    def summary(self, text: str) -> None:
+        """Sets the summary."""
+        self._report.summary(text)
+
+    def status_label(self, text: str) -> None:
+        """Sets the label."""
+        self._report.status_label(text)
+
+    def external_run_id(self, value: str) -> None:
+        """Sets the external id."""
+        self._report.external_run_id(value)
+
+    def output(self, name: str, value: Json) -> None:
+        """Adds a named result."""
+        self._outputs[name] = value
+        self._report.output(name, value)
+
+    def response(self, request: JsonObject, response: JsonObject) -> None:
+        """Keeps an exchange for the report templates."""
+        self._exchange = {"request": request, "response": response}
+
+    def retried(self, reason: str) -> None:
+        """States a retry."""
+        self._observer.notify(RunRetried(self._route.executor, reason))
+
+    async def upsert_entity(
+        self,
+        blueprint: str,
+        *,
+        identifier: str | None = None,
+        title: str | None = None,
+        properties: JsonObject | None = None,
+        relations: JsonObject | None = None,
+        team: Json = None,
+        icon: str | None = None,
+    ) -> None:
+        """Creates or merges an entity."""
+        parts = {"title": title, "properties": properties, "relations": relations, "team": team, "icon": icon}
+        await self._change(EntityVerb.UPSERT, blueprint, identifier, parts)
+
+    async def patch_entity(
+        self,
+        blueprint: str,
+        *,
+        identifier: str,
+        title: str | None = None,
+        properties: JsonObject | None = None,
+        relations: JsonObject | None = None,
+        team: Json = None,
+        icon: str | None = None,
+    ) -> None:
+        """Changes parts of an entity."""
+        parts = {"title": title, "properties": properties, "relations": relations, "team": team, "icon": icon}
+        await self._change(EntityVerb.PATCH, blueprint, identifier, parts)
+
+    async def delete_entity(self, blueprint: str, *, identifier: str) -> None:
+        """Deletes an entity."""
+        await self._change(EntityVerb.DELETE, blueprint, identifier, {})
+
+    async def _change(
+        self, verb: EntityVerb, blueprint: str, identifier: str | None, parts: Mapping[str, Json]
+    ) -> None:
+        body = {name: value for name, value in parts.items() if value is not None}
+        await self._report.change_entity(EntityChange(verb, blueprint, identifier, body))

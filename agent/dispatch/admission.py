@@ -1,0 +1,138 @@
+"""Which waiting run may start next: slots, limits of routes, order of keys, fairness. Pure; no I/O, no clock."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket(Generic[T]):
+    """One run that wants a slot.
+
+    ``lane`` groups runs that share a fair turn (a route's action); ``route`` and ``limit`` bound how many of a
+    route run at once (``None``: no bound of its own); runs with equal ``key`` go one after another (``None``: no
+    key). ``size_bytes`` is what it keeps in memory while it waits.
+    """
+
+    item: T
+    lane: Hashable
+    route: str
+    limit: int | None = None
+    key: str | None = None
+    size_bytes: int = 0
+
+
+class Admission(Generic[T]):
+    """Waiting runs and free slots.
+
+    Guarantees: never more than ``slots`` runs at once, nor more of a route than its limit; runs of one key
+    start in the order in which they came, each after the one before has ended; lanes take turns, so that a
+    flood of one action delays another's by at most one turn each; a run that may start is never left waiting.
+    """
+
+    def __init__(self, slots: int, *, max_waiting: int, max_waiting_bytes: int) -> None:
+        self._slots = slots
+        self._max_waiting = max_waiting
+        self._max_waiting_bytes = max_waiting_bytes
+        self._lanes: dict[Hashable, deque[Ticket[T]]] = {}
+        self._turns: deque[Hashable] = deque()
+        self._behind_key: dict[str, deque[Ticket[T]]] = {}
+        self._running: dict[str, int] = {}
+        self._running_total = 0
+        self._waiting = 0
+        self._waiting_bytes = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for a slot, a limit or a key."""
+        return self._waiting
+
+    @property
+    def running(self) -> int:
+        """How many slots are taken."""
+        return self._running_total
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another run may be taken in; one that is large may pass the byte bound, the next may not."""
+        return self._waiting < self._max_waiting and self._waiting_bytes < self._max_waiting_bytes
+
+    def offer(self, ticket: Ticket[T]) -> None:
+        """Takes a run in, to wait for its turn."""
+        self._waiting += 1
+        self._waiting_bytes += ticket.size_bytes
+        if ticket.key is not None:
+            behind = self._behind_key.get(ticket.key)
+            if behind is not None:
+                behind.append(ticket)
+                return
+            self._behind_key[ticket.key] = deque()
+        self._enqueue(ticket)
+
+    def admit(self) -> Ticket[T] | None:
+        """The run that starts now, with a slot taken for it; ``None`` if none may start."""
+        if self._running_total >= self._slots:
+            return None
+        for _ in range(len(self._turns)):
+            lane = self._turns[0]
+            queue = self._lanes[lane]
+            if self._at_limit(queue[0]):
+                self._turns.rotate(-1)
+                continue
+            ticket = queue.popleft()
+            self._turns.popleft()
+            if queue:
+                self._turns.append(lane)
+            else:
+                del self._lanes[lane]
+            self._take_slot(ticket)
+            return ticket
+        return None
+
+    def release(self, ticket: Ticket[T]) -> None:
+        """A run that was admitted has ended: its slot is free, and the next of its key may take its turn."""
+        self._running_total -= 1
+        self._running[ticket.route] -= 1
+        if not self._running[ticket.route]:
+            del self._running[ticket.route]
+        if ticket.key is None:
+            return
+        behind = self._behind_key[ticket.key]
+        if behind:
+            self._enqueue(behind.popleft())
+        else:
+            del self._behind_key[ticket.key]
+
+    def close(self) -> list[Ticket[T]]:
+        """Empties the waiting room, in no particular order, and admits nobody any more; what runs goes on.
+
+        Nothing may be offered after.
+        """
+        withdrawn = [t for queue in (*self._lanes.values(), *self._behind_key.values()) for t in queue]
+        self._lanes.clear()
+        self._turns.clear()
+        for queue in self._behind_key.values():
+            queue.clear()
+        self._waiting = self._waiting_bytes = 0
+        return withdrawn
+
+    def _enqueue(self, ticket: Ticket[T]) -> None:
+        queue = self._lanes.get(ticket.lane)
+        if queue is None:
+            queue = self._lanes[ticket.lane] = deque()
+            self._turns.append(ticket.lane)
+        queue.append(ticket)
+
+    def _at_limit(self, ticket: Ticket[T]) -> bool:
+        return ticket.limit is not None and self._running.get(ticket.route, 0) >= ticket.limit
+
+    def _take_slot(self, ticket: Ticket[T]) -> None:
+        self._waiting -= 1
+        self._waiting_bytes -= ticket.size_bytes
+        self._running_total += 1
+        self._running[ticket.route] = self._running.get(ticket.route, 0) + 1

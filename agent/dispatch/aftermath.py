@@ -1,0 +1,116 @@
+"""What a route says about a run once its work is over: report expressions and entities."""
+
+from __future__ import annotations
+
+from agent.dispatch.active_run import ActiveRun
+from agent.domain.errors import EntityRefusedError, TemplateError
+from agent.domain.json import Json, JsonObject, as_text
+from agent.domain.outcome import Accepted, Failed, FailureKind, Outcome, Rejected, Succeeded, outcome_label
+from agent.domain.route import EntityRule, EntityVerb, ReportRule, Route, Template
+from agent.ports import EntityChange, RunReport
+
+_ENTITY_PARTS = ("title", "properties", "relations", "team", "icon")
+
+
+async def apply_rules(run: ActiveRun, route: Route, report: RunReport, outcome: Outcome) -> Outcome:
+    """Evaluates the route's ``report`` and ``entities`` and returns the outcome, which they may change.
+
+    A report expression that fails or is null changes nothing and says so in the run's log. An entity that cannot
+    be written makes a success a failure: nobody shall look for an entity that is not there.
+    """
+    outcome = _apply_report(run, route.report, report, outcome)
+    for index, rule in enumerate(route.entities):
+        if outcome_label(outcome) not in rule.on and "always" not in rule.on:
+            continue
+        problem = await _apply_entity(run, rule, report)
+        if problem is not None:
+            report.log(f"entities[{index}]: {problem}", "ERROR")
+            if isinstance(outcome, Succeeded | Accepted):
+                outcome = Failed(
+                    f"the work was done, but its entity was not written: {problem}", FailureKind.BAD_OUTPUT
+                )
+    return outcome
+
+
+def _apply_report(run: ActiveRun, rule: ReportRule, report: RunReport, outcome: Outcome) -> Outcome:
+    for name, template, put in (
+        ("link", rule.link, report.link),
+        ("status_label", rule.status_label, report.status_label),
+        ("external_run_id", rule.external_run_id, report.external_run_id),
+    ):
+        value = _evaluate(run, name, template, report)
+        if value is not None:
+            put(value)
+    summary = _evaluate(run, "summary", rule.summary, report)
+    status = _evaluate(run, "status", rule.status, report)
+    return _with_summary(_with_status(outcome, status, report), summary, report)
+
+
+def _with_status(outcome: Outcome, status: Json, report: RunReport) -> Outcome:
+    """A route may decide the status by the response: a 200 that carries an error, a 404 that is fine."""
+    if status is None or isinstance(outcome, Rejected):
+        return outcome
+    match status:
+        case "SUCCESS":
+            return outcome if isinstance(outcome, Succeeded) else Succeeded()
+        case "FAILURE":
+            failed = Failed("the route's report.status says FAILURE", FailureKind.FAILED)
+            return outcome if isinstance(outcome, Failed) else failed
+        case _:
+            report.log(f"report.status gave {as_text(status)!r}, not SUCCESS or FAILURE: ignored", "WARN")
+            return outcome
+
+
+def _with_summary(outcome: Outcome, summary: Json, report: RunReport) -> Outcome:
+    if summary is None:
+        return outcome
+    report.summary(summary)
+    match outcome:
+        case Succeeded():
+            return Succeeded(as_text(summary))
+        case Accepted():
+            return Accepted(as_text(summary))
+        case Failed(_, kind):
+            return Failed(as_text(summary), kind)
+        case _:
+            return outcome
+
+
+def _evaluate(run: ActiveRun, name: str, template: Template | None, report: RunReport) -> Json:
+    if template is None:
+        return None
+    try:
+        value = template.render(run.view_after)
+    except TemplateError as error:
+        report.log(f"report.{name}: {error}", "WARN")
+        return None
+    if value is None:
+        report.log(f"report.{name} gave null: nothing is set", "WARN")
+    return value
+
+
+async def _apply_entity(run: ActiveRun, rule: EntityRule, report: RunReport) -> str | None:
+    """Writes one entity; returns what went wrong, or ``None``."""
+    try:
+        if rule.when is not None and rule.when.render(run.view_after) is not True:
+            return None
+        body = rule.body.render(run.view_after)
+        await report.change_entity(entity_change(rule.verb, body))
+    except (TemplateError, EntityRefusedError) as error:
+        return str(error)
+    return None
+
+
+def entity_change(verb: EntityVerb, body: Json) -> EntityChange:
+    """A rendered entity rule as a change. Raises `TemplateError` where a needed part is missing or mistyped."""
+    if not isinstance(body, dict):
+        raise TemplateError(f"an entity must be an object, this is {type(body).__name__}")
+    blueprint, identifier = body.get("blueprint"), body.get("identifier")
+    if not isinstance(blueprint, str) or not blueprint:
+        raise TemplateError("an entity needs a `blueprint` (text); it is missing, null or empty")
+    if identifier is not None and not isinstance(identifier, str):
+        identifier = as_text(identifier)
+    if not identifier and verb is not EntityVerb.UPSERT:
+        raise TemplateError(f"to {verb} an entity its `identifier` is needed; it is missing, null or empty")
+    parts: JsonObject = {name: body[name] for name in _ENTITY_PARTS if body.get(name) is not None}
+    return EntityChange(verb, blueprint, identifier or None, parts)

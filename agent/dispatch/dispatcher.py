@@ -1,0 +1,252 @@
+"""Begins the runs: from deliveries to jobs, from jobs to lives, as fast as slots, limits and Port allow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from itertools import count
+
+import structlog
+
+from agent.dispatch.admission import Admission, Ticket
+from agent.dispatch.life import Ended, Job, Lives
+from agent.domain.errors import TemplateError
+from agent.domain.events import MessageIgnored, MessageRejected, RunReceived, WaitingChanged
+from agent.domain.invocation import Channel, Invocation, InvocationKind
+from agent.domain.json import compact
+from agent.domain.outcome import CancelReason, Failed, FailureKind
+from agent.domain.route import Unrouted
+from agent.domain.settlement import Settlement
+from agent.ports import Decoded, Delivery, Intake, NotOurs, Observer, Router, Source, Unacceptable
+
+_BREATH = 32
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchSettings:
+    """Bounds and policy.
+
+    ``ignore_unrouted``: several agents filter one topic, so a message that no route of ours matches is left to
+    the others. ``max_pending_reports``: while so many reports wait for Port, no run starts.
+    """
+
+    max_concurrent_runs: int = 50
+    max_waiting_runs: int = 1_000
+    max_waiting_bytes: int = 64 * 1024 * 1024
+    max_pending_reports: int = 1_000
+    ignore_unrouted: bool = False
+
+
+class Dispatcher:
+    """Takes deliveries in and begins their runs. Everything happens on the event loop's thread.
+
+    `take_in` reads while there is room to wait in; runs start as slots, limits, keys and fairness allow
+    (`Admission`). A run holds its slot only while it executes; its report may take longer, and nothing is
+    taken in while too many reports are pending.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        intake: Intake,
+        router: Router,
+        lives: Lives,
+        observer: Observer,
+        settings: DispatchSettings,
+    ) -> None:
+        self._source = source
+        self._intake = intake
+        self._router = router
+        self._lives = lives
+        self._observer = observer
+        self._settings = settings
+        self._admission: Admission[Job] = Admission(
+            settings.max_concurrent_runs,
+            max_waiting=settings.max_waiting_runs,
+            max_waiting_bytes=settings.max_waiting_bytes,
+        )
+        self._runs: asyncio.TaskGroup
+        self._door = asyncio.Event()
+        self._door.set()
+        self._waiting_since: OrderedDict[int, float] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reporting = 0
+        self._draining = False
+
+    @property
+    def in_flight(self) -> int:
+        """Runs that execute or whose last report is under way."""
+        return len(self._tasks)
+
+    async def take_in(self, runs: asyncio.TaskGroup) -> None:
+        """Reads deliveries until the source has no more; their runs become tasks of ``runs``. Called once.
+
+        Raises `SourceLostError` where the source cannot go on. Cancelling it loses nothing.
+        """
+        self._runs = runs
+        for taken in count(1):
+            await self._door.wait()
+            delivery = await self._source.next()
+            if delivery is None:
+                return
+            self._take(delivery)
+            if taken % _BREATH == 0:
+                # A long backlog is always ready: runs, reports and probes need their turns too.
+                await asyncio.sleep(0)
+
+    def stop_admitting(self) -> int:
+        """From now on no run starts; those that wait are given back. Returns how many."""
+        self._draining = True
+        withdrawn = self._admission.close()
+        for ticket in withdrawn:
+            self._source.settle(ticket.item.delivery.receipt, Settlement.RELEASE)
+        self._waiting_since.clear()
+        self._tell_waiting()
+        return len(withdrawn)
+
+    def stop_runs(self, reason: CancelReason) -> None:
+        """Asks every executing run to end."""
+        self._lives.stop_all(reason)
+
+    async def idle(self, timeout_s: float) -> bool:
+        """Waits until no run is in flight; ``False`` if some still are after ``timeout_s``."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=timeout_s)
+        return not self._tasks
+
+    def abort(self) -> None:
+        """Cancels what is left, without reports: the last resort of a shutdown."""
+        for task in self._tasks:
+            task.cancel()
+
+    # ── from delivery to job ─────────────────────────────────────────────────────────────────────────
+
+    def _take(self, delivery: Delivery) -> None:
+        decoded = self._intake.decode(delivery.body, delivery.channel)
+        match decoded:
+            case NotOurs(reason):
+                self._pass_over(delivery, reason)
+            case Unacceptable(reason, detail, run_id):
+                detail = f"{delivery.origin}: {detail}"
+                self._observer.notify(MessageRejected(self._source.name, reason, detail, run_id))
+                self._source.settle(delivery.receipt, Settlement.REJECT)
+            case Decoded(invocation):
+                self._route(delivery, invocation)
+
+    def _pass_over(self, delivery: Delivery, reason: str) -> None:
+        self._observer.notify(MessageIgnored(self._source.name, reason))
+        self._source.settle(delivery.receipt, Settlement.ACCEPT)
+
+    def _route(self, delivery: Delivery, invocation: Invocation) -> None:
+        routed = self._router.resolve(invocation)
+        if isinstance(routed, Unrouted):
+            self._leave_unrouted(delivery, invocation, routed)
+            return
+        job = Job(delivery, invocation, routed)
+        self._observer.notify(RunReceived(self._source.name, routed.route.name, invocation.run_id))
+        try:
+            ticket = _ticket(job)
+        except TemplateError as error:
+            failed = Failed(f"the route's key: {error}", FailureKind.BAD_TEMPLATE)
+            self._begin(self._fail(delivery, invocation, failed, routed.route.name))
+            return
+        self._admission.offer(ticket)
+        self._waiting_since[id(ticket)] = delivery.received_at_s
+        self._start_what_may()
+
+    def _leave_unrouted(self, delivery: Delivery, invocation: Invocation, unrouted: Unrouted) -> None:
+        """A message for agents ends its run; any other is meant for somebody else."""
+        if invocation.kind is InvocationKind.CHANGE_EVENT or not invocation.for_agents:
+            self._pass_over(delivery, "not_for_agents" if delivery.channel is Channel.RUNS else "change_event")
+        elif self._settings.ignore_unrouted:
+            self._pass_over(delivery, "unrouted")
+        else:
+            self._observer.notify(RunReceived(self._source.name, "unrouted", invocation.run_id))
+            failed = Failed(unrouted.reason, FailureKind.NO_ROUTE)
+            self._begin(self._fail(delivery, invocation, failed, "unrouted"))
+
+    # ── from job to life ─────────────────────────────────────────────────────────────────────────────
+
+    def _start_what_may(self) -> None:
+        while not self._draining and self._reporting < self._settings.max_pending_reports:
+            ticket = self._admission.admit()
+            if ticket is None:
+                break
+            self._waiting_since.pop(id(ticket), None)
+            self._begin(self._live(ticket))
+        self._open_or_close_the_door()
+        self._tell_waiting()
+
+    def _open_or_close_the_door(self) -> None:
+        """While too much waits here, for a slot or for Port, nothing more is taken in: the source pauses."""
+        if self._admission.has_room and self._reporting < self._settings.max_pending_reports:
+            self._door.set()
+        else:
+            self._door.clear()
+
+    def _begin(self, life: Coroutine[object, object, None]) -> None:
+        task = self._runs.create_task(life)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _tell_waiting(self) -> None:
+        oldest_s = next(iter(self._waiting_since.values()), None)
+        self._observer.notify(WaitingChanged(self._admission.waiting, oldest_s))
+
+    async def _live(self, ticket: Ticket[Job]) -> None:
+        """From its slot to its settlement."""
+        job = ticket.item
+        with structlog.contextvars.bound_contextvars(run_id=job.invocation.run_id, route=job.routed.route.name):
+            try:
+                if not self._source.started(job.delivery.receipt):
+                    return
+                ended = await self._execute(job)
+            finally:
+                self._admission.release(ticket)
+                self._start_what_may()
+            await self._conclude(job.delivery, ended)
+
+    async def _execute(self, job: Job) -> Ended:
+        """As `Lives.execute`; a defect of ours in there fails its own run and no other."""
+        try:
+            return await self._lives.execute(job)
+        except Exception as error:
+            log.exception("a defect of the agent ended this run")
+            failed = Failed(f"internal error of the agent: {type(error).__name__}", FailureKind.EXCEPTION)
+            return self._lives.unexecuted(job.invocation, failed, job.routed.route.name)
+
+    async def _fail(self, delivery: Delivery, invocation: Invocation, outcome: Failed, route: str) -> None:
+        """Ends a run that no executor will ever see."""
+        with structlog.contextvars.bound_contextvars(run_id=invocation.run_id, route=route):
+            await self._conclude(delivery, self._lives.unexecuted(invocation, outcome, route))
+
+    async def _conclude(self, delivery: Delivery, ended: Ended) -> None:
+        self._reporting += 1
+        self._open_or_close_the_door()
+        settlement = Settlement.RELEASE
+        try:
+            settlement = await self._lives.conclude(ended)
+        except Exception:
+            log.exception("a defect of the agent left this run without its report; it will be delivered again")
+        finally:
+            self._reporting -= 1
+            self._start_what_may()
+        self._source.settle(delivery.receipt, settlement)
+
+
+def _ticket(job: Job) -> Ticket[Job]:
+    """Raises `TemplateError` where the route's key fails on this message."""
+    route, invocation = job.routed.route, job.invocation
+    value = route.key.render(invocation.view) if route.key is not None else None
+    return Ticket(
+        item=job,
+        lane=(route.name, invocation.action),
+        route=route.name,
+        limit=route.max_concurrent,
+        key=None if value is None else compact(value),
+        size_bytes=len(job.delivery.body),
+    )

@@ -1,0 +1,174 @@
+"""One run's life: opened inputs, execution, the route's rules, the report, the verdict over its message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.dispatch.active_run import ActiveRun
+from agent.dispatch.aftermath import apply_rules
+from agent.dispatch.execution import supervise
+from agent.dispatch.workspace import Workspace
+from agent.domain.errors import DecryptionError
+from agent.domain.events import RunFinished, RunReported, RunStarted
+from agent.domain.invocation import Invocation
+from agent.domain.outcome import Cancelled, CancelReason, Failed, FailureKind, Outcome, Rejected, outcome_label
+from agent.domain.route import Route
+from agent.domain.settlement import (
+    Delivered,
+    NothingToReport,
+    Refused,
+    Reported,
+    Settlement,
+    Undelivered,
+    settle,
+)
+from agent.ports import Clock, Delivery, Intake, Observer, Reporter, Routed, RunReport
+
+
+@dataclass(frozen=True, slots=True)
+class LifeSettings:
+    """What every run's life is bound by.
+
+    ``masked``: values that no run may ever show (the agent's own credentials). ``environment`` is where a
+    route's ``secrets`` are looked up. ``workspaces`` is the parent of the runs' private directories.
+    """
+
+    workspaces: Path
+    kill_grace_s: float = 10.0
+    masked: tuple[str, ...] = field(default=(), repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A delivery that has found its route."""
+
+    delivery: Delivery
+    invocation: Invocation
+    routed: Routed
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An execution that is over, and the report that must still be delivered."""
+
+    invocation: Invocation
+    route: str
+    report: RunReport
+    outcome: Outcome
+
+
+class Lives:
+    """Lives the runs that the dispatcher starts: first `execute` (or `unexecuted`), then `conclude`."""
+
+    def __init__(
+        self, intake: Intake, reporter: Reporter, observer: Observer, clock: Clock, settings: LifeSettings
+    ) -> None:
+        self._intake = intake
+        self._reporter = reporter
+        self._observer = observer
+        self._clock = clock
+        self._settings = settings
+        self._active: set[ActiveRun] = set()
+
+    def stop_all(self, reason: CancelReason) -> None:
+        """Asks every executing run to end; the first reason that a run hears is the one that counts."""
+        for run in self._active:
+            run.stop(reason)
+
+    async def execute(self, job: Job) -> Ended:
+        """Does the work of a job, from opening its inputs to the route's rules; what fails is its outcome."""
+        route, invocation = job.routed.route, job.invocation
+        report = self._open_report(invocation, route)
+        started_s = self._clock.monotonic()
+        waited_s = started_s - job.delivery.received_at_s
+        self._observer.notify(
+            RunStarted(route.executor, route.name, invocation.run_id, invocation.action, waited_s)
+        )
+        outcome: Outcome
+        try:
+            invocation, plain = self._intake.unlock(invocation, route.decrypt)
+        except DecryptionError as error:
+            outcome = Failed(str(error), FailureKind.DECRYPTION)
+        else:
+            for secret in plain:
+                report.mask(secret)
+            outcome = await self._supervise(job.routed, invocation, report, started_s)
+        ended = Ended(invocation, route.name, report, outcome)
+        self._tell_finished(ended, route.executor, self._clock.monotonic() - started_s)
+        return ended
+
+    def unexecuted(self, invocation: Invocation, outcome: Failed, route: str) -> Ended:
+        """The end of a run that no executor will ever see."""
+        report = self._reporter.open(invocation.run_id, invocation.kind, self._settings.masked)
+        ended = Ended(invocation, route, report, outcome)
+        self._tell_finished(ended, "none", 0.0)
+        return ended
+
+    async def conclude(self, ended: Ended) -> Settlement:
+        """Delivers the last report, however long Port takes, and decides over the message."""
+        reported = await ended.report.finish(ended.outcome)
+        self._observer.notify(RunReported(ended.route, ended.invocation.run_id, *_reported_words(reported)))
+        return settle(ended.outcome, reported)
+
+    def _open_report(self, invocation: Invocation, route: Route) -> RunReport:
+        environment = self._settings.environment
+        named = [environment[name] for name in route.secrets if environment.get(name)]
+        return self._reporter.open(invocation.run_id, invocation.kind, (*self._settings.masked, *named))
+
+    async def _supervise(
+        self, routed: Routed, invocation: Invocation, report: RunReport, started_s: float
+    ) -> Outcome:
+        route = routed.route
+        workspace = Workspace(self._settings.workspaces)
+        run = ActiveRun(invocation, route, report, workspace, self._observer, started_s + route.timeout_s)
+        self._active.add(run)
+        try:
+            outcome = await supervise(run, routed.executor, route, self._clock, self._settings.kill_grace_s)
+            if not isinstance(outcome, Cancelled):
+                outcome = await apply_rules(run, route, report, outcome)
+        finally:
+            self._active.discard(run)
+            await workspace.remove()
+        return outcome
+
+    def _tell_finished(self, ended: Ended, executor: str, duration_s: float) -> None:
+        reason, detail = _words(ended.outcome)
+        self._observer.notify(
+            RunFinished(
+                executor,
+                ended.route,
+                ended.invocation.run_id,
+                outcome_label(ended.outcome),
+                reason,
+                ended.report.masked(detail),
+                duration_s,
+            )
+        )
+
+
+def _words(outcome: Outcome) -> tuple[str, str]:
+    """A word for metrics and a sentence for people."""
+    match outcome:
+        case Failed(reason, kind):
+            return str(kind), reason
+        case Cancelled(reason, detail):
+            return str(reason), detail
+        case Rejected(reason):
+            return "rejected", reason
+        case _:
+            return "", outcome.summary or ""
+
+
+def _reported_words(reported: Reported) -> tuple[str, str]:
+    match reported:
+        case Delivered():
+            return "delivered", ""
+        case Refused(status_code, message):
+            return "refused", f"{status_code}: {message}"
+        case Undelivered(reason):
+            return "undelivered", reason
+        case NothingToReport():
+            return "nothing", ""

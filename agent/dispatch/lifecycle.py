@@ -1,0 +1,150 @@
+"""The life of the whole: start, run, and the orderly timeline of the end.
+
+stop intake → drain → terminate → kill → report → commit → leave the group → exit
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from agent.dispatch.dispatcher import Dispatcher
+from agent.domain.errors import SourceLostError
+from agent.domain.events import DrainStarted
+from agent.domain.outcome import CancelReason
+from agent.ports import Observer, Reporter, Source
+
+log = structlog.get_logger(__name__)
+
+Service = Callable[[], Awaitable[None]]
+"""Something that goes on beside the runs (a reload loop, a server), until it is cancelled at the very end."""
+
+_LEAVE_S = 5.0
+_MARGIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """How long each step of the end may take, in seconds."""
+
+    drain_s: float = 30.0
+    kill_grace_s: float = 10.0
+    report_s: float = 20.0
+
+    @property
+    def total_s(self) -> float:
+        """The longest that a stop can take; the pod's grace period must be longer."""
+        return self.drain_s + self.kill_grace_s + self.report_s + _MARGIN_S + _LEAVE_S
+
+
+class Stop:
+    """The wish to stop: once to drain, twice to skip the drain. Belongs to the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self._urgent = asyncio.Event()
+
+    def ask(self) -> None:
+        """Asks for a stop; a second time, for a quick one."""
+        if self._asked.is_set():
+            self._urgent.set()
+        self._asked.set()
+
+    async def asked(self) -> None:
+        """Waits until someone asks."""
+        await self._asked.wait()
+
+    async def urgent(self) -> None:
+        """Waits until someone asks twice."""
+        await self._urgent.wait()
+
+
+class Lifecycle:
+    """Runs the agent until it is asked to stop or its source is lost."""
+
+    def __init__(
+        self,
+        source: Source,
+        dispatcher: Dispatcher,
+        reporter: Reporter,
+        observer: Observer,
+        timeline: Timeline,
+        services: Sequence[Service] = (),
+    ) -> None:
+        self._source = source
+        self._dispatcher = dispatcher
+        self._reporter = reporter
+        self._observer = observer
+        self._timeline = timeline
+        self._services = services
+
+    async def run(self, stop: Stop) -> int:
+        """Lives from start to end. Returns the exit code: 0 after an orderly stop, 1 if the source was lost."""
+        async with asyncio.TaskGroup() as services:
+            tasks = [services.create_task(_serve(service)) for service in self._services]
+            try:
+                return await self._run_until_stopped(stop)
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    async def _run_until_stopped(self, stop: Stop) -> int:
+        await self._source.start()
+        async with asyncio.TaskGroup() as runs:
+            intake = asyncio.ensure_future(self._dispatcher.take_in(runs))
+            asked = asyncio.ensure_future(stop.asked())
+            try:
+                await asyncio.wait([intake, asked], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                asked.cancel()
+                intake.cancel()
+            exit_code = _intake_verdict((await asyncio.gather(intake, return_exceptions=True))[0])
+            await self._wind_down(stop)
+        await self._source.close(_LEAVE_S)
+        log.info("stopped", exit_code=exit_code)
+        return exit_code
+
+    async def _wind_down(self, stop: Stop) -> None:
+        timeline, dispatcher = self._timeline, self._dispatcher
+        self._observer.notify(DrainStarted(dispatcher.in_flight, timeline.drain_s))
+        await self._source.stop_intake()
+        given_back = dispatcher.stop_admitting()
+        if given_back:
+            log.info("runs that had not started were given back and will be delivered again", runs=given_back)
+        await _first(dispatcher.idle(timeline.drain_s), stop.urgent())
+        if not dispatcher.in_flight:
+            return
+        log.warning("stopping the runs that did not finish in time", runs=dispatcher.in_flight)
+        self._reporter.hurry(timeline.kill_grace_s + timeline.report_s)
+        dispatcher.stop_runs(CancelReason.AGENT_STOP)
+        if not await dispatcher.idle(timeline.kill_grace_s + timeline.report_s + _MARGIN_S):
+            log.error("runs are left without their report; they will be delivered again", runs=dispatcher.in_flight)
+            dispatcher.abort()
+
+
+async def _serve(service: Service) -> None:
+    await service()
+
+
+async def _first(*awaitables: Awaitable[object]) -> None:
+    """Waits for the first to end, and cancels the others."""
+    tasks = [asyncio.ensure_future(a) for a in awaitables]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _intake_verdict(ended: object) -> int:
+    """The exit code that the end of the intake calls for; a defect of ours is raised."""
+    if isinstance(ended, SourceLostError):
+        log.error("the source was lost: draining, then exiting to be started again", error=str(ended))
+        return 1
+    if isinstance(ended, Exception):
+        raise ended
+    return 0

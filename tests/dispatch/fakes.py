@@ -1,0 +1,306 @@
+"""In-memory neighbours of the dispatcher: a source with receipts, an intake of names, a recording reporter."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
+from agent.dispatch.life import LifeSettings, Lives
+from agent.dispatch.lifecycle import Lifecycle, Stop, Timeline
+from agent.domain.errors import DecryptionError, EntityRefusedError, SourceLostError
+from agent.domain.events import Event
+from agent.domain.invocation import (
+    Channel,
+    Invocation,
+    InvocationKind,
+    InvocationMethod,
+    RunId,
+    Trigger,
+    View,
+)
+from agent.domain.json import Json, JsonObject
+from agent.domain.outcome import Outcome
+from agent.domain.route import Route, RoutingTable, Unrouted
+from agent.domain.settlement import Delivered, NothingToReport, Reported, Settlement, Undelivered
+from agent.ports import (
+    Decoded,
+    Delivery,
+    EntityChange,
+    Executor,
+    LogStream,
+    NotOurs,
+    Routed,
+    RunContext,
+    Unacceptable,
+)
+
+
+class RealClock:
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def epoch(self) -> float:
+        return time.time()
+
+
+class Events:
+    def __init__(self) -> None:
+        self.all: list[Event] = []
+
+    def notify(self, event: Event) -> None:
+        self.all.append(event)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [e for e in self.all if isinstance(e, kind)]
+
+
+class MemorySource:
+    """Hands out what is put in; keeps what was settled. ``revoked`` receipts are somebody else's by now."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self.settled: dict[object, Settlement] = {}
+        self.begun: list[object] = []
+        self.revoked: set[object] = set()
+        self.lost = False
+        self.closed = False
+
+    def put(self, name: str, body: bytes | None = None, channel: Channel = Channel.RUNS) -> None:
+        self.queue.put_nowait(Delivery(body or name.encode(), name, channel, time.monotonic(), name))
+
+    async def start(self) -> None:
+        return
+
+    async def next(self) -> Delivery | None:
+        delivery = await self.queue.get()
+        if delivery is None and self.lost:
+            raise SourceLostError("gone")
+        return delivery
+
+    def started(self, receipt: object) -> bool:
+        self.begun.append(receipt)
+        return receipt not in self.revoked
+
+    def settle(self, receipt: object, settlement: Settlement) -> None:
+        assert receipt not in self.settled, f"{receipt} was settled twice"
+        self.settled[receipt] = settlement
+
+    async def stop_intake(self) -> None:
+        self.queue.put_nowait(None)
+
+    async def close(self, timeout_s: float) -> None:
+        del timeout_s
+        self.closed = True
+
+
+def invocation(
+    name: str,
+    *,
+    agent: bool = True,
+    kind: InvocationKind = InvocationKind.ACTION_RUN,
+    inputs: JsonObject | None = None,
+) -> Invocation:
+    return Invocation(
+        kind=kind,
+        run_id=RunId(f"r_{name}"),
+        action=name.partition("-")[0],
+        blueprint="service",
+        trigger=Trigger(),
+        entity=None,
+        entity_id=None,
+        inputs=inputs if inputs is not None else {"name": name},
+        method=InvocationMethod(type="WEBHOOK", agent=agent),
+        document={"name": name},
+    )
+
+
+class NameIntake:
+    """A message is its name: ``action-number``; some names stand for kinds of messages."""
+
+    def decode(self, body: bytes, channel: Channel) -> Decoded | NotOurs | Unacceptable:
+        name = body.decode()
+        if name.startswith("noise"):
+            return NotOurs("not_for_agents")
+        if name.startswith("forged"):
+            return Unacceptable("signature", "the signature does not fit", RunId(f"r_{name}"))
+        if channel is Channel.CHANGE_LOG:
+            return Decoded(invocation(name, agent=False, kind=InvocationKind.CHANGE_EVENT))
+        return Decoded(invocation(name, agent=not name.startswith("kafka")))
+
+    def unlock(self, given: Invocation, paths: Sequence[str]) -> tuple[Invocation, tuple[str, ...]]:
+        if "sealed" in paths:
+            raise DecryptionError("input 'password' did not open")
+        if "secret" in paths:
+            return given.with_inputs({"password": "hunter2hunter2"}, given.document), ("hunter2hunter2",)
+        return given, ()
+
+
+@dataclass
+class Lines:
+    report: Report
+
+    def write(self, chunk: bytes) -> None:
+        self.report.lines.append(("INFO", chunk.decode()))
+
+    def close(self) -> None:
+        return
+
+
+@dataclass
+class Report:
+    """One run's report; ``answer`` is what Port would say at the end."""
+
+    run_id: RunId | None
+    answer: Reported
+    secrets: list[str]
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    told: dict[str, Json] = field(default_factory=dict)
+    entities: list[EntityChange] = field(default_factory=list)
+    outcome: Outcome | None = None
+    refuse_entities: bool = False
+    hold: asyncio.Event | None = None
+
+    def mask(self, secret: str) -> None:
+        self.secrets.append(secret)
+
+    def masked(self, text: str) -> str:
+        for secret in self.secrets:
+            text = text.replace(secret, "[masked]")
+        return text
+
+    def log(self, message: str, level: str = "INFO") -> None:
+        self.lines.append((level, message))
+
+    def stream(self, name: str) -> LogStream:
+        del name
+        return Lines(self)
+
+    def link(self, url: Json) -> None:
+        self.told["link"] = url
+
+    def summary(self, text: Json) -> None:
+        self.told["summary"] = text
+
+    def status_label(self, text: Json) -> None:
+        self.told["status_label"] = text
+
+    def external_run_id(self, value: Json) -> None:
+        self.told["external_run_id"] = value
+
+    def output(self, name: str, value: Json) -> None:
+        self.told[name] = value
+
+    async def change_entity(self, change: EntityChange) -> None:
+        if self.refuse_entities:
+            raise EntityRefusedError("blueprint not found")
+        self.entities.append(change)
+
+    async def finish(self, outcome: Outcome) -> Reported:
+        assert self.outcome is None, "finished twice"
+        self.outcome = outcome
+        if self.hold is not None:
+            await self.hold.wait()
+        return NothingToReport() if self.run_id is None else self.answer
+
+    def abandon(self) -> None:
+        return
+
+
+class Reporter:
+    def __init__(self) -> None:
+        self.reports: dict[str, Report] = {}
+        self.answer: Reported = Delivered()
+        self.refuse_entities = False
+        self.hold: asyncio.Event | None = None
+        self.hurried = False
+
+    def open(self, run_id: RunId | None, kind: InvocationKind, secrets: Iterable[str]) -> Report:
+        del kind
+        report = Report(run_id, self.answer, list(secrets), refuse_entities=self.refuse_entities, hold=self.hold)
+        self.reports[run_id or ""] = report
+        return report
+
+    def hurry(self, timeout_s: float) -> None:
+        del timeout_s
+        self.hurried = True
+        for report in self.reports.values():
+            report.answer = Undelivered("no time") if report.hold is not None else report.answer
+            if report.hold is not None:
+                report.hold.set()
+
+    async def close(self) -> None:
+        return
+
+
+class Work:
+    """An executor made of a function."""
+
+    def __init__(self, do: Callable[[RunContext], Coroutine[Any, Any, Any]]) -> None:
+        self._do = do
+
+    async def execute(self, run: RunContext) -> Outcome:
+        result: Outcome = await self._do(run)
+        return result
+
+    async def preview(self, view: View) -> JsonObject:
+        del view
+        return {}
+
+
+class Table:
+    """A router over real routes."""
+
+    def __init__(self, routes: Sequence[tuple[Route, Executor]]) -> None:
+        self._table = RoutingTable([route for route, _ in routes])
+        self._executors = {route.name: executor for route, executor in routes}
+
+    def resolve(self, given: Invocation) -> Routed | Unrouted:
+        route = self._table.resolve(given)
+        return route if isinstance(route, Unrouted) else Routed(route, self._executors[route.name])
+
+
+@dataclass
+class House:
+    """A whole agent of fakes around the real dispatcher and lifecycle."""
+
+    routes: Sequence[tuple[Route, Executor]]
+    workspaces: Path
+    settings: DispatchSettings = field(default_factory=DispatchSettings)
+    timeline: Timeline = field(default_factory=lambda: Timeline(drain_s=5, kill_grace_s=0.1, report_s=0.5))
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.source, self.reporter, self.events, self.stop = MemorySource(), Reporter(), Events(), Stop()
+        clock = RealClock()
+        life = LifeSettings(
+            self.workspaces, self.timeline.kill_grace_s, ("client-secret",), environment=self.environment
+        )
+        lives = Lives(NameIntake(), self.reporter, self.events, clock, life)
+        self.dispatcher = Dispatcher(
+            self.source, NameIntake(), Table(self.routes), lives, self.events, self.settings
+        )
+        self.lifecycle = Lifecycle(
+            self.source, self.dispatcher, self.reporter, self.events, self.timeline, services=()
+        )
+
+    async def settle(self, count: int) -> None:
+        """Runs until ``count`` messages are settled, then stops in order."""
+        agent = asyncio.ensure_future(self.lifecycle.run(self.stop))
+        try:
+            await self.until(lambda: len(self.source.settled) >= count)
+        finally:
+            self.stop.ask()
+            assert await asyncio.wait_for(agent, 30) == 0
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, f"never: {self.source.settled} {self.events.all}"
+            await asyncio.sleep(0.005)

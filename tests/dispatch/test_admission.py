@@ -1,0 +1,160 @@
+from collections import Counter, defaultdict, deque
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from agent.dispatch.admission import Admission, Ticket
+
+
+def ticket(
+    name: str, *, route: str = "r", lane: str = "a", limit: int | None = None, key: str | None = None
+) -> Ticket[str]:
+    return Ticket(name, (route, lane), route, limit, key, size_bytes=10)
+
+
+def admission(slots: int, max_waiting: int = 1000) -> Admission[str]:
+    return Admission(slots, max_waiting=max_waiting, max_waiting_bytes=10_000)
+
+
+def has_room(room: Admission[str]) -> bool:
+    return room.has_room
+
+
+def admitted(room: Admission[str]) -> list[str]:
+    names = []
+    while (one := room.admit()) is not None:
+        names.append(one.item)
+    return names
+
+
+def test_a_flood_of_one_action_delays_another_by_one_turn() -> None:
+    room = admission(slots=1)
+    for index in range(10_000):
+        room.offer(ticket(f"flood-{index}", lane="flood"))
+    first = room.admit()
+    assert first is not None
+    room.offer(ticket("quiet", lane="quiet"))
+    room.release(first)
+    second = room.admit()
+    assert second is not None
+    room.release(second)
+    third = room.admit()
+    assert third is not None
+    assert "quiet" in {second.item, third.item}
+
+
+def test_runs_of_one_key_go_one_after_another_in_their_order() -> None:
+    room = admission(slots=10)
+    tickets = [ticket(str(i), key="same") for i in range(3)]
+    for one in tickets:
+        room.offer(one)
+    room.offer(ticket("other", key="other"))
+    assert sorted(admitted(room)) == ["0", "other"]
+    room.release(tickets[0])
+    assert admitted(room) == ["1"]
+    room.release(tickets[1])
+    assert admitted(room) == ["2"]
+
+
+def test_a_route_at_its_limit_does_not_hold_up_others() -> None:
+    room = admission(slots=10)
+    limited = [ticket(f"l{i}", route="limited", limit=1) for i in range(3)]
+    for one in limited:
+        room.offer(one)
+    room.offer(ticket("free", route="free"))
+    assert sorted(admitted(room)) == ["free", "l0"]
+    assert room.running == 2
+    room.release(limited[0])
+    assert admitted(room) == ["l1"]
+
+
+def test_the_waiting_room_is_bounded_by_number_and_by_bytes() -> None:
+    room = admission(slots=1, max_waiting=2)
+    room.offer(ticket("1"))
+    assert has_room(room)
+    room.offer(ticket("2"))
+    assert not has_room(room)
+    room.admit()
+    assert has_room(room)
+    big = Admission[str](1, max_waiting=100, max_waiting_bytes=15)
+    big.offer(ticket("1"))
+    big.offer(ticket("2"))
+    assert not has_room(big)
+
+
+def test_closing_gives_back_everything_that_waits_and_admits_nobody() -> None:
+    room = admission(slots=1)
+    running = ticket("running", key="k")
+    room.offer(running)
+    assert admitted(room) == ["running"]
+    for one in (ticket("a"), ticket("b", key="k"), ticket("c", key="z")):
+        room.offer(one)
+    assert {t.item for t in room.close()} == {"a", "b", "c"}
+    room.release(running)
+    assert room.admit() is None
+    assert room.waiting == 0
+
+
+class AdmissionMachine(RuleBasedStateMachine):
+    """Any order of arrivals and ends, against the promises of the docstring."""
+
+    @initialize(slots=st.integers(1, 4))
+    def open_room(self, slots: int) -> None:
+        self.slots = slots
+        self.room = admission(slots)
+        self.count = 0
+        self.running: list[Ticket[str]] = []
+        self.waiting: list[Ticket[str]] = []
+        self.order: dict[str, deque[str]] = defaultdict(deque)
+
+    @rule(
+        route=st.sampled_from([("r1", 1), ("r2", 2), ("r3", None)]),
+        lane=st.sampled_from("ab"),
+        key=st.sampled_from([None, "k1", "k2"]),
+    )
+    def arrive(self, route: tuple[str, int | None], lane: str, key: str | None) -> None:
+        self.count += 1
+        one = ticket(str(self.count), route=route[0], lane=lane, limit=route[1], key=key)
+        self.room.offer(one)
+        self.waiting.append(one)
+        if key is not None:
+            self.order[key].append(one.item)
+
+    @rule()
+    def start(self) -> None:
+        while (one := self.room.admit()) is not None:
+            self.waiting.remove(one)
+            self.running.append(one)
+            if one.key is not None:
+                assert self.order[one.key].popleft() == one.item, "a key's runs start in their order"
+        # Nobody who may start is left waiting.
+        routes = Counter(t.route for t in self.running)
+        keys = {t.key for t in self.running}
+        if len(self.running) < self.slots:
+            for one in self.waiting:
+                at_limit = one.limit is not None and routes[one.route] >= one.limit
+                first_of_key = next(t for t in self.waiting if t.key == one.key)
+                behind = one.key is not None and (one.key in keys or first_of_key is not one)
+                assert at_limit or behind, f"{one} waits without a reason"
+
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
+        if self.running:
+            one = data.draw(st.sampled_from(self.running))
+            self.running.remove(one)
+            self.room.release(one)
+
+    @invariant()
+    def bounds_hold(self) -> None:
+        if not hasattr(self, "room"):
+            return
+        assert self.room.running == len(self.running) <= self.slots
+        assert self.room.waiting == len(self.waiting)
+        for name, used in Counter(t.route for t in self.running).items():
+            limit = next(t.limit for t in self.running if t.route == name)
+            assert limit is None or used <= limit
+        keys = [t.key for t in self.running if t.key is not None]
+        assert len(keys) == len(set(keys)), "two runs of one key at once"
+
+
+TestAdmissionMachine = AdmissionMachine.TestCase
