@@ -1,0 +1,77 @@
+"""What the consumer is told: settings as the official agent takes them, made into librdkafka's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CLIENT_ID = "port-action-agent"
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaCredentials:
+    """What ``GET /v1/kafka-credentials`` gives out."""
+
+    brokers: tuple[str, ...]
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """The operator's Kafka settings. ``bootstrap_servers`` empty: brokers come with the credentials.
+
+    ``max_records`` and ``max_bytes`` bound what is fetched and not yet taken by the dispatcher;
+    ``max_span`` bounds how far reading may run ahead of the lowest unsettled message of a partition.
+    """
+
+    group_id: str
+    runs_topic: str
+    change_log_topic: str
+    security_protocol: str = "sasl_ssl"
+    sasl_mechanism: str = "SCRAM-SHA-512"
+    bootstrap_servers: str = ""
+    auto_offset_reset: str = "earliest"
+    session_timeout_ms: int = 45_000
+    ca_file: Path | None = None
+    max_records: int = 1_000
+    max_bytes: int = 16 * 1024 * 1024
+    max_span: int = 20_000
+    commit_interval_s: float = 1.0
+
+    @property
+    def needs_credentials(self) -> bool:
+        """Whether anything of the connection comes from Port's API."""
+        return not self.bootstrap_servers or self.security_protocol.startswith("sasl")
+
+
+def consumer_config(settings: KafkaSettings, credentials: KafkaCredentials | None) -> dict[str, object]:
+    """The configuration in librdkafka's own names. ``credentials`` is ``None`` only if nothing needs them."""
+    config: dict[str, object] = {
+        "client.id": CLIENT_ID,
+        "group.id": settings.group_id,
+        "bootstrap.servers": settings.bootstrap_servers or ",".join(credentials.brokers if credentials else ()),
+        "security.protocol": settings.security_protocol,
+        "auto.offset.reset": settings.auto_offset_reset,
+        "session.timeout.ms": settings.session_timeout_ms,
+        "partition.assignment.strategy": "cooperative-sticky",
+        # The ledger decides what is committed, and nothing else does.
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # Bounded prefetch: what waits inside the client is memory that no metric of ours sees.
+        "queued.max.messages.kbytes": max(1024, settings.max_bytes // 1024),
+        "queued.min.messages": settings.max_records,
+        # A quiet topic answers as soon as there is something; this only bounds the empty answer.
+        "fetch.wait.max.ms": 250,
+        "reconnect.backoff.max.ms": 10_000,
+        "allow.auto.create.topics": False,
+        # Errors reach us by callback and are told once a minute; the client's own lines would come each second.
+        "log_level": 2,
+    }
+    if settings.security_protocol.endswith("ssl") and settings.ca_file is not None:
+        config["ssl.ca.location"] = str(settings.ca_file)
+    if settings.security_protocol.startswith("sasl") and credentials is not None:
+        config["sasl.mechanism"] = settings.sasl_mechanism
+        config["sasl.username"] = credentials.username
+        config["sasl.password"] = credentials.password
+    return config

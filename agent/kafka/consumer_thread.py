@@ -1,0 +1,334 @@
+"""The one thread that owns the consumer: it polls whatever happens, and nobody else touches the client.
+
+Work never runs here. Settlements come in by a queue and are entered in the ledger between two polls; records
+go out by the `Handoff`. While the dispatcher is behind, the thread first waits a moment for room (a pause throws
+away what the client has prefetched) and then pauses its partitions, polling on, so that the group never
+misses it, however long the runs take.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from agent.delivery.assignment import Assignment
+from agent.delivery.commit_policy import CommitPolicy, CommitState
+from agent.delivery.positions import Partition, Position
+from agent.domain.errors import SourceLostError
+from agent.domain.events import Committed, Consumed, PartitionStatus, Polled, Rebalanced, SourceFailed
+from agent.domain.invocation import Channel
+from agent.domain.settlement import Settlement
+from agent.kafka.config import KafkaCredentials, KafkaSettings
+from agent.kafka.handoff import Handoff
+from agent.ports import Clock, Delivery, Observer
+
+_POLL_S = 0.1
+_ROOM_WAIT_S = 0.05
+_BATCH = 200
+_STATUS_INTERVAL_S = 2.0
+_COMMITTED_TIMEOUT_S = 5.0
+
+_AUTHENTICATION_CODES = frozenset(
+    {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED}  # noqa: SLF001 - librdkafka's own error codes are spelled so
+)
+
+
+class OpenConsumer(Protocol):
+    """Makes the client; `confluent_kafka.Consumer`, but for tests of failing clients."""
+
+    def __call__(self, config: dict[str, object], /, *, logger: logging.Logger) -> Consumer:
+        """A consumer that is not subscribed yet."""
+
+
+class ConsumerThread:
+    """Runs one consumer from `start` to `close`; its public methods may be called from any thread.
+
+    Whatever ends the thread early reaches the loop as `SourceLostError` from the handoff. ``on_refused`` is
+    called on this thread each time a broker refuses the credentials.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        config: dict[str, object],
+        handoff: Handoff,
+        observer: Observer,
+        clock: Clock,
+        *,
+        on_refused: Callable[[], None],
+        open_consumer: OpenConsumer = Consumer,
+    ) -> None:
+        self._settings = settings
+        self._config = {**config, "error_cb": self._on_error, "on_commit": self._on_commit}
+        self._handoff = handoff
+        self._observer = observer
+        self._clock = clock
+        self._on_refused = on_refused
+        self._open_consumer = open_consumer
+        self._assignment = Assignment()
+        self._commits = CommitState(CommitPolicy(settings.commit_interval_s))
+        self._commands: deque[Callable[[], None]] = deque()
+        self._read_at: dict[Partition, deque[tuple[int, float]]] = {}
+        self._committed_at_start: dict[Partition, int] = {}
+        self._paused: set[Partition] = set()
+        self._no_room = False
+        self._joined = False
+        self._status_due_s = 0.0
+        self._intake_stopped = threading.Event()
+        self._closing = threading.Event()
+        self._consumer: Consumer
+        self._thread = threading.Thread(target=self._run, name="kafka-consumer", daemon=True)
+
+    # ── for other threads ────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Begins to poll. An unreachable broker is no error: the client keeps trying."""
+        self._thread.start()
+
+    def is_current(self, position: Position) -> bool:
+        """Whether the message is still ours to act on."""
+        return self._assignment.is_current(position)
+
+    def start_work(self, position: Position) -> None:
+        """Notes that the work of a message began."""
+        self._commands.append(lambda: self._assignment.start(position))
+
+    def settle(self, position: Position, settlement: Settlement) -> None:
+        """Notes what became of a message."""
+        self._commands.append(lambda: self._assignment.settle(position, settlement))
+
+    def use_credentials(self, credentials: KafkaCredentials) -> None:
+        """From the next time a broker asks, these are given; connections that stand are not disturbed."""
+        self._commands.append(
+            lambda: self._consumer.set_sasl_credentials(credentials.username, credentials.password)
+        )
+
+    def stop_intake(self) -> None:
+        """Pauses everything; polling and committing go on."""
+        self._intake_stopped.set()
+
+    def close(self, timeout_s: float) -> bool:
+        """Enters what was settled, commits, leaves the group; ``False`` if that took longer than ``timeout_s``."""
+        self._closing.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    # ── the thread ───────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        try:
+            self._consumer = self._open_consumer(self._config, logger=logging.getLogger("agent.kafka"))
+            try:
+                self._poll_until_closing()
+                self._leave()
+            finally:
+                self._consumer.close()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the loop must hear of it
+            self._handoff.fail(SourceLostError(f"the Kafka consumer stopped: {error}"))
+
+    def _poll_until_closing(self) -> None:
+        topics = list(dict.fromkeys([self._settings.runs_topic, self._settings.change_log_topic]))
+        self._consumer.subscribe(
+            topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        while not self._closing.is_set():
+            self._apply_commands()
+            self._pause_and_resume()
+            self._commit_if_due()
+            self._tell_status_if_due()
+            self._pass_on(self._fetch())
+
+    def _apply_commands(self) -> None:
+        while self._commands:
+            self._commands.popleft()()
+
+    def _pause_and_resume(self) -> None:
+        assigned = self._assignment.partitions
+        if self._no_room or self._intake_stopped.is_set():
+            wanted = set(assigned)
+        else:
+            wanted = {p for p in assigned if self._assignment.ledger(p).span >= self._settings.max_span}
+        if pause := wanted - self._paused:
+            self._consumer.pause([_topic_partition(p) for p in pause])
+        if resume := self._paused - wanted:
+            self._consumer.resume([_topic_partition(p) for p in resume])
+        self._paused = wanted
+
+    def _fetch(self) -> list[Message]:
+        """Whatever is there, after waiting a little. Fetches nothing while the handoff has no room."""
+        self._no_room = self._handoff.full and not self._handoff.wait_for_room(_ROOM_WAIT_S)
+        if self._no_room and not self._paused.issuperset(self._assignment.partitions):
+            return []  # pause first: a poll now would fetch more
+        first = self._consumer.poll(_ROOM_WAIT_S if self._no_room else _POLL_S)
+        self._observer.notify(Polled(self._clock.epoch()))
+        if first is None:
+            return []
+        # `poll` returns at the first record; a `consume` of many would wait its whole time for the last.
+        return [first, *self._consumer.consume(_BATCH, 0)]
+
+    def _pass_on(self, messages: Iterable[Message]) -> None:
+        deliveries = []
+        counts: dict[str, int] = {}
+        now_s = self._clock.monotonic()
+        for message in messages:
+            if (error := message.error()) is not None:
+                self._on_error(error)
+                continue
+            topic, index, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
+            partition = Partition(topic, index)
+            position = self._assignment.begin(partition, offset)
+            counts[topic] = counts.get(topic, 0) + 1
+            if position is None:
+                continue
+            self._read_at.setdefault(partition, deque()).append((offset, now_s))
+            channel = Channel.CHANGE_LOG if topic == self._settings.change_log_topic else Channel.RUNS
+            body = message.value() or b""
+            deliveries.append(Delivery(body, position, channel, now_s, f"{partition}@{offset}"))
+        for topic, count in counts.items():
+            self._observer.notify(Consumed(topic, count))
+        if deliveries:
+            self._handoff.put(deliveries)
+
+    def _leave(self) -> None:
+        self._apply_commands()
+        self._commit_now(self._assignment.partitions)
+
+    # ── commits ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _commit_if_due(self) -> None:
+        now_s = self._clock.monotonic()
+        offsets = self._commits.due(now_s, self._assignment.committable())
+        if not offsets:
+            return
+        self._commits.began(now_s, offsets)
+        try:
+            self._consumer.commit(offsets=[_topic_partition(p, o) for p, o in offsets.items()], asynchronous=True)
+        except KafkaException as error:
+            self._on_commit(error.args[0], [])
+
+    def _commit_now(self, partitions: Iterable[Partition]) -> None:
+        """Commits before the partitions go; a refusal is told and otherwise harmless: the runs come again."""
+        offsets = self._commits.changed(self._assignment.committable(partitions))
+        if not offsets:
+            return
+        try:
+            self._consumer.commit(offsets=[_topic_partition(p, o) for p, o in offsets.items()], asynchronous=False)
+            self._observer.notify(Committed("ok"))
+        except KafkaException as error:
+            self._observer.notify(Committed(_code(error.args[0])))
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        failed = error or next((p.error for p in partitions if p.error is not None), None)
+        self._commits.ended(ok=failed is None)
+        self._observer.notify(Committed("ok" if failed is None else _code(failed)))
+
+    # ── rebalances (called within poll) ──────────────────────────────────────────────────────────────
+
+    def _on_assign(self, _consumer: Consumer, topic_partitions: list[TopicPartition]) -> None:
+        partitions = [_partition(tp) for tp in topic_partitions]
+        self._forget(partitions)
+        self._assignment.assign(partitions)
+        self._joined = True
+        self._tell_rebalance("assigned", partitions)
+
+    def _on_revoke(self, _consumer: Consumer, topic_partitions: list[TopicPartition]) -> None:
+        partitions = [_partition(tp) for tp in topic_partitions]
+        self._apply_commands()
+        self._commit_now(partitions)
+        self._give_up("revoked", partitions)
+
+    def _on_lost(self, _consumer: Consumer, topic_partitions: list[TopicPartition]) -> None:
+        # Somebody else has them already: a commit now would be refused, or worse, taken.
+        self._give_up("lost", [_partition(tp) for tp in topic_partitions])
+
+    def _give_up(self, event: str, partitions: list[Partition]) -> None:
+        self._assignment.revoke(partitions)
+        self._forget(partitions)
+        self._tell_rebalance(event, partitions)
+
+    def _forget(self, partitions: list[Partition]) -> None:
+        self._commits.forget(partitions)
+        self._paused.difference_update(partitions)
+        for partition in partitions:
+            self._read_at.pop(partition, None)
+            self._committed_at_start.pop(partition, None)
+
+    def _tell_rebalance(self, event: str, partitions: list[Partition]) -> None:
+        self._status_due_s = 0.0
+        self._observer.notify(Rebalanced(event, tuple((p.topic, p.index) for p in partitions)))
+
+    # ── what is told ─────────────────────────────────────────────────────────────────────────────────
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() in _AUTHENTICATION_CODES:
+            self._on_refused()
+        self._observer.notify(SourceFailed(_code(error), error.str(), fatal=error.fatal()))
+        if error.fatal():
+            raise KafkaException(error)
+
+    def _tell_status_if_due(self) -> None:
+        now_s = self._clock.monotonic()
+        if now_s < self._status_due_s:
+            return
+        self._status_due_s = now_s + _STATUS_INTERVAL_S
+        if not self._joined and self._consumer.memberid():
+            # A member without partitions gets no callback, but it is a member: an idle stand-by.
+            self._joined = True
+            self._tell_rebalance("assigned", [])
+        self._ask_committed()
+        for partition in self._assignment.partitions:
+            self._observer.notify(self._status(partition, now_s))
+
+    def _ask_committed(self) -> None:
+        """Where freshly assigned partitions stand, for their lag until the first record comes."""
+        unknown = [
+            p
+            for p in self._assignment.partitions
+            if p not in self._committed_at_start and self._assignment.ledger(p).committable is None
+        ]
+        if not unknown:
+            return
+        try:
+            answers = self._consumer.committed([_topic_partition(p) for p in unknown], _COMMITTED_TIMEOUT_S)
+        except KafkaException:
+            return
+        self._committed_at_start.update((_partition(tp), tp.offset) for tp in answers)
+
+    def _status(self, partition: Partition, now_s: float) -> PartitionStatus:
+        ledger = self._assignment.ledger(partition)
+        base = ledger.committable
+        if base is None:
+            base = self._committed_at_start.get(partition, -1)
+        _low, high = self._consumer.get_watermark_offsets(_topic_partition(partition), cached=True)
+        read_at = self._read_at.get(partition, deque())
+        while read_at and read_at[0][0] < base:
+            read_at.popleft()
+        return PartitionStatus(
+            topic=partition.topic,
+            index=partition.index,
+            lag=max(0, high - base) if high >= 0 and base >= 0 else None,
+            uncommitted=ledger.unsettled,
+            span=ledger.span,
+            oldest_uncommitted_age_s=now_s - read_at[0][1] if read_at else None,
+            paused=partition in self._paused,
+        )
+
+
+def _topic_partition(partition: Partition, offset: int | None = None) -> TopicPartition:
+    if offset is None:
+        return TopicPartition(partition.topic, partition.index)
+    return TopicPartition(partition.topic, partition.index, offset)
+
+
+def _partition(topic_partition: TopicPartition) -> Partition:
+    return Partition(topic_partition.topic, topic_partition.partition)
+
+
+def _code(error: KafkaError) -> str:
+    return error.name()

@@ -1,0 +1,153 @@
+"""`Source` over Kafka: gets the credentials, keeps the thread, and hides positions behind receipts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from agent.delivery.positions import Position
+from agent.domain.errors import AgentError
+from agent.domain.events import SourceFailed
+from agent.domain.retry import Backoff
+from agent.domain.settlement import Settlement
+from agent.kafka.config import KafkaCredentials, KafkaSettings, consumer_config
+from agent.kafka.consumer_thread import ConsumerThread
+from agent.kafka.handoff import Handoff
+from agent.ports import Clock, Delivery, Observer
+
+FetchCredentials = Callable[[], Awaitable[KafkaCredentials]]
+
+_BACKOFF = Backoff(first_s=1.0, cap_s=30.0)
+
+
+class KafkaSource:
+    """Deliveries of the organisation's topics. Belongs to the event loop's thread.
+
+    ``fetch_credentials`` is called at start, and again whenever a broker refuses what it was given; it raises
+    `AgentError` where there is none to be had, and is then asked again, with growing waits, for ever.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        fetch_credentials: FetchCredentials,
+        observer: Observer,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._fetch_credentials = fetch_credentials
+        self._observer = observer
+        self._clock = clock
+        self._handoff: Handoff
+        self._thread: ConsumerThread | None = None
+        self._refused = asyncio.Event()
+        self._connector: asyncio.Task[None] | None = None
+        self._intake_stopped = False
+
+    @property
+    def name(self) -> str:
+        """``kafka``."""
+        return "kafka"
+
+    async def start(self) -> None:
+        """Begins to connect, in the background."""
+        self._handoff = Handoff(
+            asyncio.get_running_loop(),
+            max_records=self._settings.max_records,
+            max_bytes=self._settings.max_bytes,
+        )
+        self._connector = asyncio.create_task(self._keep_connected(), name="kafka-credentials")
+
+    async def next(self) -> Delivery | None:
+        """The next delivery that is still ours. Raises `SourceLostError` if the consumer cannot go on."""
+        while (delivery := await self._handoff.get()) is not None:
+            if self._owner(delivery.receipt).is_current(_position(delivery.receipt)):
+                return delivery
+        return None
+
+    def started(self, receipt: object) -> bool:
+        """Notes the start of work, unless the partition went to another agent meanwhile."""
+        position, thread = _position(receipt), self._owner(receipt)
+        if not thread.is_current(position):
+            return False
+        thread.start_work(position)
+        return True
+
+    def settle(self, receipt: object, settlement: Settlement) -> None:
+        """Queues the settlement for the consumer's thread."""
+        self._owner(receipt).settle(_position(receipt), settlement)
+
+    async def stop_intake(self) -> None:
+        """Pauses all partitions and drops what was fetched but not taken: it was never started."""
+        self._intake_stopped = True
+        if self._thread is not None:
+            self._thread.stop_intake()
+        self._handoff.close()
+
+    async def close(self, timeout_s: float) -> None:
+        """Commits, leaves the group and ends the thread, all within about ``timeout_s``."""
+        await self.stop_intake()
+        if self._connector is not None:
+            self._connector.cancel()
+            await asyncio.gather(self._connector, return_exceptions=True)
+            self._connector = None
+        if self._thread is not None and not await asyncio.to_thread(self._thread.close, timeout_s):
+            detail = f"still leaving the group after {timeout_s:.0f} s; the broker will notice by itself"
+            self._observer.notify(SourceFailed("close_timeout", detail))
+
+    async def _keep_connected(self) -> None:
+        credentials = await self._credentials() if self._settings.needs_credentials else None
+        if self._intake_stopped:
+            return
+        self._thread = ConsumerThread(
+            self._settings,
+            consumer_config(self._settings, credentials),
+            self._handoff,
+            self._observer,
+            self._clock,
+            on_refused=self._note_refusal(),
+        )
+        self._thread.start()
+        while credentials is not None:
+            await self._refused.wait()
+            await asyncio.sleep(_BACKOFF.first_s)
+            fresh = await self._credentials()
+            self._refused.clear()
+            if fresh != credentials:
+                credentials = fresh
+                self._thread.use_credentials(fresh)
+            else:
+                # The same ones were refused: nothing changes by asking at once again.
+                await asyncio.sleep(_BACKOFF.cap_s)
+
+    async def _credentials(self) -> KafkaCredentials:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self._fetch_credentials()
+            except AgentError as error:
+                self._observer.notify(SourceFailed("credentials", str(error)))
+            await asyncio.sleep(_BACKOFF.wait_s(attempt, random.random()))  # noqa: S311 - jitter, no secret
+
+    def _note_refusal(self) -> Callable[[], None]:
+        loop, refused = asyncio.get_running_loop(), self._refused
+        return lambda: _call_soon(loop, refused.set)
+
+    def _owner(self, receipt: object) -> ConsumerThread:
+        thread = self._thread
+        if thread is None:
+            raise TypeError(f"{receipt!r} was not given out by this source")
+        return thread
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(callback)
+
+
+def _position(receipt: object) -> Position:
+    if not isinstance(receipt, Position):
+        raise TypeError(f"not a receipt of this source: {receipt!r}")
+    return receipt

@@ -1,0 +1,337 @@
+"""The settings: environment variables, a ``.env`` file, or mounted files; the only reader of the environment.
+
+Names that the official agent has keep its spelling and meaning; ours begin with ``AGENT_``. Any setting may
+come as ``NAME_FILE`` instead: the path of a file that holds the value (a mounted secret).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agent.domain.errors import ConfigurationError, Problem
+
+_DEFAULT_API = "https://api.port.io"
+_SASL = ("sasl_ssl", "sasl_plaintext")
+
+
+def _lower(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _upper(value: Any) -> Any:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{value!r} is not an http(s) URL such as {_DEFAULT_API}")
+    return value.rstrip("/")
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value.strip()
+
+
+def _log_level(value: str) -> str:
+    return {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(value, value)
+
+
+def _optional(value: Any) -> Any:
+    """An empty variable means: not set (Compose files and charts write them so)."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+Text = Annotated[str, AfterValidator(_not_blank)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_optional)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(lambda v: _log_level(_upper(v)))
+]
+OffsetReset = Literal["earliest", "smallest", "beginning", "latest", "largest", "end", "error"]
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """``NAME_FILE``: the setting's value stands in that file; trailing newlines do not count."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        path = self.current_state.get(f"{field_name}_FILE") or os.environ.get(f"{field_name}_FILE")
+        if not path:
+            return None, field_name, False
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n"), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        problems: list[Problem] = []
+        for name, field in self.settings_cls.model_fields.items():
+            try:
+                value, _, _ = self.get_field_value(field, name)
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                problems.append(Problem(f"{name}_FILE", f"cannot be read: {reason}"))
+                continue
+            if value is not None:
+                values[name] = value
+        if problems:
+            raise ConfigurationError(*problems)
+        return values
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default; immutable. `load` reads them."""
+
+    model_config = SettingsConfigDict(
+        case_sensitive=True, env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    # ── Port ─────────────────────────────────────────────────────────────────────────────────────────
+    PORT_ORG_ID: Text = Field(description="The organisation's id, such as org_BneDtWovPqXaA2VZ.")
+    PORT_CLIENT_ID: Text = Field(description="Client id of the organisation's API credentials.")
+    PORT_CLIENT_SECRET: SecretStr = Field(
+        min_length=1, description="Client secret; also verifies and decrypts messages."
+    )
+    PORT_API_BASE_URL: Annotated[str, AfterValidator(_http_url)] = Field(
+        _DEFAULT_API, description="Port's API: https://api.port.io (EU) or https://api.us.port.io (US)."
+    )
+    STREAMER_NAME: Annotated[Literal["KAFKA"], BeforeValidator(_upper)] = Field(
+        "KAFKA", description="Where messages come from."
+    )
+
+    # ── Kafka ────────────────────────────────────────────────────────────────────────────────────────
+    KAFKA_CONSUMER_GROUP_ID: str = Field(
+        "",
+        description="Port allows {PORT_ORG_ID}.<any name>. Empty: {PORT_ORG_ID}.action-agent.",
+    )
+    KAFKA_CONSUMER_BOOTSTRAP_SERVERS: str = Field(
+        "", description="Brokers to use as they are. Empty: those that Port's API gives out with the credentials."
+    )
+    KAFKA_CONSUMER_SECURITY_PROTOCOL: Annotated[
+        Literal["", "plaintext", "ssl", "sasl_plaintext", "sasl_ssl"], BeforeValidator(_lower)
+    ] = Field("", description="Empty: sasl_ssl, or plaintext where brokers are set by hand.")
+    KAFKA_CONSUMER_AUTHENTICATION_MECHANISM: Annotated[
+        Literal["", "NONE", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(_upper)
+    ] = Field("", description="Empty: SCRAM-SHA-512, or none where brokers are set by hand.")
+    KAFKA_CONSUMER_SESSION_TIMEOUT_MS: Annotated[int, Field(ge=6000, le=1_800_000)] = Field(
+        45_000, description="After this silence the group gives our partitions to others. Milliseconds."
+    )
+    KAFKA_CONSUMER_AUTO_OFFSET_RESET: Annotated[OffsetReset, BeforeValidator(_lower)] = Field(
+        "earliest",
+        description="Where a new group begins; with latest it misses all that was triggered before it joined.",
+    )
+    KAFKA_RUNS_TOPIC: str = Field("", description="Empty: {PORT_ORG_ID}.runs.")
+    KAFKA_CHANGE_LOG_TOPIC: str = Field("", description="Empty: {PORT_ORG_ID}.change.log.")
+    AGENT_KAFKA_CA_FILE: OptionalPath = Field(None, description="PEM file of CAs to trust for the brokers.")
+    USING_LOCAL_PORT_INSTANCE: bool = Field(
+        False, description="Accepted from the official agent; means nothing here."
+    )
+
+    # ── what runs ────────────────────────────────────────────────────────────────────────────────────
+    AGENT_ROUTES_PATH: OptionalPath = Field(
+        None,
+        description="The routes file, YAML or JSON. Empty: webhook messages for agents are forwarded as they are.",
+    )
+    AGENT_PYTHONPATH: str = Field("", description="Directories with Python actions, separated by colons.")
+    AGENT_STATE_DIR: Path = Field(
+        Path(tempfile.gettempdir()) / "action-agent", description="A writable directory for the runs' workspaces."
+    )
+    AGENT_MAX_CONCURRENT_RUNS: Count = Field(50, description="How many runs execute at once.")
+    AGENT_MAX_WAITING_RUNS: Count = Field(
+        1_000, description="How many runs wait in memory before the partitions are paused."
+    )
+    AGENT_RUN_TIMEOUT_S: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        3600.0, description="How long a run may take where its route says nothing else. Seconds."
+    )
+    AGENT_UNROUTED: Annotated[Literal["fail", "ignore"], BeforeValidator(_lower)] = Field(
+        "fail",
+        description="Messages for agents without a route: fail their runs, or ignore where agents share a topic.",
+    )
+    AGENT_JQ_TIMEOUT_S: Annotated[float, Field(gt=0, le=60)] = Field(
+        1.0, description="Time limit of one jq expression. Seconds."
+    )
+    AGENT_HTTP_ALLOW_LINK_LOCAL: bool = Field(
+        False, description="Whether HTTP routes may call link-local and cloud metadata addresses."
+    )
+    WEBHOOK_INVOKER_TIMEOUT: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        30.0, description="Time limit of one forwarded request where its route says nothing else. Seconds."
+    )
+    WEBHOOK_VERIFY_SSL: bool = Field(True, description="Whether certificates of HTTP targets are verified.")
+    CONTROL_THE_PAYLOAD_CONFIG_PATH: OptionalPath = Field(
+        None, description="The official agent's mapping file; not read by this version, use AGENT_ROUTES_PATH."
+    )
+
+    # ── what is let in ───────────────────────────────────────────────────────────────────────────────
+    AGENT_SIGNATURES: Annotated[Literal["auto", "required", "off"], BeforeValidator(_lower)] = Field(
+        "auto", description="auto: messages for agents must be signed; required: all must; off: none is looked at."
+    )
+    AGENT_SIGNATURE_MAX_AGE_S: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_optional)] = Field(
+        None,
+        description="Refuse messages that were signed longer ago. Empty: any age (a backlog may be old). Seconds.",
+    )
+    AGENT_RUN_ID_PATH: str = Field(
+        "", description="jq path of the run id in messages that keep it in a place of their own."
+    )
+    AGENT_MAX_MESSAGE_BYTES: Count = Field(
+        16 * 1024 * 1024, description="Larger messages are refused unread. Bytes."
+    )
+
+    # ── reporting ────────────────────────────────────────────────────────────────────────────────────
+    AGENT_LOG_BATCH_BYTES: Annotated[int, Field(ge=256, le=512 * 1024)] = Field(
+        12 * 1024, description="Run output is sent in requests of about this size. Bytes."
+    )
+    AGENT_LOG_MAX_BYTES: Annotated[int, Field(ge=1024)] = Field(
+        1024 * 1024, description="How much of one run's output is kept; of the rest, the end. Bytes."
+    )
+
+    # ── shutdown ─────────────────────────────────────────────────────────────────────────────────────
+    AGENT_DRAIN_TIMEOUT_S: Seconds = Field(30.0, description="After SIGTERM runs may go on for so long. Seconds.")
+    AGENT_KILL_GRACE_S: Seconds = Field(
+        10.0, description="Between asking a process to end and killing it. Seconds."
+    )
+    AGENT_REPORT_TIMEOUT_S: Seconds = Field(
+        20.0, description="At shutdown, the time for the last reports. Seconds."
+    )
+
+    # ── operation ────────────────────────────────────────────────────────────────────────────────────
+    AGENT_HTTP_HOST: Text = Field("0.0.0.0", description="Address of metrics, probes and the status page.")  # noqa: S104 - probes come from outside
+    AGENT_HTTP_PORT: Annotated[int, Field(ge=0, le=65535)] = Field(
+        8080, description="Its port; 0 takes a free one and logs it."
+    )
+    LOG_LEVEL: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+    AGENT_LOG_FORMAT: Annotated[Literal["json", "console"], BeforeValidator(_lower)] = Field(
+        "json", description="json, or console for people."
+    )
+    DETAILED_LOGGING: bool = Field(
+        False, description="Accepted from the official agent; messages are never logged here."
+    )
+    SSL_CERT_FILE: OptionalPath = Field(
+        None, description="PEM file of CAs to trust in addition, for Port's API and HTTP targets."
+    )
+    REQUESTS_CA_BUNDLE: OptionalPath = Field(None, description="The same; SSL_CERT_FILE wins.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment, then files named by it, then ``.env``."""
+        del file_secret_settings
+        return init_settings, env_settings, _FileSource(settings_cls), dotenv_settings
+
+    @property
+    def group_id(self) -> str:
+        """The consumer group, with its default."""
+        return self.KAFKA_CONSUMER_GROUP_ID or f"{self.PORT_ORG_ID}.action-agent"
+
+    @property
+    def runs_topic(self) -> str:
+        """The topic of runs, with its default."""
+        return self.KAFKA_RUNS_TOPIC or f"{self.PORT_ORG_ID}.runs"
+
+    @property
+    def change_log_topic(self) -> str:
+        """The topic of catalogue changes, with its default."""
+        return self.KAFKA_CHANGE_LOG_TOPIC or f"{self.PORT_ORG_ID}.change.log"
+
+    @property
+    def security_protocol(self) -> str:
+        """The protocol, in the client library's word."""
+        return self.KAFKA_CONSUMER_SECURITY_PROTOCOL or (
+            "plaintext" if self.KAFKA_CONSUMER_BOOTSTRAP_SERVERS else "sasl_ssl"
+        )
+
+    @property
+    def sasl_mechanism(self) -> str:
+        """The mechanism, in the client library's word, whether it is used or not."""
+        given = self.KAFKA_CONSUMER_AUTHENTICATION_MECHANISM
+        return "SCRAM-SHA-512" if given in {"", "NONE"} else given
+
+    @property
+    def ca_file(self) -> Path | None:
+        """CAs to trust in addition."""
+        return self.SSL_CERT_FILE or self.REQUESTS_CA_BUNDLE
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown."""
+        return (self.PORT_CLIENT_SECRET.get_secret_value(),)
+
+
+def load(env_file: Path | None = Path(".env")) -> Settings:
+    """The settings of this process.
+
+    Raises `ConfigurationError` naming every setting that is missing or wrong.
+    """
+    try:
+        settings = Settings(_env_file=env_file)  # type: ignore[call-arg]  # a keyword of pydantic-settings' own
+    except ValidationError as error:
+        raise ConfigurationError(*map(_problem, error.errors())) from None
+    problems = list(_contradictions(settings))
+    if problems:
+        raise ConfigurationError(*problems)
+    return settings
+
+
+def environment() -> Mapping[str, str]:
+    """A copy of the process's environment: routes pick variables from it by name."""
+    return dict(os.environ)
+
+
+def _contradictions(settings: Settings) -> list[Problem]:
+    problems = []
+    if settings.CONTROL_THE_PAYLOAD_CONFIG_PATH is not None:
+        problems.append(
+            Problem(
+                "CONTROL_THE_PAYLOAD_CONFIG_PATH",
+                "mapping files of the official agent are not read by this version",
+                hint="write routes and name them in AGENT_ROUTES_PATH; see `action-agent schema`",
+            )
+        )
+    if settings.security_protocol in _SASL and settings.KAFKA_CONSUMER_AUTHENTICATION_MECHANISM == "NONE":
+        problems.append(
+            Problem(
+                "KAFKA_CONSUMER_AUTHENTICATION_MECHANISM",
+                f"is none, but KAFKA_CONSUMER_SECURITY_PROTOCOL is {settings.security_protocol}",
+                hint="Port's brokers want SCRAM-SHA-512; leave both empty for that",
+            )
+        )
+    for name in ("AGENT_KAFKA_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        path = getattr(settings, name)
+        if path is not None and not path.is_file():
+            problems.append(Problem(name, f"{path} is not a file", hint="is the secret or config map mounted?"))
+    return problems
+
+
+_HINTS = {
+    "PORT_ORG_ID": "in Port: … menu > Organization",
+    "PORT_CLIENT_ID": "in Port: … menu > Credentials",
+    "PORT_CLIENT_SECRET": "in Port: … menu > Credentials; or PORT_CLIENT_SECRET_FILE",
+}
+
+
+def _problem(error: Any) -> Problem:
+    name = str(error["loc"][0]) if error["loc"] else "settings"
+    if error["type"] == "missing":
+        return Problem(name, "is not set", hint=_HINTS.get(name, ""))
+    message = str(error["msg"]).removeprefix("Value error, ")
+    given = error.get("input")
+    field = Settings.model_fields.get(name)
+    is_secret = field is not None and field.annotation is SecretStr
+    shown = "" if is_secret or given is None else f" (given: {given!r})"
+    return Problem(name, f"{message}{shown}", hint=_HINTS.get(name, ""))
