@@ -46,6 +46,7 @@ class Trigger:
 class InvocationMethod:
     """How the action's owner wants it invoked. ``type`` is upper case (KAFKA, WEBHOOK, GITLAB, …) or empty.
 
+    A message from the runs channel without any method is of type KAFKA: its owner made up the whole payload.
     ``agent`` and ``synchronized`` are already read as flags (Port also sends "true" and "false" as strings);
     ``raw`` holds all keys as they came.
     """
@@ -53,9 +54,9 @@ class InvocationMethod:
     type: str = ""
     agent: bool = False
     synchronized: bool = False
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     http_method: str | None = None
-    raw: JsonObject = field(default_factory=dict)
+    raw: JsonObject = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class View:
     The text is made once, however many expressions read it.
     """
 
-    value: JsonObject
+    value: JsonObject = field(repr=False)
 
     @cached_property
     def text(self) -> str:
@@ -82,9 +83,10 @@ class Invocation:
     """One message of ours to act on. Immutable, but for what it caches.
 
     ``run_id`` is ``None`` where the message names no run: then nothing is ever reported. ``document`` is the
-    message as it came, without the tutorial's outer wrap and with encrypted inputs still closed (or opened, after
-    `with_inputs`); ``text`` is the received text it was read from. ``encrypted`` names the inputs that
-    the message itself lists as encrypted.
+    message as Port signed it, so without the signature's headers, without the tutorial's outer wrap, and with
+    encrypted inputs closed until intake unlocks them; ``text`` is the received text, with all of that.
+    ``encrypted`` names the inputs that the message itself lists as encrypted. What a user typed is left out of
+    ``repr``, which finds its way into logs.
     """
 
     kind: InvocationKind
@@ -92,12 +94,12 @@ class Invocation:
     action: str | None
     blueprint: str | None
     trigger: Trigger
-    entity: JsonObject | None
+    entity: JsonObject | None = field(repr=False)
     entity_id: str | None
-    inputs: JsonObject
+    inputs: JsonObject = field(repr=False)
     method: InvocationMethod
-    document: Json
-    text: str = ""
+    document: Json = field(repr=False)
+    text: str = field(default="", repr=False)
     encrypted: tuple[str, ...] = ()
 
     @property

@@ -1,0 +1,61 @@
+"""JSON as JavaScript's ``JSON.stringify`` prints it, which is the text that Port signs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agent.domain.json import Json, compact
+
+_EXACT_UP_TO = 2**53
+"""Up to here JavaScript's numbers hold every integer."""
+
+
+def stringify(value: Json) -> str:
+    """``value`` without spaces, non-ASCII as it is, lone surrogates escaped, numbers as JavaScript prints them.
+
+    Keys keep their order. ``value`` must hold no NaN and no infinity.
+    """
+    if isinstance(value, str):
+        return compact(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return number_text(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{compact(key)}:{stringify(item)}" for key, item in value.items()) + "}"
+    return "[" + ",".join(map(stringify, value)) + "]"
+
+
+def number_text(value: float) -> str:
+    """A finite number as JavaScript prints it: ``100``, ``0.000001``, ``1e-7``, ``1e+21``.
+
+    Integers that JavaScript cannot hold are rounded as it rounds them, beyond its range to ``null``.
+    """
+    if isinstance(value, int) and abs(value) <= _EXACT_UP_TO:
+        return str(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return "null"
+    if number == 0:
+        return "0"
+    return ("-" if number < 0 else "") + _positive_text(abs(number))
+
+
+def _positive_text(number: float) -> str:
+    """By ECMAScript's Number::toString; Python's shortest digits are the same, only written differently."""
+    mantissa, _, exponent = repr(number).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    padded = whole + fraction
+    significant = padded.lstrip("0")
+    point = len(whole) + int(exponent or "0") - (len(padded) - len(significant))
+    digits = significant.rstrip("0")
+    if not -6 < point <= 21:
+        return digits[0] + ("." + digits[1:] if len(digits) > 1 else "") + f"e{point - 1:+d}"
+    if point <= 0:
+        return "0." + "0" * -point + digits
+    if point >= len(digits):
+        return digits + "0" * (point - len(digits))
+    return f"{digits[:point]}.{digits[point:]}"

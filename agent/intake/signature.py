@@ -1,0 +1,197 @@
+"""Whether Port signed a message: over the text as it was received, or as ``JSON.stringify`` would print it.
+
+Port signs ``timestamp + "." + JSON.stringify(message)`` before it puts ``X-Port-Signature`` and
+``X-Port-Timestamp`` into the message's ``headers``. To get back to the signed text those members are cut out of
+the received one: printing the document anew is only the second try (for text that was laid out differently on its
+way), as other languages print some numbers differently. GITLAB messages are signed without ``headers``, all others
+with what else stands in it, ``{}`` if nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agent.domain.javascript import number_text, stringify
+from agent.domain.json import Json, JsonObject, as_object
+from agent.domain.signature import signature_of
+from agent.intake.members import Member, members, rewritten, skip_space
+from agent.ports import Clock
+
+SIGNATURE_HEADER = "X-Port-Signature"
+TIMESTAMP_HEADER = "X-Port-Timestamp"
+CLOCK_SKEW_S = 300.0
+"""How far a timestamp may lie in the future where a maximum age is set."""
+
+_OWN_HEADERS = frozenset({SIGNATURE_HEADER, TIMESTAMP_HEADER})
+_UNHEADED_TYPE = "GITLAB"
+_HEADED_TYPE = "WEBHOOK"
+
+
+class SignatureMode(StrEnum):
+    """Which messages of the runs channel must carry a signature. Change events never carry one."""
+
+    AUTO = "auto"
+    """Those for agents; others may be unsigned, but where they carry a signature it must be right."""
+    REQUIRED = "required"
+    """All of them."""
+    OFF = "off"
+    """None, and none is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a message is not believed: ``reason`` (signature, too_old) is a metric label, ``detail`` a sentence."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """One message to verify: the received ``text`` and the ``document`` that was read from it.
+
+    Where ``wrapped``, the message proper stands in it under ``payload``. ``type`` is the invocation method's.
+    """
+
+    text: str
+    document: Json
+    type: str
+    for_agents: bool
+    wrapped: bool = False
+
+
+def without_signature(message: Json, method_type: str) -> Json:
+    """``message`` as Port signed it: what no signature covers is not for anybody to act on."""
+    if not isinstance(message, dict) or not _carries_signature(message):
+        return message
+    return _without_headers(message) if method_type == _UNHEADED_TYPE else _without_own_headers(message)
+
+
+class SignatureVerifier:
+    """Checks messages against the client secret. Stateless but for its arguments; safe in any thread.
+
+    ``secret`` is asked each time, so that a rotated one is used at once. ``max_age_s`` of ``None`` believes
+    timestamps of any age; else a message must not be older, nor from more than `CLOCK_SKEW_S` ahead.
+    """
+
+    def __init__(
+        self, secret: Callable[[], str], mode: SignatureMode, max_age_s: float | None, clock: Clock
+    ) -> None:
+        self._secret = secret
+        self._mode = mode
+        self._max_age_s = max_age_s
+        self._clock = clock
+
+    def check(self, message: Signed) -> Refusal | None:
+        """``None`` if the message may be acted on."""
+        if self._mode is SignatureMode.OFF:
+            return None
+        headers = _signature_headers(message)
+        if headers is None:
+            demanded = message.for_agents or self._mode is SignatureMode.REQUIRED
+            return Refusal("signature", "the message carries no signature") if demanded else None
+        timestamp = _timestamp_text(headers.get(TIMESTAMP_HEADER))
+        signature = headers[SIGNATURE_HEADER]
+        if timestamp is None or not isinstance(signature, str):
+            return Refusal("signature", "the message's signature headers are malformed")
+        if not self._is_genuine(message, signature, timestamp):
+            return Refusal("signature", "the signature is not one of this organisation's client secret")
+        return None if self._max_age_s is None else self._check_age(timestamp, self._max_age_s)
+
+    def _is_genuine(self, message: Signed, signature: str, timestamp: str) -> bool:
+        secret = self._secret()
+        given = signature.encode("utf-8", "surrogatepass")
+        return bool(secret) and any(
+            hmac.compare_digest(signature_of(text.encode(), timestamp, secret).encode(), given)
+            for text in _signed_texts(message)
+        )
+
+    def _check_age(self, timestamp: str, max_age_s: float) -> Refusal | None:
+        try:
+            age_s = self._clock.epoch() - float(timestamp)
+        except ValueError:
+            return Refusal("too_old", "the signature's timestamp is not a number of seconds")
+        if age_s > max_age_s:
+            return Refusal("too_old", f"the message was signed {age_s:.0f} s ago, more than {max_age_s:.0f} s")
+        if age_s < -CLOCK_SKEW_S:
+            return Refusal("too_old", f"the message was signed {-age_s:.0f} s in the future: check the clocks")
+        return None
+
+
+# ── where the signature stands, and the texts that it may be over ────────────────────────────────────
+
+
+def _carries_signature(message: JsonObject) -> bool:
+    return SIGNATURE_HEADER in as_object(message.get("headers"))
+
+
+def _inner(message: Signed) -> JsonObject:
+    document = as_object(message.document)
+    return as_object(document.get("payload")) if message.wrapped else document
+
+
+def _signature_headers(message: Signed) -> JsonObject | None:
+    for carrier in (_inner(message), as_object(message.document)):
+        if _carries_signature(carrier):
+            return as_object(carrier["headers"])
+    return None
+
+
+def _timestamp_text(value: Json) -> str | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return number_text(value)
+    return value if isinstance(value, str) else None
+
+
+def _signed_texts(message: Signed) -> Iterator[str]:
+    """Every text that Port may have signed, the likeliest first."""
+    start = skip_space(message.text, 0)
+    if message.wrapped:
+        yield from _wrapped_texts(message, start)
+    else:
+        yield from _carrier_texts(message.text, start, as_object(message.document), message.type)
+
+
+def _wrapped_texts(message: Signed, start: int) -> Iterator[str]:
+    """Of a wrapped message either the inner or the outer object may carry the signature, which is over it."""
+    inner = _inner(message)
+    payload = next(m for m in reversed(members(message.text, start)) if m.name == "payload")
+    if _carries_signature(inner):
+        yield from _carrier_texts(message.text, payload.value_start, inner, message.type)
+    else:
+        yield message.text[payload.value_start : payload.end]
+        yield stringify(inner)
+        yield from _carrier_texts(message.text, start, as_object(message.document), "")
+
+
+def _carrier_texts(source: str, position: int, carrier: JsonObject, method_type: str) -> Iterator[str]:
+    """What may have been signed of ``carrier``, the object at ``position`` that now carries the signature."""
+    only_own = as_object(carrier["headers"]).keys() <= _OWN_HEADERS
+    if method_type != _UNHEADED_TYPE:
+        yield rewritten(source, position, _cut_own_headers)
+        yield stringify(_without_own_headers(carrier))
+    if method_type == _UNHEADED_TYPE or (method_type != _HEADED_TYPE and only_own):
+        yield rewritten(source, position, lambda member: None if member.name == "headers" else member.text)
+        yield stringify(_without_headers(carrier))
+
+
+def _cut_own_headers(member: Member) -> str:
+    if member.name != "headers" or not isinstance(member.value, dict):
+        return member.text
+    return member.label + rewritten(
+        member.source, member.value_start, lambda header: None if header.name in _OWN_HEADERS else header.text
+    )
+
+
+def _without_own_headers(carrier: JsonObject) -> JsonObject:
+    headers = as_object(carrier["headers"])
+    return {**carrier, "headers": {n: v for n, v in headers.items() if n not in _OWN_HEADERS}}
+
+
+def _without_headers(carrier: JsonObject) -> JsonObject:
+    return {name: value for name, value in carrier.items() if name != "headers"}

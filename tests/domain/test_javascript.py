@@ -1,0 +1,81 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.domain.javascript import number_text, stringify
+from agent.domain.json import Json
+
+# What Node.js prints for JSON.stringify(JSON.parse(literal)).
+NUMBERS = [
+    ("0", "0"),
+    ("-0", "0"),
+    ("0.0", "0"),
+    ("-0.0", "0"),
+    ("1.0", "1"),
+    ("1e2", "100"),
+    ("-17", "-17"),
+    ("1.5", "1.5"),
+    ("0.1", "0.1"),
+    ("4.35", "4.35"),
+    ("0.000001", "0.000001"),
+    ("-0.000001", "-0.000001"),
+    ("0.0000001", "1e-7"),
+    ("-1e-7", "-1e-7"),
+    ("1.5e-9", "1.5e-9"),
+    ("123456.789e3", "123456789"),
+    ("1e20", "100000000000000000000"),
+    ("123456789012345680000", "123456789012345680000"),
+    ("1e21", "1e+21"),
+    ("123e20", "1.23e+22"),
+    ("1e300", "1e+300"),
+    ("1.7976931348623157e308", "1.7976931348623157e+308"),
+    ("5e-324", "5e-324"),
+    ("2.2250738585072014e-308", "2.2250738585072014e-308"),
+    ("0.1234567890123456789", "0.12345678901234568"),
+    ("9007199254740991", "9007199254740991"),
+    ("9007199254740992", "9007199254740992"),
+    ("9007199254740993", "9007199254740992"),
+    ("-9007199254740993", "-9007199254740992"),
+    ("12345678901234567890", "12345678901234567000"),
+    ("1152921504606846976", "1152921504606847000"),
+    ("999999999999999999999", "1e+21"),
+    ("1000000000000000000000", "1e+21"),
+    ("9" * 400, "null"),
+]
+
+# Likewise for strings, written with the escapes of a Python literal.
+STRINGS = [
+    ('\x00\x01\b\t\n\x0b\f\r\x1f"\\/\x7f\x80', r'"\u0000\u0001\b\t\n\u000b\f\r\u001f\"\\/' + '\x7f\x80"'),
+    ("Grüße ✓ \U0001f600\u2028\u2029", '"Grüße ✓ \U0001f600\u2028\u2029"'),
+    ("\ud800", r'"\ud800"'),
+    ("a\udc00b", r'"a\udc00b"'),
+    ("\udc00\ud800", r'"\udc00\ud800"'),
+]
+
+
+@pytest.mark.parametrize(("literal", "printed"), NUMBERS)
+def test_numbers_are_printed_as_javascript_prints_them(literal: str, printed: str) -> None:
+    assert number_text(json.loads(literal)) == printed
+
+
+@pytest.mark.parametrize(("text", "printed"), STRINGS)
+def test_strings_are_printed_as_javascript_prints_them(text: str, printed: str) -> None:
+    assert stringify(text) == printed
+    assert stringify({text: text}) == f"{{{printed}:{printed}}}"
+
+
+def test_containers_have_no_spaces_and_keep_their_order() -> None:
+    value: Json = {"b": [True, False, None, {}, []], "a": {"x": 1.0}}
+    assert stringify(value) == '{"b":[true,false,null,{},[]],"a":{"x":1}}'
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_printed_float_reads_back_as_itself(number: float) -> None:
+    assert float(number_text(number)) == number
+
+
+@given(st.integers(min_value=-(2**53), max_value=2**53))
+def test_an_exact_integer_is_printed_whole(number: int) -> None:
+    assert number_text(number) == str(number)

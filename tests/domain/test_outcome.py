@@ -1,0 +1,45 @@
+import pytest
+
+from agent.domain.outcome import (
+    Accepted,
+    Cancelled,
+    CancelReason,
+    Conclusion,
+    Failed,
+    FailureKind,
+    Outcome,
+    Rejected,
+    RunStatus,
+    Succeeded,
+    conclude,
+    outcome_label,
+)
+
+SUCCESS, FAILURE = RunStatus.SUCCESS, RunStatus.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("outcome", "conclusion", "label"),
+    [
+        (Succeeded(), Conclusion(SUCCESS), "success"),
+        (Succeeded("done"), Conclusion(SUCCESS, "done"), "success"),
+        (Failed("exit 3", FailureKind.EXIT_CODE), Conclusion(FAILURE, "exit 3"), "failure"),
+        (Accepted(), Conclusion(None), "accepted"),
+        (Accepted("queued"), Conclusion(None, "queued"), "accepted"),
+        (Rejected("signature"), None, "rejected"),
+        (Cancelled(CancelReason.CLOSED_IN_PORT, "gone"), None, "cancelled"),
+        (
+            Cancelled(CancelReason.AGENT_STOP, "the agent was stopped"),
+            Conclusion(FAILURE, "the agent was stopped", cancelled=True),
+            "cancelled",
+        ),
+        (
+            Cancelled(CancelReason.OPERATOR),
+            Conclusion(FAILURE, "cancelled: operator", cancelled=True),
+            "cancelled",
+        ),
+    ],
+)
+def test_what_port_is_told(outcome: Outcome, conclusion: Conclusion | None, label: str) -> None:
+    assert conclude(outcome) == conclusion
+    assert outcome_label(outcome) == label
