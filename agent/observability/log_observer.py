@@ -1,0 +1,173 @@
+"""Facts as log lines: what a person on call wants to read, and nothing of any payload."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Hashable
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from agent.domain import events
+from agent.observability.in_flight import RunsInFlight
+from agent.observability.observers import EventTable
+from agent.observability.repeats import Repeats
+from agent.ports import Clock
+
+
+class LogObserver:
+    """Writes a line for each fact that matters to somebody. Thread-safe.
+
+    Every line about a run has its ``run_id``. INFO: runs start and end, partitions and routes change, the
+    agent gets ready and drains. WARNING: something was refused or lost, or the other side fails; the same
+    trouble at most once a minute, with the number of times in between (``repeated``). DEBUG: the rest.
+
+    Make it after `agent.observability.logs.configure`; ``logger`` is for tests.
+    """
+
+    def __init__(self, clock: Clock, logger: FilteringBoundLogger | None = None) -> None:
+        self._clock = clock
+        self._log: FilteringBoundLogger = structlog.get_logger().bind() if logger is None else logger
+        self._lock = threading.Lock()
+        self._in_flight = RunsInFlight()
+        self._repeats = Repeats()
+        self._table = EventTable()
+        self._hear_runs()
+        self._hear_sources()
+        self._hear_agent()
+
+    def notify(self, event: events.Event) -> None:
+        """Writes about ``event``, if there is anything to write."""
+        self._table.notify(event)
+
+    def _hear_runs(self) -> None:
+        on = self._table.on
+        on(events.MessageIgnored, self._ignored)
+        on(events.MessageRejected, self._rejected)
+        on(events.RunStarted, self._started)
+        on(events.RunFinished, self._finished)
+        on(events.RunReported, self._reported)
+        on(events.RunRetried, self._retried)
+        on(events.LogDropped, self._log_dropped)
+
+    def _hear_sources(self) -> None:
+        on = self._table.on
+        on(events.Rebalanced, self._rebalanced)
+        on(events.SourceFailed, self._source_failed)
+        on(events.Committed, self._committed)
+        on(events.ApiRetried, self._api_retried)
+        on(events.TokenRefreshed, self._token_refreshed)
+
+    def _hear_agent(self) -> None:
+        on = self._table.on
+        on(events.RoutesReloaded, self._routes_reloaded)
+        on(events.ReadyChanged, self._ready_changed)
+        on(events.DrainStarted, self._drain_started)
+
+    # ── runs ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _ignored(self, event: events.MessageIgnored) -> None:
+        self._log.debug("message ignored", source=event.source, reason=event.reason)
+
+    def _rejected(self, event: events.MessageRejected) -> None:
+        self._log.warning(
+            "message rejected", run_id=event.run_id, source=event.source, reason=event.reason, detail=event.detail
+        )
+
+    def _started(self, event: events.RunStarted) -> None:
+        with self._lock:
+            self._in_flight.start(event, self._clock.monotonic())
+        self._log.info(
+            "run started",
+            run_id=event.run_id,
+            route=event.route,
+            action=event.action,
+            executor=event.executor,
+            waited_s=round(event.waited_s, 3),
+        )
+
+    def _finished(self, event: events.RunFinished) -> None:
+        with self._lock:
+            run = self._in_flight.finish(event)
+        self._log.info(
+            "run finished",
+            run_id=event.run_id,
+            route=event.route,
+            action=run.action if run else None,
+            executor=event.executor,
+            outcome=event.status,
+            duration_s=round(event.duration_s, 3),
+            reason=event.reason,
+            detail=event.detail,
+        )
+
+    def _reported(self, event: events.RunReported) -> None:
+        about = {"run_id": event.run_id, "route": event.route, "detail": event.detail}
+        if event.result == "undelivered":
+            self._log.warning("report undelivered", **about)
+        elif event.result == "refused":
+            self._log.warning("report refused by Port", **about)
+        else:
+            self._log.debug("run reported", result=event.result, **about)
+
+    def _retried(self, event: events.RunRetried) -> None:
+        self._log.debug("request retried", executor=event.executor, reason=event.reason)
+
+    def _log_dropped(self, event: events.LogDropped) -> None:
+        if event.reason == "cap":
+            self._log.debug("run log lines dropped", lines=event.lines, reason=event.reason)
+        else:
+            self._once_a_minute("run log lines dropped", event.reason, lines=event.lines, reason=event.reason)
+
+    # ── Kafka and Port ───────────────────────────────────────────────────────────────────────────────
+
+    def _rebalanced(self, event: events.Rebalanced) -> None:
+        write = self._log.warning if event.event == "lost" else self._log.info
+        write(f"partitions {event.event}", count=len(event.partitions), partitions=_by_topic(event.partitions))
+
+    def _source_failed(self, event: events.SourceFailed) -> None:
+        if event.fatal:
+            self._log.error("source failed for good", code=event.code, detail=event.detail)
+        else:
+            self._once_a_minute("source failing", event.code, code=event.code, detail=event.detail)
+
+    def _committed(self, event: events.Committed) -> None:
+        if event.result != "ok":
+            self._once_a_minute("commit failing", event.result, result=event.result)
+
+    def _api_retried(self, event: events.ApiRetried) -> None:
+        self._once_a_minute("port api failing", event.reason, reason=event.reason, route=event.route)
+
+    def _token_refreshed(self, event: events.TokenRefreshed) -> None:
+        if event.result != "ok":
+            self._once_a_minute("port token not granted", event.result, result=event.result)
+
+    # ── the agent itself ─────────────────────────────────────────────────────────────────────────────
+
+    def _routes_reloaded(self, event: events.RoutesReloaded) -> None:
+        if event.ok:
+            self._log.info("routes reloaded", routes=event.routes)
+        else:
+            self._log.warning(
+                "routes reload refused", problems=event.problems, effect="the routes read before stay in force"
+            )
+
+    def _ready_changed(self, event: events.ReadyChanged) -> None:
+        self._log.info("ready" if event.ready else "not ready", reason=event.reason)
+
+    def _drain_started(self, event: events.DrainStarted) -> None:
+        self._log.info("draining", runs_in_flight=event.in_flight, timeout_s=event.timeout_s)
+
+    def _once_a_minute(self, text: str, what: Hashable, **about: object) -> None:
+        with self._lock:
+            held = self._repeats.ask((text, what), self._clock.monotonic())
+        if held is not None:
+            self._log.warning(text, **about, repeated=held)
+
+
+def _by_topic(partitions: tuple[tuple[str, int], ...]) -> dict[str, list[int]]:
+    topics: defaultdict[str, list[int]] = defaultdict(list)
+    for topic, index in sorted(partitions):
+        topics[topic].append(index)
+    return dict(topics)

@@ -1,0 +1,178 @@
+"""The agent's own log: one line per fact, JSON or for a terminal, and no secret in any of them.
+
+Everything goes to one stream, stdout unless told otherwise, which is where containers are listened to. Lines
+of other libraries come out in the same form.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import logging
+import math
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from agent.domain.json import compact
+from agent.domain.redaction import Redactor
+
+LogFormat = Literal["json", "console"]
+
+
+def configure(
+    log_format: LogFormat, level: str, secrets: Iterable[str] = (), *, stream: TextIO | None = None
+) -> Redactor:
+    """Sets structlog and the standard library's logging up for the whole process; the last call wins.
+
+    ``level`` is a level's usual name in any case; raises ``ValueError`` for another. What is known of
+    ``secrets`` is masked in every line, at every level, in tracebacks too; more may be added to the redactor
+    that is returned. ``run_id`` and ``route`` that are bound with structlog's contextvars stand in every line.
+    """
+    number = _level_number(level)
+    redactor = Redactor(secrets)
+    out = sys.stdout if stream is None else stream
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _Masking(redactor),
+            _AsJson(out.encoding) if log_format == "json" else _Console(colors=out.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=_Writers(out),
+        cache_logger_on_first_use=False,
+    )
+    _take_over_standard_logging(number)
+    return redactor
+
+
+def _level_number(level: str) -> int:
+    number = logging.getLevelNamesMapping().get(level.strip().upper())
+    if number is None or number == logging.NOTSET:
+        raise ValueError(f"{level!r} is no log level: use DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return number
+
+
+def _take_over_standard_logging(level: int) -> None:
+    """Our own modules are heard at ``level``; others from WARNING up, for below it they print URLs and headers."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+    root.addHandler(_Forwarding())
+    root.setLevel(max(level, logging.WARNING))
+    logging.getLogger("agent").setLevel(level)
+
+
+class _Forwarding(logging.Handler):
+    """Hands the standard library's records to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            level = max((n for n in _LEVELS if n <= record.levelno), default=logging.DEBUG)
+            log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+            log.log(level, record.getMessage(), logger=record.name, exc_info=record.exc_info)
+        except Exception:  # noqa: BLE001 - whoever logs must not fail for it; this is what logging itself does
+            self.handleError(record)
+
+
+_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+
+
+class _Masking:
+    """Masks every value, and every key, before anything is rendered; leaves out keys without a value."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+
+    def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+        told = {"timestamp": line.pop("timestamp"), "level": line.pop("level"), "event": line.pop("event")}
+        told.update((key, value) for key, value in line.items() if value is not None and value != "")
+        if all(map(_is_plain, told.values())):
+            # The usual line, in one look: most have nothing to mask, and looking is most of what a line costs.
+            everything = "\0".join(map(str, told.values()))
+            if self._redactor.mask_text(everything) == everything:
+                return told
+        masked = self._redactor.mask_json(told)
+        return dict(masked) if isinstance(masked, Mapping) else {}
+
+
+def _is_plain(value: object) -> bool:
+    """Whether JSON prints the value as ``str`` does, but for escapes: then the text tells all about it."""
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+class _AsJson:
+    """One JSON object per line; other alphabets stay readable where the stream can carry them."""
+
+    def __init__(self, encoding: str | None) -> None:
+        self._readable = encoding is None or codecs.lookup(encoding).name == "utf-8"
+
+    def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict) -> str:
+        return compact(line) if self._readable else json.dumps(line, separators=(",", ":"))
+
+
+class _Console:
+    """Lines for people. Control characters come out escaped, so that no message can play tricks on a terminal."""
+
+    def __init__(self, *, colors: bool) -> None:
+        self._render = structlog.dev.ConsoleRenderer(
+            colors=colors, pad_event_to=24, exception_formatter=structlog.dev.plain_traceback
+        )
+
+    def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> str:
+        return self._render(logger, method, {key: _printable(key, value) for key, value in line.items()})
+
+
+def _printable(key: str, value: Any) -> Any:
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    lines = value.split("\n") if key == "exception" else [value]
+    return "\n".join("".join(c if c.isprintable() else _escaped(c) for c in text) for text in lines)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+class _Writers:
+    """Gives structlog what writes lines to ``stream``, from any thread."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._writer = _Writer(stream)
+
+    def __call__(self, *_names: object) -> _Writer:
+        return self._writer
+
+
+class _Writer:
+    """Writes whole lines. A stream that fails, or cannot carry a character, is no reason for a run to fail."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def line(self, text: str) -> None:
+        with self._lock:
+            try:
+                self._put(text)
+            except UnicodeEncodeError:
+                self._put(text.encode("ascii", "backslashreplace").decode("ascii"))
+
+    def _put(self, text: str) -> None:
+        try:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+        except UnicodeEncodeError:
+            raise
+        except (OSError, ValueError):
+            # The other end of the pipe is gone: there is nowhere left to say so.
+            return
+
+    debug = info = warning = error = critical = line

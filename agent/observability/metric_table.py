@@ -1,0 +1,240 @@
+"""Every metric the agent exports: name, help, labels, and how many series it may have at most.
+
+To add one: give it a line here, and feed it in `counts` (counters, histograms) or `gauges`. A test fails for a
+line that nothing feeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MAX_ROUTES = 50
+"""Routes with names of their own; those beyond are counted as `OTHER`."""
+
+OTHER = "other"
+UNROUTED = "unrouted"
+
+STATUSES = ("success", "failure", "accepted", "rejected", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class CounterSpec:
+    """A number that only grows.
+
+    ``known``: label values that start at 0. ``max_series``: label values beyond are all counted as `OTHER`,
+    so that no bug or hostile message can flood Prometheus.
+    """
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    known: tuple[tuple[str, ...], ...] = ()
+    max_series: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramSpec:
+    """A distribution of seconds. ``max_series`` counts label values; each has a series per bucket and two more."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    buckets: tuple[float, ...]
+    max_series: int
+
+
+@dataclass(frozen=True, slots=True)
+class GaugeSpec:
+    """A number as it is at the moment of the scrape."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+def _each(*values: str) -> tuple[tuple[str, ...], ...]:
+    return tuple((value,) for value in values)
+
+
+# ── runs ─────────────────────────────────────────────────────────────────────────────────────────────
+
+MESSAGES_IGNORED = CounterSpec(
+    "agent_messages_ignored_total",
+    "Messages passed over because they are for somebody else.",
+    ("source", "reason"),
+    max_series=16,
+)
+RUNS_RECEIVED = CounterSpec(
+    "agent_runs_received_total",
+    "Messages of ours, by the route that they found (unrouted: none).",
+    ("source", "route"),
+    max_series=MAX_ROUTES + 6,
+)
+RUNS_REJECTED = CounterSpec(
+    "agent_runs_rejected_total",
+    "Messages refused without touching Port.",
+    ("reason",),
+    _each("signature", "too_old", "undecodable"),
+    max_series=12,
+)
+RUNS_STARTED = CounterSpec(
+    "agent_runs_started_total",
+    "Executions begun.",
+    ("executor", "route"),
+    max_series=MAX_ROUTES + 6,
+)
+RUNS_FINISHED = CounterSpec(
+    "agent_runs_finished_total",
+    "Executions ended, by how they ended.",
+    ("executor", "route", "status"),
+    max_series=len(STATUSES) * (MAX_ROUTES + 4),
+)
+RUN_RETRIES = CounterSpec(
+    "agent_run_retries_total",
+    "Requests that an executor sent once more.",
+    ("executor", "reason"),
+    max_series=16,
+)
+RUN_REPORTS = CounterSpec(
+    "agent_run_reports_total",
+    "Last words on runs: delivered to Port, refused by it, undelivered, or nothing to say.",
+    ("result",),
+    _each("delivered", "refused", "undelivered", "nothing"),
+    max_series=6,
+)
+RUN_DURATION = HistogramSpec(
+    "agent_run_duration_seconds",
+    "How long executions took.",
+    ("executor", "status"),
+    (0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200),
+    max_series=16,
+)
+RUN_QUEUE_WAIT = HistogramSpec(
+    "agent_run_queue_wait_seconds",
+    "From a message's arrival here to the start of its execution.",
+    ("executor",),
+    (0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800),
+    max_series=6,
+)
+RUNS_IN_FLIGHT = GaugeSpec("agent_runs_in_flight", "Runs being executed.", ("executor",))
+RUNS_IN_FLIGHT_LIMIT = GaugeSpec("agent_runs_in_flight_limit", "How many runs may be executed at once.")
+RUNS_WAITING = GaugeSpec("agent_runs_waiting", "Runs that wait for a slot.")
+OLDEST_WAITING = GaugeSpec(
+    "agent_oldest_waiting_run_age_seconds", "How long the oldest waiting run has waited; 0 if none waits."
+)
+OLDEST_IN_FLIGHT = GaugeSpec(
+    "agent_oldest_in_flight_run_age_seconds", "How long the oldest run in flight has been executed; 0 if none is."
+)
+SINCE_PROGRESS = GaugeSpec(
+    "agent_seconds_since_progress",
+    "Since a run was last received, started, finished or reported; 0 while none waits or is in flight.",
+)
+
+# ── run logs ─────────────────────────────────────────────────────────────────────────────────────────
+
+LOG_LINES = CounterSpec("agent_run_log_lines_total", "Lines of run output that reached Port.")
+LOG_BYTES = CounterSpec("agent_run_log_bytes_total", "Bytes of run output that reached Port.")
+LOG_LINES_DROPPED = CounterSpec(
+    "agent_run_log_lines_dropped_total",
+    "Lines of run output that did not reach Port.",
+    ("reason",),
+    _each("cap", "refused", "undelivered", "closed"),
+    max_series=8,
+)
+LOG_TRUNCATIONS = CounterSpec(
+    "agent_run_log_truncations_total",
+    "Times that a run's log hit a bound.",
+    ("reason",),
+    _each("run_cap", "line_cap"),
+    max_series=4,
+)
+
+# ── Kafka ────────────────────────────────────────────────────────────────────────────────────────────
+
+KAFKA_CONSUMED = CounterSpec(
+    "agent_kafka_messages_consumed_total", "Records taken off a topic.", ("topic",), max_series=6
+)
+KAFKA_COMMITS = CounterSpec(
+    "agent_kafka_commits_total",
+    "Commits, by result: ok, or the error's name.",
+    ("result",),
+    _each("ok"),
+    max_series=16,
+)
+KAFKA_REBALANCES = CounterSpec(
+    "agent_kafka_rebalances_total",
+    "Changes of our share of the partitions.",
+    ("event",),
+    _each("assigned", "revoked", "lost"),
+    max_series=4,
+)
+KAFKA_ERRORS = CounterSpec(
+    "agent_kafka_client_errors_total", "Errors that the Kafka client reported.", ("code",), max_series=24
+)
+KAFKA_LAG = GaugeSpec(
+    "agent_kafka_consumer_lag", "Records between what was read and the partition's end.", ("topic", "partition")
+)
+KAFKA_UNCOMMITTED = GaugeSpec(
+    "agent_kafka_uncommitted_messages", "Records read and not yet committed.", ("topic", "partition")
+)
+KAFKA_SPAN = GaugeSpec(
+    "agent_kafka_offset_map_span",
+    "From the lowest unsettled record to the highest settled one; reading pauses at a bound.",
+    ("topic", "partition"),
+)
+KAFKA_OLDEST_UNCOMMITTED = GaugeSpec(
+    "agent_kafka_oldest_uncommitted_age_seconds",
+    "Age of the lowest record not yet committed; 0 if there is none.",
+    ("topic", "partition"),
+)
+KAFKA_ASSIGNED = GaugeSpec("agent_kafka_assigned_partitions", "Partitions assigned to this agent.", ("topic",))
+KAFKA_PAUSED = GaugeSpec("agent_kafka_paused_partitions", "Assigned partitions that are paused.", ("topic",))
+KAFKA_LAST_POLL = GaugeSpec(
+    "agent_kafka_last_poll_timestamp_seconds",
+    "When the broker was last asked for records; the agent's start before the first time.",
+)
+
+# ── Port's API ───────────────────────────────────────────────────────────────────────────────────────
+
+API_REQUESTS = CounterSpec(
+    "agent_api_requests_total",
+    "Requests to Port's API, by answer: the HTTP status or an error's word.",
+    ("route", "method", "code"),
+    max_series=80,
+)
+API_DURATION = HistogramSpec(
+    "agent_api_request_duration_seconds",
+    "How long requests to Port's API took.",
+    ("route",),
+    (0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+    max_series=12,
+)
+API_RETRIES = CounterSpec(
+    "agent_api_retries_total", "Requests to Port's API sent once more.", ("route", "reason"), max_series=40
+)
+API_TOKEN_REFRESHES = CounterSpec(
+    "agent_api_token_refreshes_total",
+    "Tokens asked for.",
+    ("result",),
+    _each("ok", "refused", "error"),
+    max_series=4,
+)
+API_REMAINING = GaugeSpec(
+    "agent_api_rate_limit_remaining", "Requests left in the organisation's window; absent until Port says so."
+)
+API_LAST_SUCCESS = GaugeSpec(
+    "agent_api_last_success_timestamp_seconds", "When Port's API last answered 2xx; absent before the first time."
+)
+
+# ── the agent itself ─────────────────────────────────────────────────────────────────────────────────
+
+BUILD_INFO = GaugeSpec("agent_build_info", "Always 1; what runs here stands in the labels.", ("version", "python"))
+CONFIG_RELOAD = GaugeSpec(
+    "agent_config_last_reload_successful", "1 if the routes file as it is now is in force, 0 if it was refused."
+)
+DRAINING = GaugeSpec("agent_draining", "1 once shutdown began.")
+READY = GaugeSpec("agent_ready", "1 while the agent is a member of its group and takes runs.")
+
+COUNTERS = tuple(spec for spec in globals().values() if isinstance(spec, CounterSpec))
+HISTOGRAMS = tuple(spec for spec in globals().values() if isinstance(spec, HistogramSpec))
+GAUGES = tuple(spec for spec in globals().values() if isinstance(spec, GaugeSpec))

@@ -1,0 +1,70 @@
+"""How facts reach those who listen: one fan-out, and a table from the type of a fact to what hears it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import structlog
+
+from agent.domain.events import Event
+from agent.ports import Observer
+
+E = TypeVar("E")
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class Observers:
+    """Tells every observer each fact, in order. One that fails breaks neither the logic nor the others.
+
+    Thread-safe as far as the observers are. A failing observer keeps being told; its defect is logged once
+    per type of fact, with the traceback.
+    """
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+        self._lock = threading.Lock()
+        self._told: set[tuple[int, type]] = set()
+
+    def notify(self, event: Event) -> None:
+        """Passes ``event`` on to all. Never raises."""
+        for index, observer in enumerate(self._observers):
+            try:
+                observer.notify(event)
+            except Exception:  # noqa: BLE001 - an observer's defect must not become a run's failure
+                self._complain(index, observer, type(event))
+
+    def _complain(self, index: int, observer: Observer, kind: type) -> None:
+        with self._lock:
+            if (index, kind) in self._told:
+                return
+            self._told.add((index, kind))
+        with suppress(Exception):  # the log itself may be what fails; then nobody is left to tell
+            _log.exception("observer failed", observer=type(observer).__name__, fact=kind.__name__)
+
+
+class EventTable:
+    """What is to be done for each type of fact; a type without an entry is passed over.
+
+    Filled by constructors only, and looked up by exact type: one dictionary access, however many types.
+    """
+
+    def __init__(self) -> None:
+        self._acts: dict[type, Callable[[Any], None]] = {}
+
+    def on(self, kind: type[E], act: Callable[[E], None]) -> None:
+        """Has ``act`` called with every fact of type ``kind``."""
+        self._acts[kind] = act
+
+    def hears(self, kind: type) -> bool:
+        """Whether facts of this type have an entry."""
+        return kind in self._acts
+
+    def notify(self, event: Event) -> None:
+        """Does what the table says for ``event``."""
+        act = self._acts.get(type(event))
+        if act is not None:
+            act(event)

@@ -1,0 +1,29 @@
+"""When something that happens again and again is worth another line: pure, for tests with a clock of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+_REMEMBERED = 256
+
+
+class Repeats:
+    """Lets the same thing through once per ``interval_s`` and counts what it held back. Not thread-safe.
+
+    Remembers the latest 256 different things; one forgotten counts as new.
+    """
+
+    def __init__(self, interval_s: float = 60.0) -> None:
+        self._interval_s = interval_s
+        self._seen: dict[Hashable, tuple[float, int]] = {}
+
+    def ask(self, key: Hashable, now_s: float) -> int | None:
+        """``None``: hold this one back. Else let it through; how many were held back since the last one."""
+        said_at_s, held = self._seen.pop(key, (float("-inf"), 0))
+        if now_s - said_at_s < self._interval_s:
+            self._seen[key] = (said_at_s, held + 1)
+            return None
+        self._seen[key] = (now_s, 0)
+        if len(self._seen) > _REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        return held

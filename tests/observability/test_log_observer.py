@@ -1,0 +1,137 @@
+"""Facts as lines: levels, words, and the bound on what repeats itself."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from structlog.testing import CapturingLogger
+
+from agent.domain import events as ev
+from agent.observability.log_observer import LogObserver
+from tests.observability.helpers import ONE_OF_EACH, RUN, HeldClock
+
+QUIET = {
+    ev.RunReceived,
+    ev.WaitingChanged,
+    ev.ApiRequested,
+    ev.RateBudget,
+    ev.LogSent,
+    ev.LogTruncated,
+    ev.Consumed,
+    ev.Polled,
+    ev.PartitionStatus,
+}
+"""Facts that are numbers rather than news."""
+
+
+def lines(*events: ev.Event, clock: HeldClock | None = None) -> list[tuple[str, str, dict[str, Any]]]:
+    """Level, event and keys of the lines that ``events`` make."""
+    logger = CapturingLogger()
+    observer = LogObserver(clock or HeldClock(), logger)
+    for event in events:
+        observer.notify(event)
+    return [(call.method_name, call.args[0], dict(call.kwargs)) for call in logger.calls]
+
+
+@pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda event: type(event).__name__)
+def test_every_fact_is_a_line_or_meant_to_be_quiet(event: ev.Event) -> None:
+    assert len(lines(event)) == (0 if type(event) in QUIET else 1)
+
+
+def test_what_is_quiet_are_facts() -> None:
+    assert set(get_args(ev.Event)) > QUIET
+
+
+def test_a_run_can_be_followed_by_its_id() -> None:
+    found = lines(
+        ev.RunStarted("process", "create", RUN, "create_service", 0.25),
+        ev.RunFinished("process", "create", RUN, "failure", "exit_code", "exit code 3", 12.3456),
+        ev.RunReported("create", RUN, "delivered"),
+    )
+
+    assert [(level, event) for level, event, _ in found] == [
+        ("info", "run started"),
+        ("info", "run finished"),
+        ("debug", "run reported"),
+    ]
+    assert {about["run_id"] for _, _, about in found} == {RUN}
+    assert {about["route"] for _, _, about in found} == {"create"}
+    assert found[1][2] == {
+        "run_id": RUN,
+        "route": "create",
+        "action": "create_service",
+        "executor": "process",
+        "outcome": "failure",
+        "duration_s": 12.346,
+        "reason": "exit_code",
+        "detail": "exit code 3",
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "level"),
+    [
+        (ev.MessageIgnored("kafka", "unrouted"), "debug"),
+        (ev.MessageRejected("kafka", "signature", "does not match", RUN), "warning"),
+        (ev.RunReported("create", RUN, "undelivered", "no answer"), "warning"),
+        (ev.RunReported("create", RUN, "refused", "422"), "warning"),
+        (ev.LogDropped(3, "cap"), "debug"),
+        (ev.LogDropped(3, "undelivered"), "warning"),
+        (ev.Rebalanced("assigned", ()), "info"),
+        (ev.Rebalanced("lost", ()), "warning"),
+        (ev.SourceFailed("_TRANSPORT", "down"), "warning"),
+        (ev.SourceFailed("_FATAL", "fenced", fatal=True), "error"),
+        (ev.Committed("_TIMED_OUT"), "warning"),
+        (ev.TokenRefreshed("refused"), "warning"),
+        (ev.RoutesReloaded(ok=True, routes=3), "info"),
+        (ev.RoutesReloaded(ok=False, routes=3, problems=("x",)), "warning"),
+        (ev.ReadyChanged(ready=False, reason="lost"), "info"),
+        (ev.DrainStarted(2, 30), "info"),
+    ],
+    ids=str,
+)
+def test_levels(event: ev.Event, level: str) -> None:
+    assert [found for found, _, _ in lines(event)] == [level]
+
+
+@pytest.mark.parametrize("event", [ev.Committed("ok"), ev.TokenRefreshed("ok")], ids=str)
+def test_what_goes_well_is_no_news(event: ev.Event) -> None:
+    assert lines(event) == []
+
+
+def test_the_same_trouble_is_told_once_a_minute_with_a_count() -> None:
+    clock = HeldClock()
+    logger = CapturingLogger()
+    observer = LogObserver(clock, logger)
+
+    for _ in range(130):
+        observer.notify(ev.SourceFailed("_ALL_BROKERS_DOWN", "3/3 brokers are down"))
+        observer.notify(ev.ApiRetried("/v1/auth/access_token", "connection"))
+        clock.pass_s(1)
+
+    told = [call.kwargs for call in logger.calls if call.args[0] == "source failing"]
+    assert [about["repeated"] for about in told] == [0, 59, 59]
+    assert told[0]["code"] == "_ALL_BROKERS_DOWN"
+    assert sum(call.args[0] == "port api failing" for call in logger.calls) == 3
+
+
+def test_another_trouble_is_told_at_once() -> None:
+    found = lines(ev.SourceFailed("_TRANSPORT", "a"), ev.SourceFailed("_AUTHENTICATION", "b"))
+
+    assert [about["code"] for _, _, about in found] == ["_TRANSPORT", "_AUTHENTICATION"]
+
+
+def test_a_refused_reload_names_every_problem_and_what_goes_on() -> None:
+    ((_, event, about),) = lines(ev.RoutesReloaded(ok=False, routes=2, problems=("a.yaml:1: x", "a.yaml:2: y")))
+
+    assert event == "routes reload refused"
+    assert about["problems"] == ("a.yaml:1: x", "a.yaml:2: y")
+    assert "stay in force" in about["effect"]
+
+
+def test_partitions_are_told_by_topic() -> None:
+    ((_, event, about),) = lines(ev.Rebalanced("revoked", (("b", 1), ("a", 2), ("a", 0))))
+
+    assert event == "partitions revoked"
+    assert about == {"count": 3, "partitions": {"a": [0, 2], "b": [1]}}

@@ -1,0 +1,61 @@
+"""The fan-out: one observer's defect is nobody else's."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from agent.domain import events as ev
+from agent.observability.logs import configure
+from agent.observability.observers import EventTable, Observers
+from tests.observability.helpers import Heard
+
+
+class Broken:
+    def notify(self, event: ev.Event) -> None:
+        raise ZeroDivisionError(f"cannot take {type(event).__name__}")
+
+
+@pytest.fixture
+def log() -> io.StringIO:
+    stream = io.StringIO()
+    configure("json", "INFO", stream=stream)
+    return stream
+
+
+@pytest.mark.usefixtures("log")
+def test_the_others_hear_what_one_cannot_take() -> None:
+    first, last = Heard(), Heard()
+    observers = Observers(first, Broken(), last)
+
+    observers.notify(ev.Consumed("t", 1))
+    observers.notify(ev.Consumed("t", 2))
+
+    assert first.events == last.events == [ev.Consumed("t", 1), ev.Consumed("t", 2)]
+
+
+def test_a_defect_is_logged_once_for_each_kind_of_fact(log: io.StringIO) -> None:
+    observers = Observers(Broken())
+
+    for event in (ev.Consumed("t", 1), ev.Consumed("t", 2), ev.Committed("ok"), ev.Committed("ok")):
+        observers.notify(event)
+
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [line["fact"] for line in lines] == ["Consumed", "Committed"]
+    assert {line["observer"] for line in lines} == {"Broken"}
+    assert "ZeroDivisionError: cannot take Consumed" in lines[0]["exception"]
+
+
+def test_a_table_does_only_what_it_has_an_entry_for() -> None:
+    heard: list[int] = []
+    table = EventTable()
+    table.on(ev.Consumed, lambda event: heard.append(event.count))
+
+    table.notify(ev.Committed("ok"))
+    table.notify(ev.Consumed("t", 3))
+
+    assert heard == [3]
+    assert table.hears(ev.Consumed)
+    assert not table.hears(ev.Committed)
