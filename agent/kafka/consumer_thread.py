@@ -245,6 +245,7 @@ class ConsumerThread:
 
     def _on_lost(self, _consumer: Consumer, topic_partitions: list[TopicPartition]) -> None:
         # Somebody else has them already: a commit now would be refused, or worse, taken.
+        self._joined = False
         self._give_up("lost", [_partition(tp) for tp in topic_partitions])
 
     def _give_up(self, event: str, partitions: list[Partition]) -> None:

@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from agent.clock import SystemClock
+from agent.domain.errors import AgentError
+from agent.domain.events import Event, PartitionStatus, Rebalanced, SourceFailed
+from agent.domain.invocation import Channel
+from agent.domain.retry import Backoff
+from agent.domain.settlement import Settlement
+from agent.kafka.config import KafkaCredentials, KafkaSettings, consumer_config
+from agent.kafka.source import KafkaSource
+from agent.ports import Delivery
+from agent.sandbox.broker import EmbeddedBroker
+
+RUNS, CHANGES, GROUP = "org.runs", "org.change.log", "org.agent"
+
+
+class Events:
+    def __init__(self) -> None:
+        self.all: list[Event] = []
+
+    def notify(self, event: Event) -> None:
+        self.all.append(event)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [e for e in list(self.all) if isinstance(e, kind)]
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as started:
+        started.create_topic(RUNS)
+        started.create_topic(CHANGES)
+        yield started
+
+
+def settings_for(broker: EmbeddedBroker, **changes: Any) -> KafkaSettings:
+    defaults: dict[str, Any] = {
+        "group_id": GROUP,
+        "runs_topic": RUNS,
+        "change_log_topic": CHANGES,
+        "security_protocol": "plaintext",
+        "bootstrap_servers": broker.bootstrap_servers,
+        "commit_interval_s": 0.05,
+    }
+    return KafkaSettings(**{**defaults, **changes})
+
+
+async def no_credentials() -> KafkaCredentials:
+    raise AssertionError("nothing needs them")
+
+
+@asynccontextmanager
+async def running(
+    settings: KafkaSettings, events: Events, fetch: Callable[[], Awaitable[KafkaCredentials]] = no_credentials
+) -> Any:
+    source = KafkaSource(settings, fetch, events, SystemClock())
+    await source.start()
+    try:
+        yield source
+    finally:
+        await source.close(20)
+
+
+async def take(source: KafkaSource, count: int, timeout_s: float = 40.0) -> list[Delivery]:
+    async def some() -> list[Delivery]:
+        taken = []
+        for _ in range(count):
+            delivery = await source.next()
+            assert delivery is not None
+            taken.append(delivery)
+        return taken
+
+    return await asyncio.wait_for(some(), timeout_s)
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 40.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never came true"
+        await asyncio.sleep(0.02)
+
+
+def test_only_what_is_settled_without_a_gap_is_committed(broker: EmbeddedBroker) -> None:
+    async def go() -> None:
+        events = Events()
+        places = [broker.produce(RUNS, f"m{i}", key="one partition") for i in range(5)]
+        partition = places[0][0]
+        async with running(settings_for(broker), events) as source:
+            taken = await take(source, 5)
+            assert [d.body for d in taken] == [b"m0", b"m1", b"m2", b"m3", b"m4"]
+            assert taken[0].origin == f"{RUNS}[{partition}]@0"
+            assert all(source.started(d.receipt) for d in taken)
+            for index in (0, 1, 3, 4):
+                source.settle(taken[index].receipt, Settlement.ACCEPT)
+            await until(lambda: broker.committed(GROUP, RUNS).get(partition, (0, ""))[0] == 2)
+            await until(lambda: any(s.uncommitted == 1 and s.span == 3 for s in events.of(PartitionStatus)))
+            source.settle(taken[2].receipt, Settlement.REJECT)
+            await until(lambda: broker.committed(GROUP, RUNS)[partition][0] == 5)
+            await until(lambda: any(s.lag == 0 and s.index == partition for s in events.of(PartitionStatus)))
+            assert events.of(Rebalanced)[0].event == "assigned"
+
+    asyncio.run(go())
+
+
+def test_closing_commits_what_is_settled_below_a_released_message(broker: EmbeddedBroker) -> None:
+    async def go() -> None:
+        for index in range(3):
+            broker.produce(RUNS, f"m{index}", key="k")
+        async with running(settings_for(broker, commit_interval_s=3600), Events()) as source:
+            first = await take(source, 3)
+            source.settle(first[0].receipt, Settlement.ACCEPT)
+            source.settle(first[1].receipt, Settlement.RELEASE)
+            source.settle(first[2].receipt, Settlement.ACCEPT)
+        assert [offset for offset, _ in broker.committed(GROUP, RUNS).values()] == [1]
+
+    asyncio.run(go())
+
+
+def test_the_topic_decides_the_channel(broker: EmbeddedBroker) -> None:
+    async def go() -> None:
+        broker.produce(CHANGES, b'{"payload": {"action": {"invocationMethod": {"agent": true}}}}')
+        broker.produce(RUNS, b'{"changelogDestination": {"agent": true}}')
+        async with running(settings_for(broker), Events()) as source:
+            taken = await take(source, 2)
+        assert {d.channel: d.body[:8] for d in taken} == {
+            Channel.CHANGE_LOG: b'{"payloa',
+            Channel.RUNS: b'{"change',
+        }
+
+    asyncio.run(go())
+
+
+def test_while_nobody_takes_partitions_are_paused_and_nothing_is_lost(broker: EmbeddedBroker) -> None:
+    async def go() -> None:
+        events = Events()
+        for index in range(300):
+            broker.produce(RUNS, f"m{index}")
+        async with running(settings_for(broker, max_records=10), events) as source:
+            await until(lambda: any(s.paused for s in events.of(PartitionStatus)))
+            taken = await take(source, 300)
+            assert {d.body for d in taken} == {f"m{i}".encode() for i in range(300)}
+            for delivery in taken:
+                source.settle(delivery.receipt, Settlement.ACCEPT)
+            ends = broker.end_offsets(RUNS)
+            await until(
+                lambda: (
+                    {p: o for p, (o, _) in broker.committed(GROUP, RUNS).items()}
+                    == {p: end for p, end in ends.items() if end}
+                )
+            )
+            await until(lambda: not events.of(PartitionStatus)[-1].paused)
+
+    asyncio.run(go())
+
+
+def test_reading_runs_ahead_of_an_unsettled_message_only_so_far(broker: EmbeddedBroker) -> None:
+    async def go() -> None:
+        events = Events()
+        for index in range(3):
+            broker.produce(RUNS, f"m{index}", key="k")
+        async with running(settings_for(broker, max_span=3), events) as source:
+            taken = await take(source, 3)
+            await until(lambda: any(s.paused for s in events.of(PartitionStatus)))
+            broker.produce(RUNS, "m3", key="k")
+            source.settle(taken[0].receipt, Settlement.ACCEPT)
+            [late] = await take(source, 1)
+            assert late.body == b"m3"
+
+    asyncio.run(go())
+
+
+def test_a_partition_that_moves_to_another_agent_takes_its_messages_along(broker: EmbeddedBroker) -> None:
+    async def go() -> None:
+        mine, theirs = Events(), Events()
+        for index in range(40):
+            broker.produce(RUNS, f"m{index}")
+        async with running(settings_for(broker, session_timeout_ms=6000), mine) as first:
+            early = await take(first, 40)
+            async with running(settings_for(broker, session_timeout_ms=6000), theirs) as second:
+                await until(lambda: any(e.event == "revoked" and e.partitions for e in mine.of(Rebalanced)))
+                gone = {
+                    p for e in mine.of(Rebalanced) if e.event == "revoked" for p in e.partitions if p[0] == RUNS
+                }
+                stale = [d for d in early if not first.started(d.receipt)]
+                for delivery in early:
+                    first.settle(delivery.receipt, Settlement.ACCEPT)
+                if gone:
+                    assert stale, "messages of a partition that went away must not be begun here"
+                    again = await take(second, len(stale))
+                    assert {d.body for d in again} == {d.body for d in stale}
+
+    asyncio.run(go())
+
+
+def test_intake_stops_at_once_and_settlements_still_count(broker: EmbeddedBroker) -> None:
+    async def go() -> None:
+        broker.produce(RUNS, "m0", key="k")
+        async with running(settings_for(broker), Events()) as source:
+            [delivery] = await take(source, 1)
+            await source.stop_intake()
+            assert await source.next() is None
+            source.settle(delivery.receipt, Settlement.ACCEPT)
+        assert [offset for offset, _ in broker.committed(GROUP, RUNS).values()] == [1]
+
+    asyncio.run(go())
+
+
+def test_cancelling_next_loses_nothing(broker: EmbeddedBroker) -> None:
+    async def go() -> None:
+        async with running(settings_for(broker), Events()) as source:
+            waiting = asyncio.ensure_future(source.next())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            broker.produce(RUNS, "m0")
+            [delivery] = await take(source, 1)
+            assert delivery.body == b"m0"
+
+    asyncio.run(go())
+
+
+def test_an_unreachable_broker_is_told_and_waited_for() -> None:
+    async def go() -> None:
+        events = Events()
+        settings = KafkaSettings(
+            GROUP, RUNS, CHANGES, security_protocol="plaintext", bootstrap_servers="127.0.0.1:1"
+        )
+        async with running(settings, events) as source:
+            await until(lambda: bool(events.of(SourceFailed)))
+            assert not events.of(Rebalanced)
+            assert not any(e.fatal for e in events.of(SourceFailed))
+            with pytest.raises(TimeoutError):
+                await take(source, 1, timeout_s=0.05)
+
+    asyncio.run(go())
+
+
+def test_credentials_are_asked_for_until_there_are_some(
+    broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.kafka.source._BACKOFF", Backoff(0.01))
+    answers = 0
+
+    async def fetch() -> KafkaCredentials:
+        nonlocal answers
+        answers += 1
+        if answers < 3:
+            raise AgentError("Port's API is down")
+        return KafkaCredentials((broker.bootstrap_servers,), "user", "password")
+
+    async def go() -> None:
+        events = Events()
+        broker.produce(RUNS, "m0")
+        async with running(settings_for(broker, bootstrap_servers=""), events, fetch) as source:
+            await take(source, 1)
+        assert [e.code for e in events.of(SourceFailed)] == ["credentials", "credentials"]
+
+    asyncio.run(go())
+
+
+def test_a_client_that_cannot_be_made_ends_the_source() -> None:
+    async def go() -> None:
+        settings = KafkaSettings(
+            GROUP, RUNS, CHANGES, security_protocol="plaintext", bootstrap_servers="x", auto_offset_reset="never"
+        )
+        async with running(settings, Events()) as source:
+            with pytest.raises(AgentError, match=r"the Kafka consumer stopped: .*auto\.offset\.reset"):
+                await asyncio.wait_for(source.next(), 20)
+
+    asyncio.run(go())
+
+
+def test_closing_before_the_credentials_came_is_quick() -> None:
+    async def fetch() -> KafkaCredentials:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def go() -> None:
+        settings = KafkaSettings(GROUP, RUNS, CHANGES)
+        async with running(settings, Events(), fetch) as source:
+            assert source.name == "kafka"
+
+    asyncio.run(go())
+
+
+def test_receipts_of_others_are_a_mistake(broker: EmbeddedBroker) -> None:
+    async def go() -> None:
+        async with running(settings_for(broker), Events()) as source:
+            with pytest.raises(TypeError, match="was not given out by this source"):
+                source.settle("strange", Settlement.ACCEPT)
+
+    asyncio.run(go())
+
+
+def test_the_configuration_of_ports_brokers() -> None:
+    settings = KafkaSettings(GROUP, RUNS, CHANGES)
+    assert settings.needs_credentials
+    config = consumer_config(settings, KafkaCredentials(("a:1", "b:2"), "user", "secret"))
+    assert config["bootstrap.servers"] == "a:1,b:2"
+    assert config["security.protocol"] == "sasl_ssl"
+    assert (config["sasl.mechanism"], config["sasl.username"], config["sasl.password"]) == (
+        "SCRAM-SHA-512",
+        "user",
+        "secret",
+    )
+    assert config["enable.auto.commit"] is False
+    assert "secret" not in repr(KafkaCredentials(("a:1",), "user", "secret"))
+
+
+def test_brokers_set_by_hand_need_nobody() -> None:
+    settings = KafkaSettings(GROUP, RUNS, CHANGES, security_protocol="plaintext", bootstrap_servers="k:9092")
+    assert not settings.needs_credentials
+    config = consumer_config(settings, None)
+    assert config["bootstrap.servers"] == "k:9092"
+    assert "sasl.username" not in config

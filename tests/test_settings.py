@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from pydantic_core import PydanticUndefined
+
+from agent.domain.errors import ConfigurationError
+from agent.settings import Settings, defaults, environment, load
+
+ROOT = Path(__file__).parents[1]
+NEEDED = {"PORT_ORG_ID": "org_1", "PORT_CLIENT_ID": "id", "PORT_CLIENT_SECRET": "s3cret-s3cret"}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if {name, name.removesuffix("_FILE")} & Settings.model_fields.keys():
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, **given: str) -> Settings:
+    for name, value in {**NEEDED, **given}.items():
+        monkeypatch.setenv(name, value)
+    return load()
+
+
+def problems(monkeypatch: pytest.MonkeyPatch, **given: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        settings(monkeypatch, **given)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_everything_but_the_organisation_has_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = settings(monkeypatch)
+    assert loaded.PORT_API_BASE_URL == "https://api.port.io"
+    assert (loaded.group_id, loaded.runs_topic, loaded.change_log_topic) == (
+        "org_1.action-agent",
+        "org_1.runs",
+        "org_1.change.log",
+    )
+    assert (loaded.security_protocol, loaded.sasl_mechanism) == ("sasl_ssl", "SCRAM-SHA-512")
+    assert loaded.secrets == ("s3cret-s3cret",)
+    assert loaded.ca_file is None
+
+
+def test_every_missing_and_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    assert [p.where for p in caught.value.problems] == ["PORT_ORG_ID", "PORT_CLIENT_ID", "PORT_CLIENT_SECRET"]
+    found = problems(
+        monkeypatch,
+        PORT_API_BASE_URL="api.port.io",
+        AGENT_HTTP_PORT="99999",
+        LOG_LEVEL="chatty",
+        STREAMER_NAME="carrier-pigeon",
+        AGENT_DRAIN_TIMEOUT_S="soon",
+        PORT_ORG_ID="  ",
+    )
+    assert {line.partition(":")[0] for line in found} == {
+        "PORT_API_BASE_URL",
+        "AGENT_HTTP_PORT",
+        "LOG_LEVEL",
+        "STREAMER_NAME",
+        "AGENT_DRAIN_TIMEOUT_S",
+        "PORT_ORG_ID",
+    }
+    assert "PORT_API_BASE_URL: 'api.port.io' is not an http(s) URL such as https://api.port.io" in "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "attribute", "expected"),
+    [
+        ("KAFKA_CONSUMER_SECURITY_PROTOCOL", "SASL_SSL", "security_protocol", "sasl_ssl"),
+        ("KAFKA_CONSUMER_SECURITY_PROTOCOL", "plaintext", "security_protocol", "plaintext"),
+        ("KAFKA_CONSUMER_BOOTSTRAP_SERVERS", "k:9092", "security_protocol", "plaintext"),
+        ("KAFKA_CONSUMER_AUTHENTICATION_MECHANISM", "scram-sha-256", "sasl_mechanism", "SCRAM-SHA-256"),
+        ("KAFKA_CONSUMER_AUTO_OFFSET_RESET", "largest", "KAFKA_CONSUMER_AUTO_OFFSET_RESET", "largest"),
+        ("USING_LOCAL_PORT_INSTANCE", "True", "USING_LOCAL_PORT_INSTANCE", True),
+        ("WEBHOOK_VERIFY_SSL", "False", "WEBHOOK_VERIFY_SSL", False),
+        ("LOG_LEVEL", "warn", "LOG_LEVEL", "WARNING"),
+        ("KAFKA_CONSUMER_GROUP_ID", "org_1.mine", "group_id", "org_1.mine"),
+        ("PORT_API_BASE_URL", "https://api.getport.io/", "PORT_API_BASE_URL", "https://api.getport.io"),
+        ("AGENT_SIGNATURE_MAX_AGE_S", "", "AGENT_SIGNATURE_MAX_AGE_S", None),
+        ("STREAMER_NAME", "kafka", "STREAMER_NAME", "KAFKA"),
+    ],
+)
+def test_values_are_taken_as_the_official_agent_takes_them(
+    monkeypatch: pytest.MonkeyPatch, name: str, given: str, attribute: str, expected: object
+) -> None:
+    assert getattr(settings(monkeypatch, **{name: given}), attribute) == expected
+
+
+def test_the_mechanism_none_goes_with_plaintext_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = {"KAFKA_CONSUMER_SECURITY_PROTOCOL": "plaintext", "KAFKA_CONSUMER_AUTHENTICATION_MECHANISM": "none"}
+    assert settings(monkeypatch, **plain).security_protocol == "plaintext"
+    [line] = problems(monkeypatch, **{**plain, "KAFKA_CONSUMER_SECURITY_PROTOCOL": "SASL_SSL"})
+    assert line.startswith("KAFKA_CONSUMER_AUTHENTICATION_MECHANISM: is none, but")
+
+
+def test_a_secret_may_come_as_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("from-a-file\n")
+    monkeypatch.setenv("PORT_CLIENT_SECRET_FILE", str(file))
+    for name in ("PORT_ORG_ID", "PORT_CLIENT_ID"):
+        monkeypatch.setenv(name, NEEDED[name])
+    assert load().PORT_CLIENT_SECRET.get_secret_value() == "from-a-file"
+
+
+def test_a_secret_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT_CLIENT_SECRET_FILE", "/nowhere/secret")
+    with pytest.raises(ConfigurationError, match="PORT_CLIENT_SECRET_FILE: cannot be read: No such file"):
+        load()
+
+
+def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lines = [f"{name}={value}" for name, value in NEEDED.items()]
+    (tmp_path / ".env").write_text("\n".join([*lines, "LOG_LEVEL=DEBUG", "AGENT_HTTP_PORT=1"]))
+    monkeypatch.setenv("AGENT_HTTP_PORT", "2")
+    loaded = load()
+    assert (loaded.PORT_ORG_ID, loaded.LOG_LEVEL, loaded.AGENT_HTTP_PORT) == ("org_1", "DEBUG", 2)
+
+
+def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "s3cret" not in repr(settings(monkeypatch))
+    found = problems(monkeypatch, PORT_CLIENT_SECRET="x" * 9, AGENT_HTTP_PORT="no")
+    assert "xxxxxxxxx" not in "\n".join(found)
+
+
+def test_files_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = problems(monkeypatch, AGENT_KAFKA_CA_FILE="/nowhere/ca.pem", SSL_CERT_FILE="/nowhere/too.pem")
+    assert [line.partition(":")[0] for line in found] == ["AGENT_KAFKA_CA_FILE", "SSL_CERT_FILE"]
+
+
+def test_a_mapping_file_is_not_silently_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    [line] = problems(monkeypatch, CONTROL_THE_PAYLOAD_CONFIG_PATH="/etc/mapping.json")
+    assert "AGENT_ROUTES_PATH" in line
+
+
+def test_settings_for_looking_at_routes_need_no_credentials() -> None:
+    assert Path("/r.yaml") == defaults({"AGENT_ROUTES_PATH": "/r.yaml"}).AGENT_ROUTES_PATH
+    assert defaults().AGENT_ROUTES_PATH is None
+
+
+def test_the_environment_is_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_NAME", "value")
+    assert environment()["SOME_NAME"] == "value"
+    assert environment() is not os.environ
+
+
+def test_the_example_file_and_the_settings_agree() -> None:
+    """Every setting stands in .env.example, in the same order, with its description and its default."""
+    expected = []
+    for name, field in Settings.model_fields.items():
+        assert field.description, f"{name} has no description"
+        default = "" if field.default in (None, PydanticUndefined) else str(field.default)
+        if name == "AGENT_STATE_DIR":
+            default = "/tmp/action-agent"
+        lead = "" if field.is_required() else "# "
+        expected.append((field.description, f"{lead}{name}={default}"))
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    found = [
+        (comment.removeprefix("# "), line)
+        for comment, line in pairwise(lines)
+        if line.removeprefix("# ").partition("=")[0] in Settings.model_fields
+    ]
+    assert found == expected
