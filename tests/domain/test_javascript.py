@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.domain.javascript import number_text, stringify
+from agent.domain.javascript import _printed, number_text, stringify
 from agent.domain.json import Json
 
 # What Node.js prints for JSON.stringify(JSON.parse(literal)).
@@ -79,3 +79,25 @@ def test_a_printed_float_reads_back_as_itself(number: float) -> None:
 @given(st.integers(min_value=-(2**53), max_value=2**53))
 def test_an_exact_integer_is_printed_whole(number: int) -> None:
     assert number_text(number) == str(number)
+
+
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+_VALUES = st.recursive(_SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
+
+
+@given(_VALUES)
+def test_the_short_cut_never_shows(value: Json) -> None:
+    assert stringify(value) == _printed(value)
+
+
+@pytest.mark.parametrize("number", [1.0, -0.0, 1e-6, 1e-7, 1e21, 1.5e300, 2**53 + 1, 10**400])
+@pytest.mark.parametrize("place", ["alone", "in a list", "first in a list", "in an object", "beside a string"])
+def test_numbers_are_found_wherever_they_stand(number: float, place: str) -> None:
+    values: dict[str, Json] = {
+        "alone": number,
+        "in a list": [0, number, 0],
+        "first in a list": [number],
+        "in an object": {"a": {"b": number}},
+        "beside a string": {"at": "16:20.5", "n": number},
+    }
+    assert stringify(values[place]) == _printed(values[place])

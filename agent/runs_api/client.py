@@ -1,0 +1,122 @@
+"""Port's API, one method per thing the agent asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import httpx
+
+from agent.domain.invocation import RunId
+from agent.domain.settlement import Refused, Undelivered
+from agent.ports import Clock, Observer
+from agent.runs_api import wire
+from agent.runs_api.auth import AccessTokens
+from agent.runs_api.connection import Answer, Connection, RequestLimits, Unanswered
+from agent.runs_api.exchange import Exchange, Reply
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class NotProvisioned:
+    """Port has no Kafka topic for this organisation: its support provides one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the credentials belong to, and Port's clock (``None`` where the answer does not tell it)."""
+
+    organization: wire.Organization
+    server_epoch_s: float | None
+
+
+class RunsClient:
+    """Sends reports and looks things up. Belongs to the event loop's thread; no method raises, but when cancelled.
+
+    Owns ``http`` from now on. ``client_secret`` is called for every new token.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        base_url: str,
+        client_id: str,
+        client_secret: Callable[[], str],
+        observer: Observer,
+        clock: Clock,
+        limits: RequestLimits | None = None,
+    ) -> None:
+        limits = limits or RequestLimits()
+        exchange = Exchange(
+            http,
+            base_url,
+            observer,
+            clock,
+            attempt_timeout_s=limits.attempt_timeout_s,
+            connect_timeout_s=limits.connect_timeout_s,
+        )
+        self._http = http
+        self._tokens = AccessTokens(exchange, client_id, client_secret, observer, clock, limits.token_backoff)
+        self._connection = Connection(exchange, self._tokens, observer, clock, limits)
+
+    # ── reports: sent until Port answers ─────────────────────────────────────────────────────────────
+
+    async def send(self, request: wire.Request, *, can_wait: bool = False) -> Answer:
+        """Sends one of `agent.runs_api.wire`'s requests; see `Connection.send`."""
+        return await self._connection.send(request, can_wait=can_wait)
+
+    def budget_is_low(self) -> bool:
+        """Whether requests that can wait should wait."""
+        return self._connection.budget_is_low()
+
+    def hurry(self, timeout_s: float) -> None:
+        """Every request under way, and every later one, ends within this time. A later call can only shorten it."""
+        self._connection.deadline.shorten(timeout_s)
+
+    def left_s(self) -> float | None:
+        """How much of that time is left; ``None`` while there is no hurry."""
+        return self._connection.deadline.left_s()
+
+    # ── look-ups: refused credentials are an answer, and time is short ───────────────────────────────
+
+    async def get_run(self, run_id: RunId, timeout_s: float = 30.0) -> wire.RunState | Refused | Undelivered:
+        """Port's word on an action run; `Refused` with 404 where it knows none. Not for workflow node runs."""
+        return await self._look_up(wire.get_run(run_id), lambda reply: wire.read_run(reply.body), timeout_s)
+
+    async def kafka_credentials(
+        self, timeout_s: float = 30.0
+    ) -> wire.KafkaCredentials | NotProvisioned | Refused | Undelivered:
+        """Brokers and the user on them."""
+
+        def read(reply: Reply) -> wire.KafkaCredentials | NotProvisioned:
+            return wire.read_kafka_credentials(reply.body) or NotProvisioned()
+
+        return await self._look_up(wire.kafka_credentials(), read, timeout_s)
+
+    async def organization(self, timeout_s: float = 30.0) -> Identity | Refused | Undelivered:
+        """Who we are, and what time Port has."""
+
+        def read(reply: Reply) -> Identity | None:
+            organization = wire.read_organization(reply.body)
+            return None if organization is None else Identity(organization, reply.server_epoch_s)
+
+        return await self._look_up(wire.organization(), read, timeout_s)
+
+    async def close(self) -> None:
+        """Ends what is under way and closes the connections. Idempotent."""
+        await self._tokens.close()
+        await self._http.aclose()
+
+    async def _look_up(
+        self, request: wire.Request, read: Callable[[Reply], _T | None], timeout_s: float
+    ) -> _T | Refused | Undelivered:
+        answer = await self._connection.send(request, patient=False, timeout_s=timeout_s)
+        if isinstance(answer, Unanswered):
+            return Undelivered(answer.reason)
+        if not answer.ok:
+            return Refused(answer.status_code, answer.message)
+        value = read(answer)
+        return Undelivered("Port's answer does not have the documented form") if value is None else value

@@ -1,0 +1,202 @@
+"""Sends a request until Port has answered it: retries, the token, the budget, and a deadline that can shrink."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import stamina
+
+from agent.domain.events import ApiRetried
+from agent.domain.retry import Backoff, is_transient, server_wait_s
+from agent.ports import Clock, Observer
+from agent.runs_api.auth import AccessTokens, TokenUnavailableError
+from agent.runs_api.budget import RequestBudget
+from agent.runs_api.exchange import Exchange, NoReplyError, Reply
+from agent.runs_api.wire import Request
+
+_BACKOFF = Backoff(first_s=0.5, cap_s=8.0, jitter=0.5)
+"""Capped well below the time that a stopping agent leaves for its last reports: nobody sleeps through it."""
+_TOKEN_BACKOFF = Backoff(first_s=1.0, cap_s=30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """How patient requests are. Times in seconds.
+
+    ``attempt_timeout_s`` bounds each silence of the server, ``max_server_wait_s`` how long its wish to be left
+    alone is honoured, ``yield_s`` how long a request that can wait is held back while the budget is low.
+    """
+
+    backoff: Backoff = _BACKOFF
+    token_backoff: Backoff = _TOKEN_BACKOFF
+    attempt_timeout_s: float = 60.0
+    connect_timeout_s: float = 10.0
+    max_server_wait_s: float = 300.0
+    yield_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Port gave no final answer in the time there was; ``reason`` is the last thing that went wrong."""
+
+    reason: str
+
+
+Answer = Reply | Unanswered
+
+
+class Deadline:
+    """One end of time for many scopes, which may be drawn nearer while they run."""
+
+    def __init__(self) -> None:
+        self._at_s: float | None = None
+        self._scopes: set[asyncio.Timeout] = set()
+
+    def left_s(self) -> float | None:
+        """Seconds until the end; ``None`` while there is none."""
+        return None if self._at_s is None else max(0.0, self._at_s - asyncio.get_running_loop().time())
+
+    def shorten(self, timeout_s: float) -> None:
+        """Everything open, and everything opened later, ends in ``timeout_s`` at the latest."""
+        at_s = asyncio.get_running_loop().time() + timeout_s
+        self._at_s = at_s if self._at_s is None else min(self._at_s, at_s)
+        for scope in self._scopes:
+            when_s = scope.when()
+            if not scope.expired() and (when_s is None or when_s > self._at_s):
+                scope.reschedule(self._at_s)
+
+    @asynccontextmanager
+    async def scope(self, timeout_s: float | None) -> AsyncIterator[None]:
+        """Raises `TimeoutError` at the common end, or after ``timeout_s`` if that comes first."""
+        ends_s = [self._at_s] if self._at_s is not None else []
+        if timeout_s is not None:
+            ends_s.append(asyncio.get_running_loop().time() + timeout_s)
+        async with asyncio.timeout_at(min(ends_s, default=None)) as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
+
+
+class _TryAgainError(Exception):
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(wait_s)
+        self.wait_s = wait_s
+
+
+@dataclass(slots=True)
+class _Trail:
+    """What happened to one request so far."""
+
+    attempts: int = 0
+    maybe_applied: bool = False
+    renewed_token: bool = False
+    last: str = "there was no time left to ask"
+
+
+class Connection:
+    """The way to Port's API that all requests share. Belongs to the event loop's thread."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        tokens: AccessTokens,
+        observer: Observer,
+        clock: Clock,
+        limits: RequestLimits,
+    ) -> None:
+        self._exchange = exchange
+        self._tokens = tokens
+        self._observer = observer
+        self._clock = clock
+        self._limits = limits
+        self._budget = RequestBudget()
+        self.deadline = Deadline()
+
+    def budget_is_low(self) -> bool:
+        """Whether requests that can wait should wait."""
+        return self._budget.low_for_s(self._clock.monotonic()) > 0
+
+    async def send(
+        self, request: Request, *, can_wait: bool = False, patient: bool = True, timeout_s: float | None = None
+    ) -> Answer:
+        """Sends until there is a final answer: 2xx, or a 4xx other than 401, 408 and 429.
+
+        Ends early, with `Unanswered`, only at the deadline or after ``timeout_s``. ``can_wait``: lets others go
+        first, for a while, when the budget is low. Not ``patient``: refused credentials are a final answer,
+        too; else they are tried again, because what is to be told would be lost otherwise. Never raises but
+        when cancelled; then the request may have been applied.
+        """
+        trail = _Trail()
+        try:
+            async with self.deadline.scope(timeout_s):
+                if can_wait and self.budget_is_low():
+                    low_for_s = self._budget.low_for_s(self._clock.monotonic())
+                    await asyncio.sleep(min(low_for_s, self._limits.yield_s))
+                return await self._persist(request, trail, patient=patient)
+        except TimeoutError:
+            return Unanswered(trail.last)
+
+    async def _persist(self, request: Request, trail: _Trail, *, patient: bool) -> Reply:
+        async for attempt in stamina.retry_context(on=_wait_s, attempts=None, timeout=None):
+            with attempt:
+                return await self._attempt(request, trail, patient=patient)
+        raise AssertionError("stamina gave up, though it was not told to")
+
+    async def _attempt(self, request: Request, trail: _Trail, *, patient: bool) -> Reply:
+        trail.attempts += 1
+        trail.last = "no answer in time"
+        try:
+            token = await self._tokens.get()
+        except TokenUnavailableError as error:
+            if error.refusal is not None and not patient:
+                return error.refusal
+            raise self._again(request, trail, "token", str(error), error.retry_in_s) from error
+        try:
+            reply = await self._exchange.once(request, token)
+        except NoReplyError as error:
+            trail.maybe_applied |= error.maybe_applied
+            raise self._again(request, trail, error.word, str(error)) from error
+        self._note_budget(reply)
+        return self._judge(request, reply, trail, token, patient=patient)
+
+    def _judge(self, request: Request, reply: Reply, trail: _Trail, token: str, *, patient: bool) -> Reply:
+        code = reply.status_code
+        said = f"HTTP {code}: {reply.message}"
+        if code == 401 and (patient or not trail.renewed_token):
+            self._tokens.reject(token)
+            again = self._again(request, trail, "token", said)
+            if not trail.renewed_token:
+                trail.renewed_token, again.wait_s = True, 0.0
+            raise again
+        if reply.ok or (400 <= code < 500 and not is_transient(code)):
+            return replace(reply, maybe_repeated=trail.maybe_applied)
+        trail.maybe_applied |= code >= 500
+        asked_s = server_wait_s(reply.headers, reply.at_epoch_s, throttled=code == 429)
+        raise self._again(request, trail, f"status_{code}", said, asked_s)
+
+    def _again(
+        self, request: Request, trail: _Trail, word: str, said: str, asked_s: float | None = None
+    ) -> _TryAgainError:
+        """With our own wait, or the one that was asked for and a little more: not all shall come at once."""
+        trail.last = said
+        self._observer.notify(ApiRetried(request.route, word))
+        own_s = self._limits.backoff.wait_s(trail.attempts, random.random())  # noqa: S311 - jitter, no secret
+        if asked_s is None:
+            return _TryAgainError(own_s)
+        return _TryAgainError(max(own_s, min(asked_s, self._limits.max_server_wait_s) + own_s / 4))
+
+    def _note_budget(self, reply: Reply) -> None:
+        budget = self._budget.note(reply.headers, self._clock.monotonic(), reply.at_epoch_s)
+        if budget is not None:
+            self._observer.notify(budget)
+
+
+def _wait_s(error: Exception) -> float | bool:
+    """Told to stamina: how long to wait after this failure; any other exception is none to retry."""
+    return error.wait_s if isinstance(error, _TryAgainError) else False

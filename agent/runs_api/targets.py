@@ -1,0 +1,121 @@
+"""What is said about a run, in the two dialects of Port's API: action runs and nodes of workflows."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from agent.domain.invocation import InvocationKind, RunId
+from agent.domain.outcome import Conclusion, RunStatus
+from agent.runs_api import wire
+from agent.runs_api.details import Details
+from agent.runs_api.log_buffer import Batch
+
+
+class Target(Protocol):
+    """Makes the requests of one run."""
+
+    @property
+    def entity_tie(self) -> RunId | None:
+        """What a catalogue change names as its run."""
+
+    def log(self, batch: Batch) -> wire.Request:
+        """Adds lines."""
+
+    def update(self, details: Details) -> wire.Request | None:
+        """Tells details while the run goes on; ``None`` if there is nothing that could be told."""
+
+    def conclude(self, details: Details, conclusion: Conclusion) -> list[wire.Request]:
+        """Tells the end, with the details: requests to try in turn while Port refuses their form.
+
+        Empty if there is nothing to tell. The last one says no more than the status: a link that Port does not
+        like must not leave the run open for ever.
+        """
+
+
+class ActionRun:
+    """An action's run, which has a label and a summary, and whose outputs stay with us."""
+
+    def __init__(self, run_id: RunId) -> None:
+        self._run_id = run_id
+
+    @property
+    def entity_tie(self) -> RunId | None:
+        """The run: its page lists what it changed."""
+        return self._run_id
+
+    def log(self, batch: Batch) -> wire.Request:
+        """One message of many lines; levels are not shown."""
+        return wire.add_run_log(self._run_id, batch.text)
+
+    def update(self, details: Details) -> wire.Request | None:
+        """All details but outputs."""
+        request = self._patch(details, None)
+        return request if request.body else None
+
+    def conclude(self, details: Details, conclusion: Conclusion) -> list[wire.Request]:
+        """The status with everything; then the status alone."""
+        full = self._patch(details, conclusion.status)
+        bare = wire.patch_run(self._run_id, status=conclusion.status)
+        return [request for request in (full, bare)[: 1 if full == bare else 2] if request.body]
+
+    def _patch(self, details: Details, status: RunStatus | None) -> wire.Request:
+        return wire.patch_run(
+            self._run_id,
+            status=status,
+            status_label=details.status_label,
+            links=details.links,
+            summary=details.summary,
+            external_run_id=details.external_run_id,
+        )
+
+
+class NodeRun:
+    """A workflow node's run, which has outputs, and in place of a summary a last log entry. It has no label."""
+
+    def __init__(self, run_id: RunId) -> None:
+        self._run_id = run_id
+
+    @property
+    def entity_tie(self) -> RunId | None:
+        """None: Port ties catalogue changes to action runs only."""
+        return None
+
+    def log(self, batch: Batch) -> wire.Request:
+        """One entry per stretch of lines with the same level."""
+        return wire.add_node_run_logs(self._run_id, [wire.NodeLog(b.level, b.text) for b in batch.blocks])
+
+    def update(self, details: Details) -> wire.Request | None:
+        """Links and the external id."""
+        if not details.links and details.external_run_id is None:
+            return None
+        return wire.patch_node_run(self._run_id, links=details.links, external_run_id=details.external_run_id)
+
+    def conclude(self, details: Details, conclusion: Conclusion) -> list[wire.Request]:
+        """The result with everything; then the result alone."""
+        result = _node_result(conclusion)
+        level = "INFO" if result in (None, wire.NodeResult.SUCCESS) else "ERROR"
+        full = wire.patch_node_run(
+            self._run_id,
+            result=result,
+            output=details.outputs,
+            logs=[wire.NodeLog(level, details.summary)] if details.summary else (),
+            links=details.links,
+            external_run_id=details.external_run_id,
+        )
+        bare = wire.patch_node_run(self._run_id, result=result)
+        return [request for request in (full, bare)[: 1 if full == bare else 2] if request.body]
+
+
+def target_of(run_id: RunId | None, kind: InvocationKind) -> Target | None:
+    """The run's dialect; ``None`` where there is no run."""
+    if run_id is None:
+        return None
+    return NodeRun(run_id) if kind is InvocationKind.NODE_RUN else ActionRun(run_id)
+
+
+def _node_result(conclusion: Conclusion) -> wire.NodeResult | None:
+    if conclusion.status is None:
+        return None
+    if conclusion.cancelled:
+        return wire.NodeResult.CANCELLED
+    return wire.NodeResult.SUCCESS if conclusion.status is RunStatus.SUCCESS else wire.NodeResult.FAILED

@@ -1,0 +1,246 @@
+"""Port's API in its own words: every request this agent makes, and what it reads from the answers. No I/O.
+
+Port refuses unknown keys, so the bodies hold exactly the documented ones; what is not given is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import quote
+
+from agent.domain.invocation import RunId
+from agent.domain.json import Json, JsonObject, as_object
+from agent.domain.outcome import RunStatus
+from agent.domain.route import EntityVerb
+from agent.ports import EntityChange
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. ``route`` is the path's pattern, for metrics; ``path`` is quoted and begins with ``/v1``."""
+
+    method: str
+    route: str
+    path: str
+    body: JsonObject | None = field(default=None, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+# ── runs ─────────────────────────────────────────────────────────────────────────────────────────────
+
+_RUN = "/v1/actions/runs/{run_id}"
+_NODE_RUN = "/v1/workflows/nodes/runs/{run_id}"
+
+
+class NodeResult(StrEnum):
+    """How a workflow node ended."""
+
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLog:
+    """Lines of a workflow node's log. ``level``: INFO, WARN, ERROR or DEBUG, and nothing else."""
+
+    level: str
+    message: str
+
+
+def get_run(run_id: RunId) -> Request:
+    """Asks for an action run, as API version 2 shows it."""
+    return Request("GET", _RUN, _of_run(_RUN, run_id), query={"version": "v2"})
+
+
+def patch_run(
+    run_id: RunId,
+    *,
+    status: RunStatus | None = None,
+    status_label: str | None = None,
+    links: Sequence[str] = (),
+    summary: str | None = None,
+    external_run_id: str | None = None,
+) -> Request:
+    """Overwrites parts of an action run; ``links`` replaces all of its links, a ``status`` closes it."""
+    body = _given(
+        status=None if status is None else str(status),
+        statusLabel=status_label,
+        link=links[0] if len(links) == 1 else list(links) or None,
+        summary=summary,
+        externalRunId=external_run_id,
+    )
+    return Request("PATCH", _RUN, _of_run(_RUN, run_id), body)
+
+
+def add_run_log(run_id: RunId, message: str) -> Request:
+    """Adds one message, of any number of lines, to an action run's log. Sent twice, it shows twice."""
+    return Request("POST", f"{_RUN}/logs", _of_run(f"{_RUN}/logs", run_id), {"message": message})
+
+
+def patch_node_run(
+    run_id: RunId,
+    *,
+    result: NodeResult | None = None,
+    output: JsonObject | None = None,
+    logs: Sequence[NodeLog] = (),
+    links: Sequence[str] = (),
+    external_run_id: str | None = None,
+) -> Request:
+    """Overwrites parts of a workflow node's run; a ``result`` completes it."""
+    body = _given(
+        status=None if result is None else "COMPLETED",
+        result=None if result is None else str(result),
+        output=output or None,
+        logs=[_node_log(log) for log in logs] or None,
+        links=list(links) or None,
+        externalRunId=external_run_id,
+    )
+    return Request("PATCH", _NODE_RUN, _of_run(_NODE_RUN, run_id), body)
+
+
+def add_node_run_logs(run_id: RunId, logs: Sequence[NodeLog]) -> Request:
+    """Adds entries to a workflow node's log. Sent twice, they show twice."""
+    body: JsonObject = {"logs": [_node_log(log) for log in logs]}
+    return Request("POST", f"{_NODE_RUN}/logs", _of_run(f"{_NODE_RUN}/logs", run_id), body)
+
+
+def _node_log(log: NodeLog) -> JsonObject:
+    return {"level": log.level, "message": log.message}
+
+
+# ── catalogue, organisation, token ───────────────────────────────────────────────────────────────────
+
+_ENTITIES = "/v1/blueprints/{blueprint}/entities"
+_ENTITY = "/v1/blueprints/{blueprint}/entities/{identifier}"
+
+
+def change_entity(change: EntityChange, run_id: RunId | None) -> Request:
+    """Changes the catalogue, tied to the action run if one is given.
+
+    Keys that Port does not know are passed on, so that it can say so.
+    """
+    tie = {} if run_id is None else {"run_id": run_id}
+    blueprint = quote(change.blueprint, safe="")
+    if change.verb is EntityVerb.UPSERT:
+        path = _ENTITIES.format(blueprint=blueprint)
+        body = {**change.body, **_given(identifier=change.identifier)}
+        return Request("POST", _ENTITIES, path, body, {"upsert": "true", "merge": "true", **tie})
+    path = _ENTITY.format(blueprint=blueprint, identifier=quote(change.identifier or "", safe=""))
+    if change.verb is EntityVerb.PATCH:
+        return Request("PATCH", _ENTITY, path, change.body, tie)
+    return Request("DELETE", _ENTITY, path, None, tie)
+
+
+def access_token(client_id: str, client_secret: str) -> Request:
+    """Asks for a token; the only request that needs none."""
+    path = "/v1/auth/access_token"
+    return Request("POST", path, path, {"clientId": client_id, "clientSecret": client_secret})
+
+
+def kafka_credentials() -> Request:
+    """Asks for the organisation's brokers and its user on them."""
+    return Request("GET", "/v1/kafka-credentials", "/v1/kafka-credentials")
+
+
+def organization() -> Request:
+    """Asks who we are: the cheapest proof that the credentials work."""
+    return Request("GET", "/v1/organization", "/v1/organization")
+
+
+# ── answers ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token and how long it lasts, in seconds from when it was asked for."""
+
+    value: str = field(repr=False)
+    lifetime_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What Port says of an action run: IN_PROGRESS, WAITING_FOR_APPROVAL, SUCCESS, FAILURE or DECLINED."""
+
+    run_id: RunId
+    status: str
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended, so that nothing may be done for it or said about it."""
+        return self.status in ("SUCCESS", "FAILURE", "DECLINED")
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaCredentials:
+    """Where the organisation's topics are, and who we are there."""
+
+    brokers: tuple[str, ...]
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """The organisation that the credentials belong to."""
+
+    organization_id: str
+    name: str = ""
+
+
+def read_token(body: Json) -> Token | None:
+    """The token, or ``None`` where the answer carries none."""
+    fields = as_object(body)
+    value, lifetime_s = fields.get("accessToken"), fields.get("expiresIn")
+    if not isinstance(value, str) or not value or isinstance(lifetime_s, bool):
+        return None
+    return Token(value, float(lifetime_s)) if isinstance(lifetime_s, int | float) else None
+
+
+def read_run(body: Json) -> RunState | None:
+    """The run, or ``None`` where the answer carries none."""
+    run = as_object(as_object(body).get("run"))
+    run_id, status = run.get("id"), run.get("status")
+    return RunState(RunId(run_id), status) if isinstance(run_id, str) and isinstance(status, str) else None
+
+
+def read_kafka_credentials(body: Json) -> KafkaCredentials | None:
+    """The credentials, or ``None`` where Port has provisioned no topic for the organisation."""
+    fields = as_object(as_object(body).get("credentials"))
+    brokers, username, password = (fields.get(name) for name in ("brokers", "username", "password"))
+    if isinstance(brokers, str):
+        brokers = brokers.split(",")
+    if not isinstance(brokers, list) or not isinstance(username, str) or not isinstance(password, str):
+        return None
+    names = tuple(name.strip() for name in brokers if isinstance(name, str) and name.strip())
+    return KafkaCredentials(names, username, password) if names else None
+
+
+def read_organization(body: Json) -> Organization | None:
+    """The organisation, or ``None`` where the answer carries none."""
+    fields = as_object(as_object(body).get("organization"))
+    organization_id, name = fields.get("id"), fields.get("name")
+    if not isinstance(organization_id, str):
+        return None
+    return Organization(organization_id, name if isinstance(name, str) else "")
+
+
+def read_message(body: Json, text: str) -> str:
+    """Why Port refused: its message, else its error code, else the beginning of whatever came."""
+    fields = as_object(body)
+    for name in ("message", "error"):
+        value = fields.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return text.strip()[:300] or "no reason given"
+
+
+def _of_run(route: str, run_id: RunId) -> str:
+    return route.format(run_id=quote(run_id, safe=""))
+
+
+def _given(**parts: Json) -> dict[str, Json]:
+    return {name: value for name, value in parts.items() if value is not None}

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from agent.clock import SystemClock
+from agent.domain.events import ApiRequested
+from agent.domain.invocation import RunId
+from agent.runs_api import wire
+from agent.runs_api.exchange import Exchange, NoReplyError, Reply
+from tests.runs_api.rig import Facts
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def once(answer: Answer, facts: Facts, request: wire.Request | None = None) -> Reply:
+    async def run() -> Reply:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+            exchange = Exchange(
+                http, "https://port", facts, SystemClock(), attempt_timeout_s=1, connect_timeout_s=1
+            )
+            return await exchange.once(request or wire.organization(), "token")
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("error", "word", "maybe_applied"),
+    [
+        (httpx.ConnectError("refused"), "connection", False),
+        (httpx.ConnectTimeout(""), "timeout", False),
+        (httpx.PoolTimeout(""), "timeout", False),
+        (httpx.ReadTimeout(""), "timeout", True),
+        (httpx.WriteError("broke"), "connection", True),
+        (httpx.RemoteProtocolError("closed"), "connection", True),
+        (httpx.DecodingError("gzip"), "unreadable", True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_never_sent_is_told_from_maybe_applied(
+    error: Exception,
+    word: str,
+    maybe_applied: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    def fail(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    facts = Facts()
+    with pytest.raises(NoReplyError) as caught:
+        once(fail, facts)
+    assert (caught.value.word, caught.value.maybe_applied) == (word, maybe_applied)
+    assert [event.code for event in facts.of(ApiRequested)] == [word]
+    assert str(caught.value)
+
+
+def test_a_page_with_200_is_no_answer_of_port_and_one_with_404_is() -> None:
+    page = "<html>Please log in</html>"
+    with pytest.raises(NoReplyError, match="no JSON"):
+        once(lambda _: httpx.Response(200, text=page), Facts())
+    reply = once(lambda _: httpx.Response(404, text=page), Facts())
+    assert (reply.ok, reply.message) == (False, page)
+
+
+def test_an_empty_answer_is_one() -> None:
+    reply = once(lambda _: httpx.Response(204), Facts())
+    assert reply.ok
+    assert reply.server_epoch_s is None
+    assert reply.at_epoch_s > 1_700_000_000
+
+
+def test_what_is_sent_is_json_in_utf8_and_lone_surrogates_do_not_break_it() -> None:
+    seen: list[httpx.Request] = []
+
+    def take(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(201, json={"ok": True})
+
+    once(take, Facts(), wire.add_run_log(RunId("r 1"), "ü \ud800"))
+    (request,) = seen
+    assert request.content == '{"message":"ü \\ud800"}'.encode()
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["authorization"] == "Bearer token"
+    assert request.url.raw_path == b"/v1/actions/runs/r%201/logs"
+
+
+def test_a_cancelled_request_is_told_too() -> None:
+    facts = Facts()
+
+    async def run() -> None:
+        async def hang(_: httpx.Request) -> httpx.Response:
+            await asyncio.sleep(60)
+            raise AssertionError
+
+        async with httpx.AsyncClient(transport=httpx.MockTransport(hang)) as http:
+            exchange = Exchange(
+                http, "https://port", facts, SystemClock(), attempt_timeout_s=1, connect_timeout_s=1
+            )
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(exchange.once(wire.organization(), None), 0.01)
+
+    asyncio.run(run())
+    assert [event.code for event in facts.of(ApiRequested)] == ["cancelled"]
