@@ -1,0 +1,204 @@
+"""The http executor: sends a request, and takes the answer for the run's outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+
+import httpx
+
+from agent.domain.errors import ConfigurationError, Problem, TemplateError
+from agent.domain.invocation import View
+from agent.domain.json import JsonObject
+from agent.domain.outcome import Accepted, Failed, FailureKind, Outcome, Succeeded
+from agent.domain.retry import Backoff, server_epoch_s, server_wait_s
+from agent.domain.signature import signature_of
+from agent.executors.http_answer import Answer, read_answer
+from agent.executors.http_failure import failure_of, refusal_of
+from agent.executors.http_options import HTTP_SCHEMA, HttpOptions, read_http_options
+from agent.executors.http_pool import ClientPool
+from agent.executors.http_request import HttpRequest, RequestTemplate, UnsendableError
+from agent.executors.http_retry import retry_label
+from agent.net.proxy import ProxyRules
+from agent.net.tls import TlsFileError
+from agent.ports import Clock, ExecutorServices, RunContext, TemplateCompiler
+
+_BACKOFF = Backoff()
+_CREDENTIAL_HEADERS = frozenset(
+    {"authorization", "cookie", "x-api-key", "api-key", "private-token", "x-auth-token"}
+)
+
+
+class HttpFactory:
+    """Makes http executors; they share connections. Raises `ConfigurationError` for proxies that can't be used.
+
+    ``backoff`` paces repeated requests.
+    """
+
+    def __init__(self, services: ExecutorServices, *, backoff: Backoff = _BACKOFF) -> None:
+        self._services = services
+        self._backoff = backoff
+        self._pool = ClientPool(ProxyRules(services.environment), services.settings.max_concurrent_runs)
+
+    def options_schema(self) -> JsonObject:
+        """What may stand under ``http:``."""
+        return HTTP_SCHEMA
+
+    def prepare(self, options: JsonObject, path: str, templates: TemplateCompiler) -> HttpExecutor:
+        """An executor for one route. Reads its certificate files. Raises `ConfigurationError` with all problems."""
+        settings = self._services.settings
+        read = read_http_options(options, settings, self._backoff)
+        problems: list[Problem] = []
+        try:
+            client = self._pool.client(read.client)
+        except TlsFileError as error:
+            problems.append(Problem("routes", str(error), f"{path}.{error.option}"))
+        try:
+            template = RequestTemplate(options, path, templates)
+        except ConfigurationError as error:
+            problems += error.problems
+        if problems:
+            raise ConfigurationError(*problems)
+        secret = settings.client_secret if options.get("sign", True) else ""
+        return HttpExecutor(template, read, client, secret, self._services.clock)
+
+    async def close(self) -> None:
+        """Closes all connections. Idempotent."""
+        await self._pool.close()
+
+
+class HttpExecutor:
+    """Sends one route's requests, many at once; see `agent.ports.Executor`.
+
+    Requests are signed with ``secret``; an empty one leaves them unsigned.
+    """
+
+    def __init__(
+        self,
+        template: RequestTemplate,
+        options: HttpOptions,
+        client: httpx.AsyncClient,
+        secret: str,
+        clock: Clock,
+    ) -> None:
+        self._template = template
+        self._options = options
+        self._client = client
+        self._secret = secret
+        self._clock = clock
+
+    async def execute(self, run: RunContext) -> Outcome:
+        """Sends the request, again where that is safe, until there is an answer to go by."""
+        try:
+            request = self._template.render(run.view)
+        except TemplateError as error:
+            return Failed(str(error), FailureKind.BAD_TEMPLATE)
+        except UnsendableError as error:
+            return Failed(str(error), FailureKind.NOT_STARTED)
+        for secret in _credentials(request):
+            run.mask(secret)
+        attempt = 1
+        while True:
+            result = await self._attempt(run, request)
+            wait_s = self._wait_s(run, request, result, attempt)
+            if wait_s is None:
+                return self._outcome(run, request, result)
+            run.retried(retry_label(result.status if isinstance(result, Answer) else result))
+            run.log(f"sending it again in {wait_s:.1f} s (attempt {attempt + 1} of {self._options.retry.attempts})")
+            await asyncio.sleep(wait_s)
+            attempt += 1
+
+    async def preview(self, view: View) -> JsonObject:
+        """The request without its signature. Raises `TemplateError`, also for what can't be sent."""
+        try:
+            return self._template.render(view).as_json()
+        except UnsendableError as error:
+            raise TemplateError(str(error)) from error
+
+    async def _attempt(self, run: RunContext, request: HttpRequest) -> Answer | httpx.TransportError:
+        """Sends the request once, and says in the run's log what came of it."""
+        began_s = self._clock.monotonic()
+        try:
+            # The client's own time-outs are for silence; this one is for a server that answers drop by drop.
+            async with asyncio.timeout(self._options.connect_timeout_s + self._options.timeout_s):
+                result: Answer | httpx.TransportError = await self._exchange(request)
+        except TimeoutError:
+            result = httpx.ReadTimeout(f"{request.place} did not end its answer in time")
+        except asyncio.CancelledError:
+            run.log(
+                f"{request.title}: stopped waiting; {request.place} may go on with it all the same", level="WARN"
+            )
+            raise
+        except httpx.TransportError as error:
+            result = error
+        said = result.title if isinstance(result, Answer) else str(result)
+        cut = f", cut after {self._options.max_response_bytes} bytes" if _is_cut(result) else ""
+        took_ms = (self._clock.monotonic() - began_s) * 1000
+        level = "INFO" if isinstance(result, Answer) and result.is_success else "WARN"
+        run.log(
+            f"{request.title} ({len(request.content or b'')} bytes): {said}{cut} ({took_ms:.0f} ms)", level=level
+        )
+        return result
+
+    async def _exchange(self, request: HttpRequest) -> Answer:
+        options = self._options
+        content = request.content or b""
+        headers = [*request.headers, *self._signature(content)]
+        timeout = httpx.Timeout(options.timeout_s, connect=options.connect_timeout_s)
+        outgoing = self._client.build_request(
+            request.method,
+            request.url,
+            content=request.content,
+            headers=[(name.encode(), value.encode()) for name, value in headers],
+            timeout=timeout,
+        )
+        response = await self._client.send(outgoing, stream=True)
+        try:
+            return await read_answer(response, options.max_response_bytes)
+        finally:
+            await response.aclose()
+
+    def _signature(self, body: bytes) -> Iterator[tuple[str, str]]:
+        if self._secret:
+            timestamp = str(int(self._clock.epoch()))
+            yield "X-Port-Timestamp", timestamp
+            yield "X-Port-Signature", signature_of(body, timestamp, self._secret)
+
+    def _wait_s(
+        self, run: RunContext, request: HttpRequest, result: Answer | httpx.TransportError, attempt: int
+    ) -> float | None:
+        """How long to wait before the next attempt, ``None`` if there is none."""
+        rule = self._options.retry
+        asked_s = None
+        if isinstance(result, Answer):
+            if not rule.after_status(request.method, result.status):
+                return None
+            now_s = server_epoch_s(result.headers) or self._clock.epoch()
+            asked_s = server_wait_s(result.headers, now_s, throttled=result.status == 429)
+        elif not rule.after_error(request.method, result):
+            return None
+        left_s = run.deadline_s - self._clock.monotonic()
+        return rule.wait_s(attempt, asked_s, left_s, random.random())  # noqa: S311  # jitter
+
+    def _outcome(self, run: RunContext, request: HttpRequest, result: Answer | httpx.TransportError) -> Outcome:
+        if isinstance(result, httpx.TransportError):
+            return failure_of(request, result, self._options.timeout_s)
+        run.response(request.as_json(), result.as_json())
+        if not result.is_success:
+            return refusal_of(request, result)
+        synchronized = self._options.is_synchronous(invocation_is=run.invocation.method.synchronized)
+        return Succeeded() if synchronized else Accepted()
+
+
+def _is_cut(result: Answer | httpx.TransportError) -> bool:
+    return isinstance(result, Answer) and result.truncated
+
+
+def _credentials(request: HttpRequest) -> Iterator[str]:
+    """What of the request is secret by its place: a server may quote it in its answer."""
+    if request.url.password:
+        yield request.url.password
+    for name, value in request.headers:
+        if name.lower() in _CREDENTIAL_HEADERS:
+            yield from (word for word in (value, value.rpartition(" ")[2]) if word)

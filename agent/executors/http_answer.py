@@ -1,0 +1,99 @@
+"""What came back: an answer read as far as it is wanted, and how it looks in reports and to people."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Never
+
+import httpx
+
+from agent.domain.json import Json, JsonObject
+
+_EXCERPT_CHARS = 300
+_UNREADABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer; ``text`` is cut where ``truncated``."""
+
+    status: int
+    phrase: str
+    headers: httpx.Headers
+    text: str
+    truncated: bool
+
+    @property
+    def is_success(self) -> bool:
+        """Whether it is a 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def is_redirect(self) -> bool:
+        """Whether it points elsewhere."""
+        return 300 <= self.status < 400
+
+    @property
+    def title(self) -> str:
+        """``503 Service Unavailable``."""
+        return f"{self.status} {self.phrase}".rstrip()
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of the body on one line, empty if there is none."""
+        line = _UNREADABLE.sub(" ", self.text[: 4 * _EXCERPT_CHARS]).strip()
+        return line if len(line) <= _EXCERPT_CHARS else line[:_EXCERPT_CHARS] + "…"
+
+    def as_json(self) -> JsonObject:
+        """``.response`` of report templates; header names as the server writes them, ``json`` null if it isn't."""
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in self.headers.raw:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("utf-8", "replace")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        return {
+            "statusCode": self.status,
+            "headers": headers,
+            "text": self.text,
+            "json": None if self.truncated else _json(self.text),
+            "truncated": self.truncated,
+        }
+
+
+async def read_answer(response: httpx.Response, max_bytes: int) -> Answer:
+    """Reads at most ``max_bytes`` of the body, decoded. Raises `httpx.TransportError`."""
+    body = bytearray()
+    try:
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > max_bytes:
+                await response.aclose()  # which ends the iteration
+    except httpx.DecodingError as error:
+        raise httpx.RemoteProtocolError(f"the answer is not in the encoding that it claims: {error}") from error
+    return Answer(
+        status=response.status_code,
+        phrase=response.reason_phrase,
+        headers=response.headers,
+        text=_text(bytes(body[:max_bytes]), response.charset_encoding),
+        truncated=len(body) > max_bytes,
+    )
+
+
+def _text(body: bytes, charset: str | None) -> str:
+    try:
+        return body.decode(charset or "utf-8", "replace")
+    except (LookupError, ValueError):  # no such charset, or one that is not for text
+        return body.decode("utf-8", "replace")
+
+
+def _json(text: str) -> Json:
+    try:
+        value: Json = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def _refuse(name: str) -> Never:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,52 @@
+"""What people read when a request failed: what happened, and what to do about it."""
+
+from __future__ import annotations
+
+import httpx
+
+from agent.domain.outcome import Failed, FailureKind
+from agent.executors.http_answer import Answer
+from agent.executors.http_request import HttpRequest
+from agent.net.errors import AddressRefusedError, CertificateError, NameNotFoundError, never_sent
+from agent.net.shown import shown_url
+
+_HINTS: tuple[tuple[type[httpx.TransportError], str], ...] = (
+    (
+        AddressRefusedError,
+        "if it is meant, set allow_link_local: true under the route's http, or AGENT_HTTP_ALLOW_LINK_LOCAL",
+    ),
+    (CertificateError, "give the CA that signed it under the route's http.ca_file, or in SSL_CERT_FILE"),
+    (NameNotFoundError, "check the host in the url, and the DNS of the agent's network"),
+    (httpx.ProxyError, "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the agent"),
+    (httpx.ConnectTimeout, "check that the agent's network may reach it"),
+    (httpx.ConnectError, "check that the service runs and that the agent's network may reach it"),
+)
+
+
+def failure_of(request: HttpRequest, error: httpx.TransportError, timeout_s: float) -> Failed:
+    """The outcome of a request that got no answer within ``timeout_s``."""
+    timed_out = isinstance(error, httpx.TimeoutException) and not never_sent(error)
+    hint = next((text for kind, text in _HINTS if isinstance(error, kind)), None)
+    if not never_sent(error):
+        hint = "it may have been executed all the same"
+    if timed_out:
+        hint = f"{hint}; a service that needs more than {timeout_s:g} s needs a longer timeout under http"
+    reason = f"{request.title} failed: {error}" + (f" ({hint})" if hint else "")
+    return Failed(reason, FailureKind.TIMED_OUT if timed_out else FailureKind.CONNECTION)
+
+
+def refusal_of(request: HttpRequest, answer: Answer) -> Failed:
+    """The outcome of a request whose answer is not a 2xx."""
+    reason = f"{request.title} answered {answer.title}"
+    if answer.is_redirect:
+        target = _location(request, answer)
+        pointed = f" and points to {target}" if target else ""
+        reason += f"{pointed}; redirects are not followed: use the final url in the action or the route"
+    elif answer.excerpt:
+        reason += f": {answer.excerpt}"
+    return Failed(reason, FailureKind.HTTP_STATUS)
+
+
+def _location(request: HttpRequest, answer: Answer) -> str | None:
+    location = answer.headers.get("location")  # httpx has refused answers in which it is no URL
+    return shown_url(request.url.join(location)) if location else None

@@ -1,0 +1,48 @@
+"""Makes the HTTP clients that the agent uses."""
+
+from __future__ import annotations
+
+import ssl
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx
+
+from agent.net.proxy import ProxyRules
+from agent.net.transport import AiohttpTransport
+
+DEFAULT_KEEPALIVE_S = 15.0
+
+
+def open_client(
+    *,
+    tls: ssl.SSLContext,
+    max_connections: int,
+    timeout: httpx.Timeout,
+    user_agent: str,
+    base_url: str = "",
+    keepalive_s: float = DEFAULT_KEEPALIVE_S,
+    allow_link_local: bool = False,
+    proxies: ProxyRules | None = None,
+) -> httpx.AsyncClient:
+    """A client over `AiohttpTransport`, whose guarantees it has; close it with ``aclose``.
+
+    It reads no environment, follows no redirect and keeps no cookie, so that many unrelated callers may share it.
+    May be made without a running loop. ``keepalive_s`` should stay below what the servers keep: a request that
+    meets a connection just closed by the other side fails as maybe executed.
+    """
+    transport = AiohttpTransport(
+        tls=tls,
+        max_connections=max_connections,
+        keepalive_s=keepalive_s,
+        allow_link_local=allow_link_local,
+        proxies=proxies,
+    )
+    return httpx.AsyncClient(
+        transport=transport,
+        base_url=base_url,
+        timeout=timeout,
+        headers={"User-Agent": user_agent},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        follow_redirects=False,
+        trust_env=False,
+    )

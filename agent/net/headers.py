@@ -1,0 +1,24 @@
+"""What a request header may look like."""
+
+from __future__ import annotations
+
+import re
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def header_problem(name: str, value: str) -> str | None:
+    """Why this header can't be sent, without quoting its value; ``None`` if it can.
+
+    A line break inside one would begin another header, or another request.
+    """
+    if not _TOKEN.fullmatch(name):
+        return f"{name!r} is not a header name"
+    if _UNPRINTABLE.search(value):
+        return f"the value of header {name} has a line break or another control character in it"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return f"the value of header {name} cannot be written in UTF-8"
+    return None

@@ -1,0 +1,129 @@
+"""What becomes of the answer: outcomes, reasons, the exchange for report templates."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from agent.domain.json import JsonObject
+from agent.domain.outcome import Accepted, Failed, FailureKind, Outcome, Succeeded
+from agent.testing import FakeRun
+from tests.executors.http_server import answer, executor, run_of, target
+
+
+def outcome_of(
+    status: int, body: str | bytes = "", options: JsonObject | None = None, **parts: Any
+) -> tuple[Outcome, FakeRun]:
+    headers = parts.pop("answer_headers", {})
+
+    async def scenario() -> tuple[Outcome, FakeRun]:
+        async with target(answer(status, body, **headers)) as server, executor(options) as http:
+            run = run_of(server.url + "/hook?token=secret", **parts)
+            return await http.execute(run), run
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_synchronous_messages_succeed_with_a_2xx_and_others_are_handed_over(status: int) -> None:
+    assert outcome_of(status, synchronized=True)[0] == Succeeded()
+    assert outcome_of(status, synchronized=False)[0] == Accepted()
+    assert outcome_of(status)[0] == Accepted()
+
+
+def test_the_route_decides_who_ends_the_run() -> None:
+    assert outcome_of(200, options={"mode": "sync"})[0] == Succeeded()
+    assert outcome_of(200, options={"mode": "async"}, synchronized=True)[0] == Accepted()
+
+    async def scenario() -> None:
+        async with target() as server, executor({"url": server.url}) as own:
+            assert await own.execute(run_of("http://ignored.test/")) == Succeeded()
+        async with target() as server, executor({"url": server.url, "mode": "async"}) as own:
+            assert await own.execute(run_of()) == Accepted()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("synchronized", [True, False])
+def test_another_status_fails_the_run_with_an_excerpt(synchronized: bool) -> None:  # noqa: FBT001  # a case
+    outcome, run = outcome_of(422, "  name\tis\n\ntaken\x00" + "x" * 1000, synchronized=synchronized)
+    assert isinstance(outcome, Failed)
+    assert outcome.kind is FailureKind.HTTP_STATUS
+    assert "/hook answered 422 Unprocessable Entity: name is taken xxx" in outcome.reason
+    assert len(outcome.reason) < 450
+    assert "secret" not in outcome.reason + run.log_text
+    assert len(run.lines) == 1
+    assert "422 Unprocessable Entity (" in run.log_text
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("/elsewhere?token=secret", "/elsewhere;"),
+        ("https://u:secret@other.test/x", "https://other.test/x;"),
+        ("", "302 Found;"),
+    ],
+)
+def test_redirects_are_not_followed_and_say_where_to(location: str, shown: str) -> None:
+    outcome, _ = outcome_of(302, answer_headers={"Location": location})
+    assert isinstance(outcome, Failed)
+    assert "redirects are not followed" in outcome.reason
+    assert shown in outcome.reason
+    assert "secret" not in outcome.reason
+
+
+def test_the_exchange_is_there_for_report_templates() -> None:
+    headers = {"Content_Type": "application/json", "X_Custom": "a"}
+    _, run = outcome_of(201, '{"id": 7, "url": "https://x/ü"}', document={"a": 1}, answer_headers=headers)
+    ((request, response),) = run.exchanges
+    assert (request["method"], request["body"], request["query"]) == ("POST", {"a": 1}, {})
+    assert response["json"] == {"id": 7, "url": "https://x/ü"}
+    assert response["statusCode"] == 201
+    assert response["text"] == '{"id": 7, "url": "https://x/ü"}'
+    assert response["truncated"] is False
+    given = response["headers"]
+    assert isinstance(given, dict)
+    assert (given["X-Custom"], given["Content-Type"]) == ("a", "application/json")
+
+
+@pytest.mark.parametrize("body", ["plain", "", "NaN", '{"a": Infinity}', "[" * 5000])
+def test_answers_that_are_no_json(body: str) -> None:
+    _, run = outcome_of(200, body)
+    assert run.exchanges[0][1]["json"] is None
+    assert run.exchanges[0][1]["text"] == body
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "text"),
+    [
+        ("text/plain; charset=latin-1", "ü".encode("latin-1"), "ü"),
+        ("text/plain; charset=nonsense", "ü".encode(), "ü"),
+        ("text/plain; charset=base64", "ü".encode(), "ü"),
+        ("text/plain", b"\xff", "\ufffd"),
+    ],
+)
+def test_every_charset_can_be_read_somehow(content_type: str, body: bytes, text: str) -> None:
+    _, run = outcome_of(200, body, answer_headers={"Content_Type": content_type})
+    assert run.exchanges[0][1]["text"] == text
+
+
+def test_a_large_answer_is_cut_and_says_so() -> None:
+    outcome, run = outcome_of(200, '{"a": "' + "x" * 1000 + '"}', {"max_response_bytes": 100, "mode": "sync"})
+    response = run.exchanges[0][1]
+    assert outcome == Succeeded()
+    assert (response["truncated"], response["json"]) == (True, None)
+    assert len(str(response["text"])) == 100
+    assert "cut after 100 bytes" in run.log_text
+
+
+def test_an_answer_just_as_large_as_allowed_is_whole() -> None:
+    _, run = outcome_of(200, '"' + "x" * 98 + '"', {"max_response_bytes": 100})
+    assert run.exchanges[0][1]["truncated"] is False
+
+
+def test_a_wrong_content_encoding_is_a_broken_answer() -> None:
+    outcome, _ = outcome_of(200, "not gzip", answer_headers={"Content_Encoding": "gzip"})
+    assert isinstance(outcome, Failed)
+    assert "not in the encoding that it claims" in outcome.reason
