@@ -217,7 +217,8 @@ class Dispatcher:
         except Exception as error:
             log.exception("a defect of the agent ended this run")
             failed = Failed(f"internal error of the agent: {type(error).__name__}", FailureKind.EXCEPTION)
-            return self._lives.unexecuted(job.invocation, failed, job.routed.route.name)
+            route = job.routed.route
+            return self._lives.unexecuted(job.invocation, failed, route.name, route.executor)
 
     async def _fail(self, delivery: Delivery, invocation: Invocation, outcome: Failed, route: str) -> None:
         """Ends a run that no executor will ever see."""

@@ -100,11 +100,11 @@ class Lives:
         self._tell_finished(ended, route.executor, self._clock.monotonic() - started_s)
         return ended
 
-    def unexecuted(self, invocation: Invocation, outcome: Failed, route: str) -> Ended:
-        """The end of a run that no executor will ever see."""
+    def unexecuted(self, invocation: Invocation, outcome: Failed, route: str, executor: str = "none") -> Ended:
+        """The end of a run that no executor saw to its end; ``executor`` names the one that it was started with."""
         report = self._reporter.open(invocation.run_id, invocation.kind, self._settings.masked)
         ended = Ended(invocation, route, report, outcome)
-        self._tell_finished(ended, "none", 0.0)
+        self._tell_finished(ended, executor, 0.0)
         return ended
 
     async def conclude(self, ended: Ended) -> Settlement:

@@ -31,7 +31,7 @@ _POLL_S = 0.1
 _ROOM_WAIT_S = 0.05
 _BATCH = 200
 _STATUS_INTERVAL_S = 2.0
-_COMMITTED_TIMEOUT_S = 5.0
+_LOOK_UP_S = 2.0
 
 _AUTHENTICATION_CODES = frozenset(
     {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED}  # noqa: SLF001 - librdkafka's own error codes are spelled so
@@ -74,7 +74,7 @@ class ConsumerThread:
         self._commits = CommitState(CommitPolicy(settings.commit_interval_s))
         self._commands: deque[Callable[[], None]] = deque()
         self._read_at: dict[Partition, deque[tuple[int, float]]] = {}
-        self._committed_at_start: dict[Partition, int] = {}
+        self._places: dict[Partition, tuple[int, int]] = {}
         self._paused: set[Partition] = set()
         self._no_room = False
         self._joined = False
@@ -258,7 +258,7 @@ class ConsumerThread:
         self._paused.difference_update(partitions)
         for partition in partitions:
             self._read_at.pop(partition, None)
-            self._committed_at_start.pop(partition, None)
+            self._places.pop(partition, None)
 
     def _tell_rebalance(self, event: str, partitions: list[Partition]) -> None:
         self._status_due_s = 0.0
@@ -282,31 +282,31 @@ class ConsumerThread:
             # A member without partitions gets no callback, but it is a member: an idle stand-by.
             self._joined = True
             self._tell_rebalance("assigned", [])
-        self._ask_committed()
+        self._look_up_places()
         for partition in self._assignment.partitions:
             self._observer.notify(self._status(partition, now_s))
 
-    def _ask_committed(self) -> None:
+    def _look_up_places(self) -> None:
         """Where freshly assigned partitions stand, for their lag until the first record comes."""
-        unknown = [
-            p
-            for p in self._assignment.partitions
-            if p not in self._committed_at_start and self._assignment.ledger(p).committable is None
-        ]
+        unknown = [p for p in self._assignment.partitions if p not in self._places]
         if not unknown:
             return
+        earliest = self._settings.auto_offset_reset in {"earliest", "smallest", "beginning"}
         try:
-            answers = self._consumer.committed([_topic_partition(p) for p in unknown], _COMMITTED_TIMEOUT_S)
+            committed = self._consumer.committed([_topic_partition(p) for p in unknown], _LOOK_UP_S)
+            for answer in committed:
+                low, high = self._consumer.get_watermark_offsets(answer, timeout=_LOOK_UP_S)
+                first = answer.offset if answer.offset >= 0 else low if earliest else high
+                self._places[_partition(answer)] = (first, high)
         except KafkaException:
-            return
-        self._committed_at_start.update((_partition(tp), tp.offset) for tp in answers)
+            return  # it is only for the lag, and is asked again with the next status
 
     def _status(self, partition: Partition, now_s: float) -> PartitionStatus:
         ledger = self._assignment.ledger(partition)
-        base = ledger.committable
-        if base is None:
-            base = self._committed_at_start.get(partition, -1)
+        first, end = self._places.get(partition, (-1, -1))
+        base = first if ledger.committable is None else ledger.committable
         _low, high = self._consumer.get_watermark_offsets(_topic_partition(partition), cached=True)
+        high = max(high, end)
         read_at = self._read_at.get(partition, deque())
         while read_at and read_at[0][0] < base:
             read_at.popleft()

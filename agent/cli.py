@@ -1,0 +1,162 @@
+"""The ``action-agent`` command: its options, signals and exit codes.
+
+Exit codes: 0 all went well; 1 what was asked for failed (a check, a run of the sandbox, a lost source); 2 the
+settings are missing or wrong, or the command line is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import stamina.instrumentation
+import typer
+
+from agent import __version__
+from agent.clock import SystemClock
+from agent.commands.check import run_check
+from agent.commands.doctor import run_doctor
+from agent.commands.explain import explain as explain_message
+from agent.composition import Agent, Silent, open_registry
+from agent.dispatch.lifecycle import Stop
+from agent.domain.errors import ConfigurationError
+from agent.domain.invocation import Channel
+from agent.observability.logs import configure
+from agent.routing.schema import routes_schema
+from agent.settings import Settings, defaults, environment, load
+
+app = typer.Typer(
+    help="Runs Port's self-service actions inside your network.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_WRONG_SETTINGS = 2
+
+
+def main() -> NoReturn:
+    """The console script."""
+    # Retries are told as facts of ours; the library's own lines would say each twice.
+    stamina.instrumentation.set_on_retry_hooks([])
+    app()
+    raise AssertionError("typer exits by itself")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """Takes Port's action runs off Kafka, executes them, and reports back.
+
+    Settings are environment variables, see .env.example; `action-agent sandbox` tries it all without any.
+    """
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run() -> None:
+    """Run the agent until SIGTERM; a second one skips the drain."""
+    settings = _settings()
+    configure(settings.AGENT_LOG_FORMAT, settings.LOG_LEVEL, settings.secrets)
+    try:
+        code = asyncio.run(_run(settings))
+    except ConfigurationError as error:
+        _give_up(error)
+    raise typer.Exit(code)
+
+
+async def _run(settings: Settings) -> int:
+    agent, stop = Agent(settings, environment()), Stop()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.ask)
+    return await agent.run(stop)
+
+
+@app.command()
+def check() -> None:
+    """Check settings and routes, and print every error."""
+    try:
+        settings = load()
+    except ConfigurationError as error:
+        raise typer.Exit(run_check(defaults(environment()), environment(), typer.echo, error.problems)) from None
+    raise typer.Exit(run_check(settings, environment(), typer.echo))
+
+
+@app.command()
+def explain(
+    file: Annotated[Path, typer.Argument(help="A file with one message as JSON; - for standard input.")],
+    *,
+    change_log: Annotated[
+        bool, typer.Option("--change-log", help="Take it as one of the change log topic.")
+    ] = False,
+) -> None:
+    """Show what a message would do, rule by rule."""
+    settings = _settings()
+    try:
+        body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        typer.echo(f"{file}: cannot be read: {error.strerror}", err=True)
+        raise typer.Exit(_WRONG_SETTINGS) from None
+    channel = Channel.CHANGE_LOG if change_log else Channel.RUNS
+    try:
+        code = asyncio.run(explain_message(settings, environment(), body, channel, typer.echo))
+    except ConfigurationError as error:
+        _give_up(error)
+    raise typer.Exit(code)
+
+
+@app.command()
+def doctor() -> None:
+    """Try API, credentials, Kafka and the rest for real."""
+    raise typer.Exit(run_doctor(_settings(), environment(), typer.echo))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the routes file."""
+    try:
+        registry = open_registry(defaults(), environment(), Silent(), SystemClock())
+    except ConfigurationError as error:
+        _give_up(error)
+    typer.echo(json.dumps(routes_schema(registry), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def sandbox(
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="Invoke every example once, print the results, exit.")
+    ] = False,
+    port: Annotated[int | None, typer.Option(help="Port of the web page; default: any free one.")] = None,
+    routes: Annotated[Path | None, typer.Option(help="Your own routes file instead of the examples.")] = None,
+) -> None:
+    """Run everything on this machine, without an account."""
+    # Its parts are needed by nobody else, and cost memory.
+    from agent import sandbox as the_sandbox  # noqa: PLC0415 - see above
+
+    raise typer.Exit(the_sandbox.main(once=once, port=port, routes=routes))
+
+
+def _settings() -> Settings:
+    try:
+        return load()
+    except ConfigurationError as error:
+        _give_up(error)
+
+
+def _give_up(error: ConfigurationError) -> NoReturn:
+    """Prints every problem on stderr and exits with 2."""
+    typer.echo("the agent cannot start; what is wrong:", err=True)
+    for problem in error.problems:
+        typer.echo(f"  {problem}", err=True)
+    raise typer.Exit(_WRONG_SETTINGS)

@@ -1,0 +1,60 @@
+"""``action-agent check``: whether settings and routes are in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from agent.clock import SystemClock
+from agent.composition import Silent, open_intake, open_rules, open_runs_client
+from agent.domain.errors import ConfigurationError, Problem
+from agent.settings import Settings
+
+
+async def check(
+    settings: Settings, environment: Mapping[str, str], write: Callable[[str], None], known: Sequence[Problem]
+) -> int:
+    """Reads everything that ``run`` would read at start, and prints every problem. 0 if there is none, else 1.
+
+    ``known``: the problems of the settings themselves.
+    """
+    clock = SystemClock()
+    problems = list(known)
+    try:
+        rules = open_rules(settings, environment, Silent(), clock)
+    except ConfigurationError as error:
+        problems.extend(error.problems)
+    else:
+        try:
+            open_intake(settings, rules, clock)
+            await open_runs_client(settings, environment, Silent(), clock).close()
+        except ConfigurationError as error:
+            problems.extend(error.problems)
+        routes = rules.current.routes
+        await rules.close()
+    if problems:
+        for problem in problems:
+            write(str(problem))
+        write(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} found")
+        return 1
+    source = settings.AGENT_ROUTES_PATH or "the built-in routes (AGENT_ROUTES_PATH is not set)"
+    write(f"settings and routes are in order: {len(routes)} route{'s' if len(routes) != 1 else ''} from {source}")
+    for route in routes:
+        write(f"  {route.name}: {route.executor}, {_matches(route.match.actions, route.match.types)}")
+    return 0
+
+
+def _matches(actions: tuple[str, ...], types: tuple[str, ...]) -> str:
+    if actions:
+        return "action " + " or ".join(actions)
+    return "type " + " or ".join(types) if types else "every action"
+
+
+def run_check(
+    settings: Settings,
+    environment: Mapping[str, str],
+    write: Callable[[str], None],
+    known: Sequence[Problem] = (),
+) -> int:
+    """`check`, with an event loop of its own."""
+    return asyncio.run(check(settings, environment, write, known))

@@ -1,0 +1,172 @@
+"""``action-agent doctor``: tries for real what the agent needs, and says what to do about each thing that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+from agent.clock import SystemClock
+from agent.composition import (
+    CredentialsUnavailableError,
+    Silent,
+    fetch_kafka_credentials,
+    kafka_settings,
+    open_rules,
+    open_runs_client,
+)
+from agent.domain.errors import ConfigurationError
+from agent.domain.settlement import Refused, Undelivered
+from agent.kafka.config import KafkaCredentials
+from agent.kafka.probe import probe
+from agent.runs_api.client import Identity, RunsClient
+from agent.settings import Settings
+
+_KAFKA_TIMEOUT_S = 15.0
+_MAX_SKEW_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried. ``problem`` is empty if it went well; ``warning`` does not fail the whole."""
+
+    name: str
+    detail: str = ""
+    problem: str = ""
+    hint: str = ""
+    warning: bool = False
+
+    def __str__(self) -> str:
+        """A line for people, and one for the hint."""
+        mark = "ok" if not self.problem else "WARN" if self.warning else "FAIL"
+        line = f"{mark:<5} {self.name}: {self.problem or self.detail}"
+        return line + (f"\n      -> {self.hint}" if self.problem and self.hint else "")
+
+
+async def doctor(settings: Settings, environment: Mapping[str, str], write: Callable[[str], None]) -> int:
+    """Prints each finding as it comes. 0 if nothing failed, else 1."""
+    failures = 0
+    async for finding in _findings(settings, environment):
+        write(str(finding))
+        failures += bool(finding.problem) and not finding.warning
+    write("all is well" if not failures else f"{failures} check{'s' if failures > 1 else ''} failed")
+    return int(failures > 0)
+
+
+def run_doctor(settings: Settings, environment: Mapping[str, str], write: Callable[[str], None]) -> int:
+    """`doctor`, with an event loop of its own."""
+    return asyncio.run(doctor(settings, environment, write))
+
+
+async def _findings(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[Finding]:
+    clock = SystemClock()
+    yield await _routes(settings, environment)
+    yield _state_dir(settings)
+    yield _group(settings)
+    try:
+        client = open_runs_client(settings, environment, Silent(), clock)
+    except ConfigurationError as error:
+        yield Finding("Port's API", problem=str(error))
+        return
+    try:
+        reached = False
+        async for finding in _api(settings, client, clock.epoch):
+            reached = reached or not finding.problem
+            yield finding
+        if not reached and kafka_settings(settings).needs_credentials:
+            yield Finding("Kafka", problem="not tried: its credentials come from Port's API")
+            return
+        async for finding in _kafka(settings, client):
+            yield finding
+    finally:
+        await client.close()
+
+
+async def _routes(settings: Settings, environment: Mapping[str, str]) -> Finding:
+    try:
+        rules = open_rules(settings, environment, Silent(), SystemClock())
+    except ConfigurationError as error:
+        problems = error.problems
+        return Finding("routes", problem=str(problems[0]), hint=f"`action-agent check` lists all {len(problems)}")
+    count = len(rules.current.routes)
+    await rules.close()
+    return Finding("routes", f"{count} from {settings.AGENT_ROUTES_PATH or 'the built-in ones'}")
+
+
+def _state_dir(settings: Settings) -> Finding:
+    path = settings.AGENT_STATE_DIR
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        hint = "mount a writable volume there, or point AGENT_STATE_DIR at one"
+        return Finding("state directory", problem=f"{path} cannot be written: {error.strerror}", hint=hint)
+    return Finding("state directory", f"{path} is writable")
+
+
+def _group(settings: Settings) -> Finding:
+    group, prefix = settings.group_id, f"{settings.PORT_ORG_ID}."
+    if group.startswith(prefix) or settings.KAFKA_CONSUMER_BOOTSTRAP_SERVERS:
+        return Finding("consumer group", group)
+    problem = f"{group!r} does not begin with {prefix!r}"
+    return Finding("consumer group", problem=problem, hint="Port's brokers refuse other names", warning=True)
+
+
+async def _api(settings: Settings, client: RunsClient, now_epoch_s: Callable[[], float]) -> AsyncIterator[Finding]:
+    identity = await client.organization()
+    if not isinstance(identity, Identity):
+        yield _api_failure(settings, identity)
+        return
+    yield Finding("Port's API", f"{settings.PORT_API_BASE_URL} accepts the credentials")
+    found = identity.organization.organization_id
+    if found != settings.PORT_ORG_ID:
+        problem = f"the credentials belong to {found}, but PORT_ORG_ID is {settings.PORT_ORG_ID}"
+        yield Finding("organisation", problem=problem, hint="topics and group are named after PORT_ORG_ID: mend it")
+    else:
+        yield Finding("organisation", found)
+    if identity.server_epoch_s is not None:
+        skew_s = now_epoch_s() - identity.server_epoch_s
+        if abs(skew_s) > _MAX_SKEW_S:
+            problem = f"this machine is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} Port"
+            yield Finding("clock", problem=problem, hint="signatures and tokens need NTP", warning=True)
+        else:
+            yield Finding("clock", f"within {abs(skew_s):.0f} s of Port's")
+
+
+def _api_failure(settings: Settings, answer: Refused | Undelivered) -> Finding:
+    if isinstance(answer, Refused):
+        region = "EU and US have different APIs: https://api.port.io and https://api.us.port.io"
+        problem = f"{settings.PORT_API_BASE_URL} answered {answer.status_code}: {answer.message}"
+        return Finding("Port's API", problem=problem, hint=f"check PORT_CLIENT_ID and PORT_CLIENT_SECRET; {region}")
+    problem = f"{settings.PORT_API_BASE_URL} cannot be used: {answer.reason}"
+    hint = "DNS, firewall, HTTPS_PROXY? For a private CA: SSL_CERT_FILE"
+    return Finding("Port's API", problem=problem, hint=hint)
+
+
+async def _kafka(settings: Settings, client: RunsClient) -> AsyncIterator[Finding]:
+    kafka = kafka_settings(settings)
+    credentials: KafkaCredentials | None = None
+    if kafka.needs_credentials:
+        try:
+            credentials = await fetch_kafka_credentials(client)
+        except CredentialsUnavailableError as error:
+            yield Finding("Kafka credentials", problem=str(error))
+            return
+        yield Finding("Kafka credentials", f"user {credentials.username}, {len(credentials.brokers)} brokers")
+    found = await asyncio.to_thread(probe, kafka, credentials, _KAFKA_TIMEOUT_S)
+    if found.problem is not None:
+        yield Finding("Kafka", problem=found.problem, hint=found.hint)
+        return
+    yield Finding(
+        "Kafka", f"{found.brokers} broker{'s' if found.brokers != 1 else ''} over {kafka.security_protocol}"
+    )
+    for topic, count in found.partitions.items():
+        yield Finding(
+            "topic", f"{topic} with {count} partition{'s' if count != 1 else ''}: the most useful replicas"
+        )
+    for topic in found.missing:
+        hint = "Port's support provides the topics; is PORT_ORG_ID right?"
+        optional = topic != kafka.runs_topic
+        yield Finding("topic", problem=f"{topic} is not there, or may not be read", hint=hint, warning=optional)

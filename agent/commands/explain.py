@@ -1,0 +1,128 @@
+"""``action-agent explain FILE``: what would happen to this message, rule by rule, without doing it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+from agent.clock import SystemClock
+from agent.composition import Rules, Silent, open_intake, open_rules
+from agent.domain.errors import TemplateError
+from agent.domain.invocation import Channel, Invocation, InvocationKind
+from agent.domain.json import Json
+from agent.domain.route import Route, Template, Unrouted
+from agent.intake.signature import SignatureMode
+from agent.ports import Decoded, NotOurs, Unacceptable
+from agent.settings import Settings
+
+Write = Callable[[str], None]
+
+
+async def explain(
+    settings: Settings, environment: Mapping[str, str], body: bytes, channel: Channel, write: Write
+) -> int:
+    """Prints how the message is read, each route's verdict, and what the one that matches would do.
+
+    Encrypted inputs stay closed. 0 where a route matches or the message is plainly not ours, 1 where it would
+    be refused or fail for want of a route. Raises `ConfigurationError`.
+    """
+    clock = SystemClock()
+    rules = open_rules(settings, environment, Silent(), clock)
+    try:
+        verdict = open_intake(settings, rules, clock).decode(body, channel)
+        if isinstance(verdict, Unacceptable) and verdict.reason != "undecodable":
+            write(f"signature    REFUSED ({verdict.reason}): {verdict.detail}; what follows is as if it were valid")
+            verdict = open_intake(settings, rules, clock, SignatureMode.OFF).decode(body, channel)
+            return min(await _explain_decoded(settings, rules, verdict, write), 0) or 1
+        return await _explain_decoded(settings, rules, verdict, write)
+    finally:
+        await rules.close()
+
+
+async def _explain_decoded(
+    settings: Settings, rules: Rules, verdict: Decoded | NotOurs | Unacceptable, write: Write
+) -> int:
+    match verdict:
+        case Unacceptable(_, detail):
+            write(f"message      REFUSED: {detail}")
+            return 1
+        case NotOurs(reason):
+            write(f"message      passed over: {_NOT_OURS.get(reason, reason)}")
+            return 0
+        case Decoded(invocation):
+            _write_invocation(invocation, write)
+            return await _explain_routes(settings, rules, invocation, write)
+
+
+_NOT_OURS = {"not_for_agents": "its invocation method is neither for agents (`agent: true`) nor of type KAFKA"}
+
+
+def _write_invocation(invocation: Invocation, write: Write) -> None:
+    for name, value in (
+        ("kind", str(invocation.kind)),
+        ("run", invocation.run_id or "none (nothing will be reported)"),
+        ("action", invocation.action or "none"),
+        ("blueprint", invocation.blueprint or "none"),
+        (
+            "type",
+            f"{invocation.method.type or 'none'}, {'for agents' if invocation.for_agents else 'not for agents'}",
+        ),
+        ("inputs", ", ".join(map(str, invocation.inputs)) or "none"),
+        ("encrypted", ", ".join(invocation.encrypted)),
+    ):
+        if value:
+            write(f"{name:<12} {value}")
+
+
+async def _explain_routes(settings: Settings, rules: Rules, invocation: Invocation, write: Write) -> int:
+    for verdict in rules.current.explain(invocation):
+        write(f"route        {verdict.route}: {'MATCHES' if verdict.reason is None else verdict.reason}")
+    routed = rules.current.resolve(invocation)
+    if isinstance(routed, Unrouted):
+        return _write_unrouted(settings, invocation, routed, write)
+    write(f"would run    {routed.route.executor} of route {routed.route.name} ({routed.route.where})")
+    failed = False
+    try:
+        _write_json(await routed.executor.preview(invocation.view), write)
+    except TemplateError as error:
+        write(f"  FAILS: {error}")
+        failed = True
+    _write_rules(routed.route, invocation, write)
+    return int(failed)
+
+
+def _write_unrouted(settings: Settings, invocation: Invocation, unrouted: Unrouted, write: Write) -> int:
+    write(f"result       {unrouted.reason}")
+    if invocation.kind is InvocationKind.CHANGE_EVENT or not invocation.for_agents:
+        write("would        be passed over: it is not addressed to agents, so it is meant for another consumer")
+        return 0
+    if settings.AGENT_UNROUTED == "ignore":
+        write("would        be left to other agents (AGENT_UNROUTED=ignore)")
+        return 0
+    write("would        end the run as FAILURE with that reason")
+    return 1
+
+
+def _write_rules(route: Route, invocation: Invocation, write: Write) -> None:
+    """What can be said of the rules before the work is done; what needs its response is said to."""
+    report = route.report
+    view = invocation.view.extended(outputs={}, request=None, response=None)
+    rendered: list[tuple[str, Template]] = [("key", route.key)] if route.key is not None else []
+    rendered += [(f"entities[{i}] ({rule.verb})", rule.body) for i, rule in enumerate(route.entities)]
+    for name in ("link", "summary", "status_label", "external_run_id", "status"):
+        template = getattr(report, name)
+        if template is not None:
+            rendered.append((f"report.{name}", template))
+    for name, template in rendered:
+        try:
+            value = template.render(view)
+        except TemplateError as error:
+            write(f"{name}: {error}")
+        else:
+            text = json.dumps(value, ensure_ascii=False)
+            write(f"{name}: {'null before the work is done' if value is None else text}")
+
+
+def _write_json(value: Json, write: Write) -> None:
+    for line in json.dumps(value, indent=2, ensure_ascii=False).splitlines():
+        write(f"  {line}")

@@ -1,0 +1,109 @@
+"""The documents are tested: their files are written, their commands run, their tables compared with the code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.clock import SystemClock
+from agent.composition import Silent, open_registry
+from agent.routing.file import RoutesReader
+from agent.routing.schema import routes_schema
+from agent.settings import Settings, defaults
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(document: Path) -> list[tuple[str, str, str]]:
+    """Language, file name (or nothing) and text of every fenced block."""
+    return [(m[1], m[2] or "", m[3]) for m in BLOCK.finditer(document.read_text())]
+
+
+def reader(environment: dict[str, str] | None = None) -> RoutesReader:
+    settings = defaults(environment or {})
+    registry = open_registry(settings, environment or {}, Silent(), SystemClock())
+    return RoutesReader(registry, environment or {})
+
+
+def test_the_readme_can_be_followed(tmp_path: Path) -> None:
+    """Writes its files, and runs its commands in one shell; those of make are what .ci/run itself calls."""
+    script = []
+    for language, name, text in blocks(ROOT / "README.md"):
+        if name:
+            (tmp_path / name).write_text(text)
+        elif language == "sh" and not text.startswith("make "):
+            script.append(text)
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["/bin/sh", "-e", "-c", "\n".join(script)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "settings and routes are in order: 1 route" in done.stdout
+    assert "create-microservice: MATCHES" in done.stdout
+    assert '"./create.sh"' in done.stdout
+    assert '"my-service"' in done.stdout
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_yaml_example_is_a_good_route(
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "my_actions" / "scaffold.py"
+    module.parent.mkdir()
+    [python] = [text for language, _, text in blocks(ROOT / "docs" / "executors.md") if language == "python"]
+    module.write_text(python)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with_routes = reader()
+    try:
+        for language, _, text in blocks(document):
+            if language != "yaml":
+                continue
+            if not text.startswith("routes:"):
+                text = "routes:\n  - name: example\n    match: {action: example}\n" + "".join(
+                    f"    {line}\n" for line in text.splitlines()
+                )  # noqa: PLW2901 - completed
+            with_routes.parse(text.encode(), document.name)
+    finally:
+        with_routes.close()
+        for name in ("my_actions", "my_actions.scaffold"):
+            sys.modules.pop(name, None)
+
+
+def test_every_key_of_a_route_is_described() -> None:
+    registry = open_registry(defaults(), {}, Silent(), SystemClock())
+    schema: Any = json.loads(json.dumps(routes_schema(registry)))
+    properties = schema["properties"]["routes"]["items"]["properties"]
+    routes, executors = (ROOT / "docs" / "routes.md").read_text(), (ROOT / "docs" / "executors.md").read_text()
+    for key in properties:
+        assert f"`{key}`" in routes, f"docs/routes.md says nothing of `{key}`"
+    for name in registry.names:
+        for key in properties[name]["properties"]:
+            known = f"`{key}`" in executors or f"`{key}:" in executors or f"  {key}: " in executors
+            assert known, f"docs/executors.md says nothing of {name}.{key}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_settings_and_files_that_are_named_exist(document: Path) -> None:
+    text = document.read_text()
+    for name in set(re.findall(r"`((?:AGENT|PORT|KAFKA)_[A-Z_]+)`", text)):
+        own = {"PORT_API_BASE_URL", "AGENT_OUTPUT"}
+        assert name in Settings.model_fields or name in own, f"{document.name} names {name}, which is no setting"
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (document.parent / link).exists(), f"{document.name} links to {link}"
+    for path in re.findall(r"`((?:agent|tests)/[a-z_/]+\.py)`", text):
+        assert (ROOT / path).exists(), f"{document.name} names {path}"
