@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Protocol
 
 from agent.domain.errors import TemplateError
@@ -93,7 +94,7 @@ class Match:
         if self.when is not None:
             verdict = self.when.render(invocation.view)
             if verdict is not True:
-                return f"`when` gave {verdict!r}, not true"
+                return f"`when` gave {_said(verdict)}, not true"
         return None
 
 
@@ -152,12 +153,16 @@ class RoutingTable:
         self.routes: tuple[Route, ...] = tuple(routes)
         self._by_action: dict[str, list[int]] = {}
         self._others: list[int] = []
+        self._names: dict[str, Route] = {}
+        self._nearest = lru_cache(maxsize=1024)(self._nearest_anew)
         for index, route in enumerate(self.routes):
             if route.match.actions and not any(map(_is_glob, route.match.actions)):
                 for action in dict.fromkeys(route.match.actions):
                     self._by_action.setdefault(action, []).append(index)
             else:
                 self._others.append(index)
+            for word in (*route.match.actions, route.name):
+                self._names.setdefault(word, route)
 
     def resolve(self, invocation: Invocation) -> Route | Unrouted:
         """The first route that matches. A ``when`` that fails is no match; its error stands in the reason."""
@@ -185,22 +190,20 @@ class RoutingTable:
         return [self.routes[i] for i in merged]
 
     def _unrouted(self, invocation: Invocation, errors: Sequence[str]) -> Unrouted:
-        nearest = self._nearest(invocation)
+        nearest = self._nearest(invocation.action or "")
         subject = f"action {invocation.action!r}" if invocation.action else "a message without an action's name"
         blueprint = f" on blueprint {invocation.blueprint!r}" if invocation.blueprint else ""
         reason = f"no route matched {subject}{blueprint}"
         if nearest is not None:
-            why = next(_verdict(r, invocation) for r in self.routes if r.name == nearest)
-            reason += f"; the nearest route is {nearest!r}: {why}"
-        return Unrouted("; ".join([reason, *errors]), nearest)
+            reason += (
+                f"; the nearest route is {nearest.name!r}: {_verdict(nearest, invocation) or 'it matches now'}"
+            )
+        return Unrouted("; ".join([reason, *errors]), nearest.name if nearest is not None else None)
 
-    def _nearest(self, invocation: Invocation) -> str | None:
-        names: dict[str, str] = {}
-        for route in self.routes:
-            for word in (*route.match.actions, route.name):
-                names.setdefault(word, route.name)
-        close = get_close_matches(invocation.action or "", names, n=1, cutoff=0.5)
-        return names[close[0]] if close else None
+    def _nearest_anew(self, action: str) -> Route | None:
+        """The route whose name or actions read most like ``action``; slow, hence remembered."""
+        close = get_close_matches(action, self._names, n=1, cutoff=0.5)
+        return self._names[close[0]] if close else None
 
 
 def _verdict(route: Route, invocation: Invocation) -> str | None:
@@ -208,6 +211,13 @@ def _verdict(route: Route, invocation: Invocation) -> str | None:
         return route.match.explain(invocation)
     except TemplateError as error:
         return f"`when` failed: {error}"
+
+
+def _said(verdict: Json) -> str:
+    """What a condition gave, without a value of the message."""
+    if verdict is None or isinstance(verdict, bool):
+        return "null" if verdict is None else str(verdict).lower()
+    return "a value that is no boolean"
 
 
 def _matches_any(patterns: Sequence[str], actual: str | None) -> bool:

@@ -1,0 +1,228 @@
+"""jq expressions: compiled once, bounded in time, blind to the environment but for the names a route lists."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import jq  # type: ignore[import-not-found]  # ships no types; `_Program` states what is used of it
+
+from agent.domain.errors import ConfigurationError, Problem, TemplateError
+from agent.domain.invocation import View
+from agent.domain.json import Json
+from agent.domain.route import Template
+from agent.routing.jq_cost import is_affordable, is_object_key, weight
+from agent.routing.jq_errors import compile_error, compile_hint, shown, without_values
+from agent.routing.jq_paths import PathError, PlainPath, parse_path, walk
+from agent.routing.jq_tokens import Token, tokenize
+from agent.routing.jq_worker import JqFailure, JqWorker, WorkerError
+from agent.routing.templates import compile_template, sole_expression
+
+_PRELUDE = "$__env as $ENV | def env: $ENV;\n"
+"""Put before every program: hides the process's environment behind the variables that the route lists."""
+_PRELUDE_LINES = 1
+
+_REFUSED = {
+    **dict.fromkeys(("input", "inputs", "input_line_number"), "an expression sees one message only"),
+    **dict.fromkeys(("import", "include", "modulemeta", "get_search_list"), "there are no modules"),
+    **dict.fromkeys(("halt", "halt_error"), "an expression cannot stop the agent; use `error` or `empty`"),
+    **dict.fromkeys(("debug", "stderr", "input_filename"), "an expression cannot read or write files"),
+}
+_FORMATS = ("@text", "@json", "@html", "@uri", "@csv", "@tsv", "@sh", "@base64", "@base64d")
+_ESCAPED_SURROGATE = re.compile(r"\\(?:\\|u[dD][89abAB][0-9a-fA-F]{2}|u[dD][c-fC-F][0-9a-fA-F]{2})")
+
+
+_Environment: TypeAlias = tuple[tuple[str, str], ...]
+
+
+class _Results(Protocol):
+    def __iter__(self) -> Iterator[Json]: ...
+
+
+class _Program(Protocol):
+    """What is used of a compiled jq program."""
+
+    def input_text(self, text: str) -> _Results: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Gentle:
+    """A program that may run in this process, on texts that are short enough for its weight."""
+
+    program: _Program
+    weight: int
+
+
+class Expressions:
+    """Compiles and evaluates the expressions of all routes; owns the worker process. Belongs to one thread.
+
+    ``environment`` is the agent's own: a route sees what it lists. ``limit_s`` bounds one evaluation. Rendering
+    blocks the calling thread: each of a template's expressions for that long at most, and where the worker had to
+    be killed, for the start of a new one (some 20 ms).
+    """
+
+    def __init__(self, environment: Mapping[str, str], limit_s: float = 1.0) -> None:
+        self._environment = environment
+        self._worker = JqWorker(Path(jq.__file__).parent, limit_s)
+        self._compile = functools.lru_cache(maxsize=4096)(self._compile_anew)
+
+    def for_route(self, names: Sequence[str] = ()) -> RouteTemplates:
+        """The `agent.ports.TemplateCompiler` of a route that lists ``names`` under ``env:``."""
+        visible = {name: self._environment[name] for name in names if name in self._environment}
+        return RouteTemplates(tuple(names), visible, self._worker, self._compile)
+
+    def _compile_anew(self, source: str, environment: _Environment) -> _Gentle | None:
+        """``None``: only the worker may have to do with it, for even compiling it may take long and much memory."""
+        arguments: dict[str, Json] = {"__env": dict(environment)}
+        its_weight = weight(list(tokenize(source)), source)
+        if its_weight is None:
+            self._worker.compile(_PRELUDE + source, arguments)
+            return None
+        return _Gentle(jq.compile(_PRELUDE + source, args=arguments), its_weight)
+
+    def close(self) -> None:
+        """Ends the worker process. Idempotent; expressions that need it fail from now on."""
+        self._worker.close()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTemplates:
+    """Implements `agent.ports.TemplateCompiler` for one route."""
+
+    names: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+    worker: JqWorker
+    compile_program: Callable[[str, _Environment], _Gentle | None]
+
+    def template(self, value: Json, path: str) -> Template:
+        """``value`` with ``{{ jq }}`` inside; see `agent.routing.templates`. Raises `ConfigurationError`."""
+        return compile_template(value, path, self._expression)
+
+    def expression(self, source: str, path: str) -> Template:
+        """One jq expression, bare or as a sole ``{{ … }}``; its first result, null if it has none.
+
+        Raises `ConfigurationError`.
+        """
+        sole = sole_expression(source)
+        return self._expression(source if sole is None else sole, path)
+
+    def _expression(self, source: str, path: str) -> Template:
+        if not (tokens := list(tokenize(source))):
+            raise ConfigurationError(
+                Problem(path, "an expression is empty", hint="write a jq path such as .inputs")
+            )
+        if (steps := parse_path(source)) is not None:
+            return PathExpression(source, path, steps)
+        if problems := [*_refusals(tokens, path), *self._hidden(tokens, path)]:
+            raise ConfigurationError(*problems)
+        hint = ""
+        try:
+            gentle = self.compile_program(source, tuple(self.environment.items()))
+            return JqExpression(source, path, self.environment, gentle, self.worker)
+        except (ValueError, JqFailure) as error:
+            message = compile_error(str(error), first_line=1 + _PRELUDE_LINES)
+            hint = compile_hint(message, source, _known_functions())
+        except WorkerError as error:
+            message = f"compiling it {error}"
+        raise ConfigurationError(Problem(path, f"`{shown(source)}`: {message}", hint=hint))
+
+    def _hidden(self, tokens: Sequence[Token], path: str) -> Iterator[Problem]:
+        """Variables of the environment that the expression names and the route does not list."""
+        for index, token in enumerate(tokens):
+            is_call = token.text == "env" and token.kind == "name" and not is_object_key(tokens, index)
+            name = _member_read(tokens, index + 1) if is_call or token.text == "$ENV" else None
+            if name is not None and name not in self.names:
+                close = get_close_matches(name, self.names, n=1)
+                hint = f"did you mean env.{close[0]}?" if close else f"list {name} under the route's `env:`"
+                yield Problem(path, f"`env.{name}` is not visible to this route", hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class PathExpression:
+    """A plain path, walked without jq."""
+
+    source: str
+    path: str
+    steps: PlainPath
+
+    def render(self, view: View) -> Json:
+        """What stands there, null if nothing does. Raises `TemplateError`."""
+        try:
+            return walk(view.value, self.steps)
+        except PathError as error:
+            raise _failed(self.source, self.path, str(error)) from None
+        except RecursionError:
+            raise _failed(self.source, self.path, "gave a value that is nested too deeply") from None
+
+
+@dataclass(frozen=True, slots=True)
+class JqExpression:
+    """An expression that jq evaluates: in this process where it surely ends soon, else in the worker."""
+
+    source: str
+    path: str
+    environment: Mapping[str, str] = field(repr=False)
+    gentle: _Gentle | None = field(repr=False)
+    worker: JqWorker = field(repr=False)
+
+    def render(self, view: View) -> Json:
+        """The first result, null if there is none. Blocks up to the limit. Raises `TemplateError`."""
+        try:
+            text = _jq_text(view)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _failed(self.source, self.path, _unreadable(error)) from None
+        try:
+            if self.gentle is not None and is_affordable(self.gentle.weight, text):
+                return next(iter(self.gentle.program.input_text(text)), None)
+            return self.worker.evaluate(_PRELUDE + self.source, {"__env": self.environment}, text)
+        except (ValueError, JqFailure) as error:
+            raise _failed(self.source, self.path, without_values(str(error), self.source)) from None
+        except WorkerError as error:
+            raise _failed(self.source, self.path, str(error)) from None
+        except (RecursionError, MemoryError):
+            raise _failed(self.source, self.path, "gave a value that is too deep or too large") from None
+
+
+def _known_functions() -> list[str]:
+    names: list[str] = jq.compile("builtins").input_value(None).first()
+    return sorted(names)
+
+
+def _refusals(tokens: Sequence[Token], path: str) -> Iterator[Problem]:
+    for index, token in enumerate(tokens):
+        if token.kind == "format" and token.text not in _FORMATS:
+            yield Problem(path, f"`{token.text}` is not a format", hint=f"jq has {' '.join(_FORMATS)}")
+        if token.kind == "name" and token.text in _REFUSED and not is_object_key(tokens, index):
+            yield Problem(path, f"`{token.text}` is not available: {_REFUSED[token.text]}")
+
+
+def _member_read(tokens: Sequence[Token], index: int) -> str | None:
+    """The name that ``.NAME`` or ``["NAME"]`` at ``index`` reads, if it stands there literally."""
+    following = [*tokens[index : index + 3]]
+    if following and following[0].kind == "field":
+        return following[0].text[1:]
+    if [t.kind for t in following] == ["op", "string", "op"] and following[0].text == "[":
+        return following[1].text[1:-1]
+    return None
+
+
+def _jq_text(view: View) -> str:
+    """The document as text that jq's parser takes: it refuses lone surrogates, which become U+FFFD."""
+    text = view.text
+    if "\\ud" not in text:
+        return text
+    return _ESCAPED_SURROGATE.sub(lambda found: found[0] if found[0] == "\\\\" else "\ufffd", text)
+
+
+def _unreadable(error: Exception) -> str:
+    why = "it is nested too deeply" if isinstance(error, RecursionError) else type(error).__name__
+    return f"the message cannot be given to jq as JSON: {why}"
+
+
+def _failed(source: str, path: str, what: str) -> TemplateError:
+    return TemplateError(f"{path}: `{shown(source)}`: {what}")

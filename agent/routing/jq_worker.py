@@ -1,0 +1,197 @@
+"""One process beside the agent in which jq may take too long: it is killed at the limit, and replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.domain.json import Json
+from agent.routing import jq_child
+
+_START_LIMIT_S = 20.0
+_CHUNK_BYTES = 1 << 18
+_MEMORY_BYTES = 512 * 1024 * 1024
+
+
+class WorkerError(Exception):
+    """There is no value for a reason of ours; the text is a predicate of the expression: "took longer than 1 s"."""
+
+
+class JqFailure(Exception):  # noqa: N818 - what jq said, not an error of the worker
+    """jq refused; the text is jq's own and may quote values."""
+
+
+class JqWorker:
+    """Evaluates programs in a child process with an empty environment, its own session and little memory.
+
+    The process starts at the first use, is kept, and replaced when it was killed or has died. Calls block the
+    calling thread, up to the limit; threads take turns. `close` ends it for good.
+    """
+
+    def __init__(self, jq_directory: Path, limit_s: float, memory_bytes: int = _MEMORY_BYTES) -> None:
+        self._command = [sys.executable, "-I", "-S", jq_child.__file__, str(jq_directory), str(memory_bytes)]
+        self._limit_s = limit_s
+        self._memory_bytes = memory_bytes
+        self._turn = threading.Lock()
+        self._child: _Child | None = None
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id while there is one."""
+        return self._child.pid if self._child is not None else None
+
+    def compile(self, program: str, arguments: Mapping[str, Json]) -> None:
+        """Checks ``program`` where that can do no harm: jq computes constants then. Raises as `evaluate`."""
+        self._exchange(program, arguments, None)
+
+    def evaluate(self, program: str, arguments: Mapping[str, Json], text: str) -> Json:
+        """The first result of ``program`` on the JSON ``text``, ``None`` if there is none.
+
+        Raises `JqFailure` for what jq says and `WorkerError` for everything else.
+        """
+        return self._exchange(program, arguments, text)
+
+    def close(self) -> None:
+        """Ends the process and reaps it. Idempotent; later evaluations are refused."""
+        with self._turn:
+            self._closed = True
+            self._end()
+
+    def _exchange(self, program: str, arguments: Mapping[str, Json], text: str | None) -> Json:
+        request: dict[str, Json] = {
+            "program": program,
+            "arguments": json.dumps(arguments),
+            "cpu_s": self._limit_s,
+        }
+        with self._turn:
+            if self._closed:
+                raise WorkerError("was not begun, for the agent is stopping")
+            child = self._ready_child()
+            try:
+                answer = child.ask(request, text, time.monotonic() + self._limit_s)
+            except TimeoutError:
+                self._end()
+                raise WorkerError(f"took longer than {self._limit_s:g} s") from None
+            except (EOFError, OSError) as error:
+                raise WorkerError(self._death()) from error
+            except BaseException:
+                self._end()  # half an answer may be left in the pipe
+                raise
+        if "error" in answer:
+            raise JqFailure(answer["error"])
+        if "unfit" in answer:
+            raise WorkerError(answer["unfit"])
+        value: Json = answer["value"]
+        return value
+
+    def _ready_child(self) -> _Child:
+        if self._child is not None and self._child.is_alive():
+            return self._child
+        self._end()
+        try:
+            self._child = _Child(self._command)
+            self._child.answer(time.monotonic() + _START_LIMIT_S)
+        except (OSError, EOFError) as error:
+            self._end()
+            raise WorkerError(f"could not be given to a worker process, for none started: {error}") from error
+        return self._child
+
+    def _death(self) -> str:
+        assert self._child is not None  # noqa: S101 - it has just been asked
+        code = self._child.end()
+        self._child = None
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return f"ended its worker process ({how}), which may use {self._memory_bytes // 2**20} MiB of memory"
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+
+class _Child:
+    """The process and its two pipes; all waiting has a deadline (monotonic seconds)."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd="/",
+            start_new_session=True,
+            bufsize=0,
+        )
+        assert self._process.stdin is not None  # noqa: S101 - asked for above
+        assert self._process.stdout is not None  # noqa: S101 - asked for above
+        self._stdin, self._stdout = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._stdin, False)
+        os.set_blocking(self._stdout, False)
+        self._text: str | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, request: dict[str, Json], text: str | None, deadline_s: float) -> dict[str, Any]:
+        """Sends the request, with ``text`` unless it was the last one sent, and waits for the answer."""
+        if text is not None:
+            request = {**request, "text": None if text is self._text else text}
+            self._text = text
+        frame = json.dumps(request).encode()
+        self._send(struct.pack(">I", len(frame)) + frame, deadline_s)
+        return self.answer(deadline_s)
+
+    def answer(self, deadline_s: float) -> dict[str, Any]:
+        """Raises `TimeoutError` at the deadline and `EOFError` when the process is gone."""
+        size = struct.unpack(">I", self._receive(4, deadline_s))[0]
+        answer: dict[str, Any] = json.loads(self._receive(size, deadline_s))
+        return answer
+
+    def end(self) -> int:
+        """Kills it if it still runs, closes the pipes, reaps it; returns its exit code."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        return self._process.wait()
+
+    def _send(self, frame: bytes, deadline_s: float) -> None:
+        rest = memoryview(frame)
+        while rest:
+            _await(self._stdin, select.POLLOUT, deadline_s)
+            rest = rest[os.write(self._stdin, rest[:_CHUNK_BYTES]) :]
+
+    def _receive(self, size: int, deadline_s: float) -> bytes:
+        received = bytearray()
+        while len(received) < size:
+            _await(self._stdout, select.POLLIN, deadline_s)
+            chunk = os.read(self._stdout, min(size - len(received), _CHUNK_BYTES))
+            if not chunk:
+                raise EOFError("it ended")
+            received += chunk
+        return bytes(received)
+
+
+def _await(descriptor: int, event: int, deadline_s: float) -> None:
+    poll = select.poll()
+    poll.register(descriptor, event)
+    if not poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000):
+        raise TimeoutError("no answer")

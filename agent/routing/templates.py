@@ -1,0 +1,184 @@
+"""Templates: plain JSON whose strings, and keys, may hold ``{{ jq }}``.
+
+The language is that of Port's own payload templates. A string that is one expression and nothing else but blanks
+around it takes the result with its type; inside text, strings go in as they are and everything else as compact
+JSON (so null reads ``null``; write ``{{ .x // "" }}`` where nothing is meant). A key whose expression gives null or
+an empty text drops its pair; the key ``{{ spreadValue() }}`` puts the members of its value in its place. A literal
+``{{`` is written ``{{ "{{" }}``. What expressions give is never searched for expressions again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from agent.domain.errors import ConfigurationError, Problem, TemplateError
+from agent.domain.invocation import View
+from agent.domain.json import Json, as_text
+from agent.domain.route import Template
+from agent.routing.jq_tokens import tokenize
+from agent.routing.places import item, member
+
+CompileExpression = Callable[[str, str], Template]
+"""Compiles one jq source that stands at a place; raises `ConfigurationError`."""
+
+_SPREAD = re.compile(r"\s*\{\{\s*spreadValue\(\s*\)\s*\}\}\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A value without expressions."""
+
+    value: Json
+
+    def render(self, view: View) -> Json:  # noqa: ARG002 - the same for every message
+        """The value itself."""
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text with expressions in it."""
+
+    parts: tuple[Template, ...]
+
+    def render(self, view: View) -> str:
+        """The text with every expression's result put in."""
+        return "".join(as_text(part.render(view)) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list, each item a template of its own."""
+
+    items: tuple[Template, ...]
+
+    def render(self, view: View) -> list[Json]:
+        """The list of results."""
+        return [template.render(view) for template in self.items]
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """An object; keys are templates too. A ``None`` key spreads its value."""
+
+    pairs: tuple[tuple[Template | None, Template], ...]
+    path: str
+
+    def render(self, view: View) -> dict[str, Json]:
+        """The object of results. Raises `TemplateError` for a key that is not text."""
+        result: dict[str, Json] = {}
+        for key_template, template in self.pairs:
+            if key_template is None:
+                result.update(self._spread(template.render(view)))
+                continue
+            key = key_template.render(view)
+            if key is None or (key == "" and not isinstance(key_template, Constant)):
+                continue
+            if not isinstance(key, str):
+                raise TemplateError(f"{self.path}: an expression in a key must give text or null, not {kind(key)}")
+            result[key] = template.render(view)
+        return result
+
+    def _spread(self, value: Json) -> Mapping[str, Json]:
+        if isinstance(value, Mapping):
+            return value
+        if value is None:
+            return {}
+        raise TemplateError(f"{self.path}: only an object can be spread, not {kind(value)}")
+
+
+def compile_template(value: Json, path: str, compile_expression: CompileExpression) -> Template:
+    """The template for ``value``, which stands at ``path``. Raises `ConfigurationError` with every problem."""
+    problems: list[Problem] = []
+    template = _compile(value, path, compile_expression, problems)
+    if problems:
+        raise ConfigurationError(*problems)
+    return template
+
+
+def sole_expression(text: str) -> str | None:
+    """The jq source inside of ``text`` if it is exactly one ``{{ … }}``, else ``None``."""
+    parts = _split(text.strip())
+    return parts[0][1] if parts is not None and len(parts) == 1 and parts[0][0] else None
+
+
+def kind(value: Json) -> str:
+    """What sort of JSON value this is, for error messages: never the value itself."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case str():
+            return "text"
+        case int() | float():
+            return "a number"
+        case Mapping():
+            return "an object"
+        case _:
+            return "a list"
+
+
+def _compile(value: Json, path: str, compile_expression: CompileExpression, problems: list[Problem]) -> Template:
+    match value:
+        case str():
+            return _compile_text(value, path, compile_expression, problems)
+        case None | bool() | int() | float():
+            return Constant(value)
+        case Mapping():
+            pairs = tuple(
+                (
+                    None if _SPREAD.fullmatch(name) else _compile_text(name, path, compile_expression, problems),
+                    _compile(part, member(path, name), compile_expression, problems),
+                )
+                for name, part in value.items()
+            )
+            is_constant = all(isinstance(key, Constant) and isinstance(part, Constant) for key, part in pairs)
+            return Constant(value) if is_constant else Members(pairs, path)
+        case _:
+            items = tuple(_compile(p, item(path, i), compile_expression, problems) for i, p in enumerate(value))
+            return Constant(value) if all(isinstance(part, Constant) for part in items) else Items(items)
+
+
+def _compile_text(text: str, path: str, compile_expression: CompileExpression, problems: list[Problem]) -> Template:
+    if "{{" not in text:
+        return Constant(text)
+    try:
+        sole = sole_expression(text)
+        if sole is not None:
+            return compile_expression(sole, path)
+        parts = _split(text)
+        if parts is not None:
+            return Text(tuple(compile_expression(t, path) if is_jq else Constant(t) for is_jq, t in parts))
+        hint = 'a bracket or quote in it may be open; write {{ "{{" }} where two braces are meant'
+        problems.append(Problem(path, "a `{{` is never closed by `}}`", hint=hint))
+    except ConfigurationError as error:
+        problems.extend(error.problems)
+    return Constant(text)
+
+
+def _split(text: str) -> Sequence[tuple[bool, str]] | None:
+    """``text`` as pieces, each with whether it is jq; ``None`` if an expression is never closed."""
+    parts: list[tuple[bool, str]] = []
+    position = 0
+    while (opening := text.find("{{", position)) >= 0:
+        closing = _closing(text, opening + 2)
+        if closing is None:
+            return None
+        if opening > position:
+            parts.append((False, text[position:opening]))
+        parts.append((True, text[opening + 2 : closing]))
+        position = closing + 2
+    if position < len(text):
+        parts.append((False, text[position:]))
+    return parts
+
+
+def _closing(text: str, start: int) -> int | None:
+    """Where the ``}}`` stands that ends the expression beginning at ``start``: not in its strings or objects."""
+    for token in tokenize(text, start):
+        if token.text == "}" and token.enclosing == "" and text.startswith("}}", token.start):
+            return token.start
+    return None

@@ -1,0 +1,39 @@
+"""What may be repeated of jq's words."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.routing.jq_errors import WITHHELD, compile_error, shown, without_values
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ('Cannot index number with "pin"', "Cannot index number with"),
+        (
+            "parse error: Exceeds depth limit for parsing at line 1, column 10001",
+            "the message is nested too deeply for jq",
+        ),
+        ('string ("a (b) c") and number (1) cannot be added', "string cannot be added"),
+        ("object ({...) cannot be parsed as a number", "object cannot be parsed as a number"),
+        ("Cannot iterate over null (null)", "Cannot iterate over null"),
+        ("Invalid numeric literal at EOF at line 1, column 6 (while parsing 's3cret')", "Invalid numeric literal"),
+        ("hello is missing", WITHHELD),
+        ("4711", WITHHELD),
+        ("", WITHHELD),
+        ("()", WITHHELD),
+    ],
+)
+def test_values_are_cut_out_or_all_is_withheld(message: str, expected: str) -> None:
+    assert without_values(message, ".a") == expected
+
+
+def test_compile_errors_without_a_place_are_told_too() -> None:
+    assert compile_error("jq: error: module not found: a\n\njq: 1 compile error", 2) == "module not found: a"
+    assert compile_error("", 2) == "it does not compile"
+
+
+def test_expressions_are_shown_on_one_line_and_cut() -> None:
+    assert shown(".a\n  | .b") == ".a | .b"
+    assert shown("x" * 200) == "x" * 119 + "…"

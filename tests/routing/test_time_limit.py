@@ -1,0 +1,92 @@
+"""No expression holds the agent for longer than the limit, and the next one works."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from agent.domain.errors import TemplateError
+from agent.domain.invocation import View
+from agent.routing.expressions import Expressions, RouteTemplates
+
+LIMIT_S = 0.2
+VIEW = View({"n": 1_000_000_000, "s": "a" * 5000 + "b", "deep": [[[[1] * 20] * 20] * 20]})
+STOPPED = re.compile(
+    r"p: `.*`: (took longer than 0\.2 s|gave more than 16 MiB"
+    r"|ended its worker process \(SIG\w+\), which may use 512 MiB of memory)"
+)
+
+
+@pytest.fixture(scope="module")
+def hurried() -> Iterator[RouteTemplates]:
+    engine = Expressions({}, limit_s=LIMIT_S)
+    yield engine.for_route()
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "[repeat(1)]",
+        "[range(1e9)]",
+        '.n as $n | "x" * $n | length',
+        '.n as $n | [limit($n; repeat("x"))] | length',
+        "def f: f; f",
+        "def f: [f]; f",
+        "reduce range(1e12) as $i (0; . + 1)",
+        "last(range(1e12))",
+        "until(false; .)",
+        "[recurse(.)]",
+        "label $out | foreach repeat(1) as $i (0; . + $i; empty)",
+        '.s | [repeat(gsub("a"; "aa"))]',
+        "[range(1e9)] | combinations",
+        '[limit(1e9; .s | splits(""; "g"), repeat(1))]',
+        (
+            '"x" | [.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]'
+            "|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|[.,.]|tojson"
+        ),
+    ],
+)
+def test_what_does_not_end_is_stopped(hurried: RouteTemplates, source: str) -> None:
+    expression = hurried.expression(source, "p")
+    begun_s = time.monotonic()
+    with pytest.raises(TemplateError) as caught:
+        expression.render(VIEW)
+    assert STOPPED.fullmatch(str(caught.value)), str(caught.value)
+    assert time.monotonic() - begun_s < LIMIT_S + 10
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '.s | test("^(a+)+$")',
+        '.s | test("^(a|aa)+$")',
+        '.s | [match("(a*)*b?c"; "g")] | length',
+        '.s | gsub("(?<x>a*)*$"; "\\(.x)")',
+        '.s | gsub(""; "a") | length',
+    ],
+)
+def test_regular_expressions_end_one_way_or_the_other(hurried: RouteTemplates, source: str) -> None:
+    expression = hurried.expression(source, "p")
+    begun_s = time.monotonic()
+    told = ""
+    try:
+        expression.render(VIEW)
+    except TemplateError as error:
+        told = str(error)
+    assert told == "" or STOPPED.fullmatch(told) or told.endswith(": Regex failure"), told
+    assert time.monotonic() - begun_s < LIMIT_S + 10
+
+
+def test_after_a_stop_the_next_evaluation_works() -> None:
+    engine = Expressions({}, limit_s=1)
+    try:
+        templates = engine.for_route()
+        with pytest.raises(TemplateError, match="took longer than 1 s"):
+            templates.expression("[repeat(1)] | length", "p").render(VIEW)
+        assert templates.expression("[.deep[0][0][0][]] | length", "p").render(VIEW) == 20
+    finally:
+        engine.close()
