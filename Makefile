@@ -28,7 +28,7 @@ format: venv ## rewrites in house style
 	$(BIN)/ruff check --fix agent tests
 
 test: venv ## everything that needs no broker, Docker, Java or account
-	$(BIN)/python -m $(RUNNER) pytest -m "not kafka" $(ARGS)
+	$(BIN)/python -m $(RUNNER) pytest -m "not kafka and not browser" $(ARGS)
 
 sandbox: venv ## the agent on this machine without an account: make sandbox ARGS=--once
 	$(BIN)/action-agent sandbox $(ARGS)

@@ -22,6 +22,7 @@ from agent.domain.errors import AgentError, ConfigurationError, Problem
 from agent.domain.events import Event
 from agent.domain.invocation import View
 from agent.domain.json import Json, JsonObject
+from agent.domain.redaction import is_maskable
 from agent.domain.route import Route
 from agent.executors.registry import ExecutorRegistry
 from agent.intake.reader import MessageIntake
@@ -204,6 +205,7 @@ class Agent:
         """Reads routes and files. Raises `ConfigurationError` with every problem."""
         clock = SystemClock()
         self._settings = settings
+        self._environment = environment
         self._listeners = _Listeners()
         observer = self._listeners
         self._rules = open_rules(settings, environment, observer, clock)
@@ -265,12 +267,20 @@ class Agent:
                 report_s=self._timeline.report_s,
                 stop_takes_at_most_s=self._timeline.total_s,
             )
+            self._warn_of_short_secrets()
             return await self._lifecycle.run(stop)
         finally:
             await self._server.stop()
             await self._reporter.close()
             await self._rules.close()
             await asyncio.to_thread(remove_tree, self._workspaces)
+
+    def _warn_of_short_secrets(self) -> None:
+        """A secret of a few characters is part of ordinary words: masking it would only hide the log."""
+        for route in self._routes():
+            for name in route.secrets:
+                if not is_maskable(self._environment.get(name, "")):
+                    log.warning("a secret is too short to be masked", variable=name, route=route.name)
 
     def _routes(self) -> Iterable[Route]:
         return self._rules.current.routes

@@ -1,0 +1,156 @@
+"""The sandbox as users start it: a process with real children, which must all be gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from agent.sandbox.actions import ACTIONS
+
+DEADLINE_S = 90.0
+PROGRAM = """
+import sys
+from pathlib import Path
+from agent.sandbox import main
+routes = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+sys.exit(main(once=sys.argv[1] == "once", routes=routes))
+"""
+Arguments = tuple[str, ...]
+
+
+@dataclass
+class Started:
+    """A running sandbox whose temporary files, and those of its children, stand under ``home``."""
+
+    process: subprocess.Popen[str]
+    home: Path
+
+    def processes(self) -> dict[int, str]:
+        """Every process that belongs to this sandbox, with its command line."""
+        marker = f"TMPDIR={self.home}\0".encode()
+        found: dict[int, str] = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                inside = (entry / "cwd").readlink().is_relative_to(self.home)
+                if inside or marker in (entry / "environ").read_bytes() + b"\0":
+                    found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+        return found
+
+    def agent(self) -> int | None:
+        """The agent's process id, once it runs."""
+        return next((pid for pid, command in self.processes().items() if "-m agent run" in command), None)
+
+    def shown_url(self) -> str:
+        """The page's address, as soon as it is printed: then the agent is ready."""
+        assert self.process.stdout is not None
+        line = "-"
+        while line and "Sandbox" not in line:
+            line = self.process.stdout.readline()
+        assert line, "the sandbox ended before it was ready"
+        return line.split()[-1]
+
+    def until(self, condition: Callable[[], int | str | bool | None]) -> None:
+        until = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < until, "it did not happen in time"
+            time.sleep(0.02)
+
+    def end(self) -> tuple[int, str, str]:
+        """Exit code and output; afterwards nothing may be left."""
+        output, errors = self.process.communicate(timeout=DEADLINE_S)
+        assert self.processes() == {}
+        assert list(self.home.iterdir()) == []
+        return self.process.returncode, output, errors
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
+    started: list[Started] = []
+
+    def begin(*arguments: str) -> Started:
+        home = tmp_path / "tmp"
+        home.mkdir()
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"TMPDIR": str(home), "PATH": "/usr/local/bin:/usr/bin:/bin", "PORT_ORG_ID": "must not be used"},
+        )
+        started.append(Started(process, home))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.communicate()
+
+
+def test_every_example_ends_as_it_says(start: Callable[..., Started]) -> None:
+    code, output, errors = start("once").end()
+    assert code == 0, output + errors
+    assert output.count("✓") == len(ACTIONS), output
+    assert "✗" not in output
+    assert all(action.identifier in output for action in ACTIONS)
+
+
+def test_ctrl_c_ends_everything(start: Callable[..., Started]) -> None:
+    sandbox = start("page")
+    with urllib.request.urlopen(sandbox.shown_url()) as page:  # noqa: S310 - loopback
+        assert b"Create microservice" in page.read()
+    sandbox.process.send_signal(signal.SIGINT)
+    code, _, errors = sandbox.end()
+    assert code == 0, errors
+
+
+def test_interrupted_before_it_is_ready_it_leaves_nothing_either(start: Callable[..., Started]) -> None:
+    sandbox = start("once")
+    sandbox.until(sandbox.agent)
+    sandbox.process.send_signal(signal.SIGTERM)
+    assert sandbox.end()[0] == 130
+
+
+def test_an_agent_that_is_killed_is_noticed_and_what_it_ran_is_ended(
+    start: Callable[..., Started], tmp_path: Path
+) -> None:
+    routes = tmp_path / "routes.yaml"
+    routes.write_text("""routes: [{name: x, match: {action: build_report}, process: {command: [sleep, "600"]}}]""")
+    sandbox = start("page", str(routes))
+    _invoke(sandbox.shown_url(), "build_report")
+    sandbox.until(lambda: "sleep 600 " in sandbox.processes().values())
+    os.kill(sandbox.agent() or 0, signal.SIGKILL)
+    code, _, errors = sandbox.end()
+    assert (code, "exit code -9" in errors) == (1, True), errors
+
+
+def test_routes_that_the_agent_refuses_end_the_sandbox_with_its_words(
+    start: Callable[..., Started], tmp_path: Path
+) -> None:
+    routes = tmp_path / "routes.yaml"
+    routes.write_text("routes: [{name: x, match: {action: y}, nonsense: {}}]")
+    code, _, errors = start("once", str(routes)).end()
+    assert code == 1
+    assert "nonsense" in errors
+    assert "the agent ended by itself" in errors
+
+
+def _invoke(page_url: str, action: str) -> None:
+    body = json.dumps({"action": action, "inputs": {}}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{page_url}/invoke", body, headers)  # noqa: S310 - loopback
+    with urllib.request.urlopen(request) as answer:  # noqa: S310 - loopback
+        assert answer.status == 200
