@@ -1,0 +1,202 @@
+"""One child process from its start to the death of the last of its descendants."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor as Threads
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from agent.executors.exit_watch import ExitWatch
+from agent.executors.pipes import PipeReader, Tail
+from agent.executors.process_tree import Descendants
+from agent.executors.spawn import Launch, Spawned, spawn
+from agent.ports import LogStream
+
+T = TypeVar("T")
+
+_KILL_PATIENCE_S = 3.0
+_LAST_OUTPUT_S = 1.0
+_PARTING_S = 0.1
+"""A process closes its output a little before it is gone: so long nobody counts as left behind."""
+
+
+class SignalScope(StrEnum):
+    """Whom the polite request to end goes to."""
+
+    GROUP = "group"
+    """The whole tree of processes."""
+    LEADER = "leader"
+    """Only the command itself, which ends its workers in its own way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a child ended. ``returncode`` as in `subprocess`: negative for a signal; ``None`` if nobody knows.
+
+    ``leftovers``: names of the processes that it had left behind, which were killed; ``killed``: so was it.
+    """
+
+    returncode: int | None
+    leftovers: tuple[str, ...]
+    killed: bool
+
+
+class Child:
+    """A child process that leads a session of its own. Loop thread only. Make it with `start_child`."""
+
+    def __init__(
+        self,
+        spawned: Spawned,
+        family: Descendants,
+        open_stream: Callable[[str], LogStream],
+        *,
+        cancellations: int,
+    ) -> None:
+        self._command = spawned.command
+        self._family = family
+        self._cancellations = cancellations
+        self._tail = Tail()
+        self._readers = (
+            PipeReader(spawned.stdout_fd, open_stream("stdout"), self._tail.stream()),
+            PipeReader(spawned.stderr_fd, open_stream("stderr"), self._tail.stream()),
+        )
+        self._exit = ExitWatch(spawned.process)
+        self._ending: Ending | None = None
+
+    @property
+    def tail(self) -> str:
+        """The last lines of its output by now."""
+        return self._tail.text
+
+    async def ended(self, drain_s: float) -> Ending:
+        """Waits until it has ended by itself; then ends what it left behind.
+
+        Whoever of that still holds its output gets ``drain_s`` to finish. Cancelling this call changes nothing;
+        it counts as cancelled if the start was.
+        """
+        if self._cancellations > 0:
+            raise asyncio.CancelledError
+        await asyncio.wait([self._exit.exited])
+        await self._output_ended(drain_s)
+        await self._deserted(time.monotonic() + _PARTING_S)
+        return await self._finish()
+
+    async def stop(self, grace_s: float, scope: SignalScope) -> Ending:
+        """SIGTERM, then after ``grace_s`` SIGKILL to whatever is left of the whole tree.
+
+        A cancellation meanwhile (or a second one during the start) kills at once; it is not let through, for the
+        caller is being cancelled already.
+        """
+        if self._cancellations > 1:
+            grace_s = 0.0
+        deadline_s = time.monotonic() + grace_s
+        with contextlib.suppress(asyncio.CancelledError):
+            if self._ending is None and grace_s > 0:
+                self._terminate(scope)
+                await asyncio.wait([self._exit.exited], timeout=grace_s)
+                if scope is SignalScope.GROUP:
+                    await self._deserted(deadline_s)
+        while self._ending is None:
+            await settled(asyncio.ensure_future(self._finish()))
+        return self._ending
+
+    def _terminate(self, scope: SignalScope) -> None:
+        if scope is SignalScope.LEADER:
+            self._signal(self._command.pid, signal.SIGTERM)
+            return
+        outside = self._family.outside_group(self._command)
+        self._signal_group(signal.SIGTERM)
+        for pid in outside:
+            self._signal(pid, signal.SIGTERM)
+
+    async def _deserted(self, deadline_s: float) -> None:
+        """Waits until nothing that it started is alive, at most up to ``deadline_s`` (monotonic)."""
+        pause_s = 0.002
+        while self._family.living(self._command):
+            remaining_s = deadline_s - time.monotonic()
+            if remaining_s <= 0:
+                return
+            await asyncio.sleep(min(pause_s, remaining_s))
+            pause_s = min(pause_s * 2, 0.5)
+
+    async def _finish(self) -> Ending:
+        """Kills all that lives, takes the last output, reaps. Safe to be called again after a cancellation."""
+        if self._ending is None:
+            killed = not self._exit.exited.done()
+            leftovers = await self._kill()
+            await self._output_ended(_LAST_OUTPUT_S)
+            for reader in self._readers:
+                reader.close()
+            self._ending = Ending(self._exit.reap(), leftovers, killed)
+            self._family.remove(self._command.tracking_id, self._command.pid)
+        return self._ending
+
+    async def _kill(self) -> tuple[str, ...]:
+        """Kills until one look finds nobody; the names of those beside the child itself that it had to kill."""
+        names: dict[int, str] = {}
+        deadline_s = time.monotonic() + _KILL_PATIENCE_S
+        pause_s = 0.001
+        while True:
+            living = self._family.living(self._command)
+            names.update(living)
+            self._signal_group(signal.SIGKILL)
+            for pid in living:
+                self._signal(pid, signal.SIGKILL)
+            if (self._exit.exited.done() and not living) or time.monotonic() > deadline_s:
+                return tuple(names.values())
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, 0.05)
+
+    async def _output_ended(self, within_s: float) -> None:
+        open_ends = [reader.ended for reader in self._readers if not reader.ended.done()]
+        if open_ends:
+            await asyncio.wait(open_ends, timeout=within_s)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        """The group's id cannot be another's while the child has not been reaped."""
+        if not self._exit.is_reaped:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._command.pid, number)
+
+    def _signal(self, pid: int, number: signal.Signals) -> None:
+        if pid != self._command.pid or not self._exit.is_reaped:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+
+
+async def start_child(
+    launch: Launch, family: Descendants, threads: Threads, open_stream: Callable[[str], LogStream]
+) -> Child:
+    """Starts ``launch`` in one of ``threads``: a start takes a millisecond, and many begin at once.
+
+    Its output goes to the streams ``stdout`` and ``stderr``. Raises `OSError` where it could not be started. A
+    cancellation meanwhile comes out of `Child.ended`: the child may have begun to work, and is to get its grace.
+    """
+    tracking_id = family.new_tracking_id()
+    spawning = asyncio.get_running_loop().run_in_executor(threads, spawn, launch, family, tracking_id)
+    cancellations = await settled(spawning)
+    try:
+        return Child(spawning.result(), family, open_stream, cancellations=cancellations)
+    except Exception:
+        family.remove(tracking_id)
+        if cancellations > 0:
+            raise asyncio.CancelledError from None
+        raise
+
+
+async def settled(future: asyncio.Future[T]) -> int:
+    """Waits until ``future`` is done, however often the caller is cancelled meanwhile; how often it was."""
+    cancellations = 0
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            cancellations += 1
+    return cancellations

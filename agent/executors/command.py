@@ -1,0 +1,141 @@
+"""What a route says about its command, and the argv and environment that it becomes for one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.domain.errors import ConfigurationError, Problem, TemplateError
+from agent.domain.invocation import View
+from agent.domain.json import Json, JsonObject, as_object, as_text
+from agent.domain.route import Template
+from agent.executors.process_tree import TRACKING_VARIABLE
+from agent.ports import ExecutorServices, TemplateCompiler
+
+OUTPUT_VARIABLE = "AGENT_OUTPUT"
+OWN_VARIABLES = ("RUN_ID", "ACTION", "BLUEPRINT", "PORT_API_BASE_URL", OUTPUT_VARIABLE, TRACKING_VARIABLE)
+"""What the agent itself says to every command; a route cannot say otherwise."""
+
+_CREDENTIALS = ("PORT_CLIENT_ID", "PORT_CLIENT_SECRET")
+_DEFAULTS = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+_HIDDEN = "(from the agent's environment)"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """A route's command, for one run: texts that the system takes."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+class CommandTemplate:
+    """A route's command, environment and passed variables, compiled."""
+
+    def __init__(
+        self, argv: Template, environment: Template, passed: Mapping[str, str], port_api_base_url: str
+    ) -> None:
+        self._argv = argv
+        self._environment = environment
+        self._passed = passed
+        self._port_api_base_url = port_api_base_url
+
+    def render(self, view: View) -> CommandLine:
+        """The command for the run that ``view`` is of; a variable that renders to null is left out.
+
+        Raises `TemplateError`, also for what no command line can carry.
+        """
+        argv = self._render_argv(view)
+        own = {
+            "RUN_ID": _text_at(view, "run", "id"),
+            "ACTION": _text_at(view, "action", "identifier"),
+            "BLUEPRINT": _text_at(view, "action", "blueprint"),
+            "PORT_API_BASE_URL": self._port_api_base_url,
+        }
+        environment = {**_DEFAULTS, **self._passed, **self._render_environment(view), **own}
+        for index, argument in enumerate(argv):
+            _check(argument, f"argument {index} of the command")
+        for name, value in environment.items():
+            _check(value, f"the variable {name}")
+        return CommandLine(argv, environment)
+
+    def preview(self, view: View) -> JsonObject:
+        """The command and what the route adds to the environment. Raises `TemplateError`."""
+        hidden = dict.fromkeys(self._passed, _HIDDEN)
+        return {"command": list(self._render_argv(view)), "env": {**hidden, **self._render_environment(view)}}
+
+    def _render_argv(self, view: View) -> tuple[str, ...]:
+        rendered = self._argv.render(view)
+        parts = rendered if isinstance(rendered, list | tuple) else (rendered,)
+        return tuple(map(as_text, parts))
+
+    def _render_environment(self, view: View) -> dict[str, str]:
+        rendered = as_object(self._environment.render(view))
+        return {name: as_text(value) for name, value in rendered.items() if value is not None}
+
+
+def compile_command(
+    options: JsonObject, path: str, templates: TemplateCompiler, services: ExecutorServices
+) -> CommandTemplate:
+    """Reads ``command``, ``env`` and ``pass_env``. Raises `ConfigurationError` with every problem found."""
+    command, variables, names = options.get("command"), as_object(options.get("env")), options.get("pass_env")
+    passed = [str(name) for name in names] if isinstance(names, list) else []
+    problems = [*_command_problems(command, path), *_variable_problems(variables, passed, path, services)]
+    compiled: list[Template] = []
+    for value, where in ((command, f"{path}.command"), (variables, f"{path}.env")):
+        try:
+            compiled.append(templates.template(value, where))
+        except ConfigurationError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigurationError(*problems)
+    taken = {name: services.environment[name] for name in passed if name in services.environment}
+    return CommandTemplate(compiled[0], compiled[1], taken, services.settings.port_api_base_url)
+
+
+def absolute_program(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """``argv`` with a relative path to its program made absolute; a bare name stays, for ``PATH``."""
+    program = argv[0]
+    return (str(Path(program).absolute()), *argv[1:]) if "/" in program else argv
+
+
+def _command_problems(command: Json, path: str) -> Iterator[Problem]:
+    if isinstance(command, str):
+        hint = 'write ["program", "argument"]; for shell syntax ["sh", "-c", "…", "sh", "{{ .inputs.x }}"] and $1'
+        yield Problem("routes", "a command is a list of arguments, not one text", f"{path}.command", hint)
+    elif not isinstance(command, list | tuple) or not command:
+        yield Problem("routes", "expected a list with the program and its arguments", f"{path}.command")
+
+
+def _variable_problems(
+    variables: JsonObject, passed: list[str], path: str, services: ExecutorServices
+) -> Iterator[Problem]:
+    for key, names in (("env", variables), ("pass_env", passed)):
+        for name in names:
+            if name in OWN_VARIABLES:
+                yield Problem(
+                    "routes", f"{name} is set by the agent itself", f"{path}.{key}", "choose another name"
+                )
+    for name in passed:
+        secret = services.settings.client_secret
+        if name.removesuffix("_FILE") in _CREDENTIALS or (secret and services.environment.get(name) == secret):
+            hint = "give the command credentials of its own"
+            yield Problem("routes", f"{name} is the agent's own credential", f"{path}.pass_env", hint)
+
+
+def _text_at(view: View, part: str, name: str) -> str:
+    value = as_object(view.value.get(part)).get(name)
+    return "" if value is None else as_text(value)
+
+
+def _check(text: str, what: str) -> None:
+    """Raises `TemplateError` for what the system cannot take."""
+    if "\0" in text:
+        raise TemplateError(f"{what} contains a NUL character, which no command line can carry")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise TemplateError(
+            f"{what} contains half a character (a lone surrogate), which UTF-8 cannot carry"
+        ) from None

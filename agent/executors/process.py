@@ -1,0 +1,216 @@
+"""The executor ``process``: runs a command, streams its output, reads what it wrote to ``$AGENT_OUTPUT``."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+from concurrent.futures import Executor as Threads
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from agent.domain.errors import ConfigurationError, Problem, TemplateError
+from agent.domain.invocation import View
+from agent.domain.json import JsonObject
+from agent.domain.outcome import Failed, FailureKind, Outcome, Succeeded
+from agent.executors.child import Child, Ending, start_child
+from agent.executors.command import OUTPUT_VARIABLE, CommandTemplate, absolute_program, compile_command
+from agent.executors.oom import OomCounter
+from agent.executors.output_file import read_outputs, tell, write_entities
+from agent.executors.outputs import Outputs
+from agent.executors.process_options import PROCESS_SCHEMA, ProcessOptions, read_process_options
+from agent.executors.process_tree import Descendants
+from agent.executors.spawn import Launch
+from agent.ports import ExecutorServices, RunContext, TemplateCompiler
+
+_SPAWN_THREADS = 8
+_SMALL_BYTES = 16 * 1024
+_SHELL_KILLED = 128 + signal.SIGKILL
+"""What a shell exits with when the program that it ran was killed."""
+
+
+class ProcessFactory:
+    """Makes process executors. They share the threads that start children, and the sight of what those start.
+
+    ``oom`` tells what the container's memory limit killed.
+    """
+
+    def __init__(self, services: ExecutorServices, *, oom: OomCounter | None = None) -> None:
+        self._services = services
+        self._threads = ThreadPoolExecutor(_SPAWN_THREADS, thread_name_prefix="spawn")
+        self._family = Descendants()
+        self._oom = oom or OomCounter()
+
+    def options_schema(self) -> JsonObject:
+        """What may stand under ``process:``."""
+        return PROCESS_SCHEMA
+
+    def prepare(self, options: JsonObject, path: str, templates: TemplateCompiler) -> ProcessExecutor:
+        """An executor for one route. Raises `ConfigurationError`.
+
+        Whether the program exists is seen when it is run: it may come with a volume, later.
+        """
+        problems: list[Problem] = []
+        command, settings = None, None
+        try:
+            command = compile_command(options, path, templates, self._services)
+        except ConfigurationError as error:
+            problems.extend(error.problems)
+        try:
+            settings = read_process_options(options, path, self._services.settings.kill_grace_s)
+        except ConfigurationError as error:
+            problems.extend(error.problems)
+        if command is None or settings is None:
+            raise ConfigurationError(*problems)
+        return ProcessExecutor(command, settings, self._threads, self._family, self._oom)
+
+    async def close(self) -> None:
+        """Ends the threads. Idempotent."""
+        self._threads.shutdown(wait=False)
+
+
+class ProcessExecutor:
+    """Runs one route's command, for many runs at once.
+
+    The command starts in an empty directory ``work`` of the run's workspace, which is its ``HOME`` and ``TMPDIR``.
+    A relative path to the program counts from the agent's working directory (from ``cwd``, where the route says
+    one). When the run ends, so has everything that the command started.
+    """
+
+    def __init__(
+        self,
+        command: CommandTemplate,
+        options: ProcessOptions,
+        threads: Threads,
+        family: Descendants,
+        oom: OomCounter,
+    ) -> None:
+        self._command = command
+        self._options = options
+        self._threads = threads
+        self._family = family
+        self._oom = oom
+
+    async def preview(self, view: View) -> JsonObject:
+        """The command, and the variables that the route adds."""
+        return self._command.preview(view)
+
+    async def execute(self, run: RunContext) -> Outcome:
+        """Runs the command to its end. Cancelled, it ends the whole tree of processes first; see `Child.stop`."""
+        oom_kills = self._oom.read()
+        try:
+            output_file, launch = self._launch(run)
+            child = await start_child(launch, self._family, self._threads, run.stream)
+        except TemplateError as error:
+            return Failed(str(error), FailureKind.BAD_TEMPLATE)
+        except OSError as error:
+            return Failed(_not_started(error, self._options.cwd), FailureKind.NOT_STARTED)
+        try:
+            ending = await child.ended(self._options.kill_grace_s + 1.0)
+        except BaseException as error:
+            grace_s = self._options.kill_grace_s if isinstance(error, asyncio.CancelledError) else 0.0
+            _log_stop(await child.stop(grace_s, self._options.signal_scope), run)
+            tell(await self._outputs(output_file), run)
+            raise
+        _log_leftovers(ending, run)
+        outcome = self._judge(ending, child, oom_kills)
+        outputs = await self._outputs(output_file)
+        tell(outputs, run)
+        missing = await write_entities(outputs, run)
+        if missing is not None and isinstance(outcome, Succeeded):
+            return Failed(missing, FailureKind.BAD_OUTPUT)
+        return outcome
+
+    def _launch(self, run: RunContext) -> tuple[Path, Launch]:
+        """Raises `TemplateError` and `OSError`."""
+        line = self._command.render(run.view)
+        workspace = run.workspace
+        cwd, output_file = self._options.cwd, workspace / "output"
+        argv = line.argv
+        if cwd is None:
+            cwd = workspace / "work"
+            cwd.mkdir(mode=0o700, exist_ok=True)
+            argv = absolute_program(argv)
+        output_file.touch(mode=0o600)
+        places = {"HOME": str(workspace), "TMPDIR": str(workspace), OUTPUT_VARIABLE: str(output_file)}
+        environment = {**places, **line.environment, OUTPUT_VARIABLE: str(output_file)}
+        return output_file, Launch(
+            argv=[argument.encode() for argument in argv],
+            environment={name.encode(): value.encode() for name, value in environment.items()},
+            cwd=cwd,
+            stdin=f"{run.view.text}\n".encode() if self._options.sends_invocation else None,
+        )
+
+    async def _outputs(self, file: Path) -> Outputs:
+        """A large file is read off the loop."""
+        if _size_bytes(file) <= _SMALL_BYTES:
+            return read_outputs(file)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, read_outputs, file)
+
+    def _judge(self, ending: Ending, child: Child, oom_kills: int | None) -> Outcome:
+        code = ending.returncode
+        if code is None:
+            return Failed("how the command ended is not known: its exit status was lost", FailureKind.EXIT_CODE)
+        if code in self._options.ok_exit_codes:
+            return Succeeded()
+        kind = FailureKind.EXIT_CODE if code >= 0 else FailureKind.SIGNAL
+        what = f"exit code {code}" if code >= 0 else f"killed by {_signal_name(-code)}"
+        if code in (-signal.SIGKILL, _SHELL_KILLED):
+            kind, what = self._out_of_memory(kind, what, oom_kills)
+        return Failed("\n".join(filter(None, (what, child.tail))), kind)
+
+    def _out_of_memory(self, kind: FailureKind, what: str, before: int | None) -> tuple[FailureKind, str]:
+        now = self._oom.read()
+        if now is not None and before is not None and now > before:
+            return FailureKind.OUT_OF_MEMORY, f"out of memory: {what} at the agent's memory limit"
+        return kind, f"{what} (out of memory?)"
+
+
+def _log_leftovers(ending: Ending, run: RunContext) -> None:
+    if ending.leftovers:
+        names = ", ".join(ending.leftovers[:10])
+        run.log(f"killed what the command had left running ({len(ending.leftovers)}): {names}", level="WARN")
+
+
+def _log_stop(ending: Ending, run: RunContext) -> None:
+    if ending.killed:
+        run.log("the command did not end after SIGTERM and was killed", level="WARN")
+    else:
+        _log_leftovers(ending, run)
+
+
+def _size_bytes(file: Path) -> int:
+    try:
+        return file.lstat().st_size
+    except OSError:
+        return 0
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _not_started(error: OSError, cwd: Path | None) -> str:
+    """What to do about a command that the system would not start."""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | Path) else "the command"
+    match error.errno:
+        case errno.ENOENT if Path(name) == cwd:
+            return f"could not start the command: its directory {name} does not exist"
+        case errno.ENOENT if Path(name).exists():
+            return f"could not start {name}: the interpreter that its first line names does not exist"
+        case errno.ENOENT:
+            return f"could not start {name}: it does not exist, or is not on the PATH that the route gives"
+        case errno.EACCES:
+            return f"could not start {name}: no permission; is it executable?"
+        case errno.ENOEXEC:
+            return f"could not start {name}: neither a program nor a script that begins with #!"
+        case errno.E2BIG:
+            return f"could not start {name}: its arguments and variables are too long; let it read stdin"
+        case errno.EAGAIN | errno.EMFILE | errno.ENOMEM:
+            return f"could not start {name}: {error.strerror}; fewer runs at once may help"
+        case _:
+            return f"could not start {name}: {error.strerror or error}"

@@ -1,0 +1,250 @@
+"""A run that records everything."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Self, TypeVar, Unpack
+
+from agent.domain.errors import EntityRefusedError
+from agent.domain.invocation import Invocation, InvocationKind, InvocationMethod, RunId, Trigger, View
+from agent.domain.json import Json, JsonObject
+from agent.domain.outcome import CancelReason
+from agent.domain.redaction import Redactor
+from agent.domain.route import EntityVerb
+from agent.executors.outputs import EntityParts
+from agent.executors.sync_run import SyncRun
+from agent.ports import EntityChange, LogStream
+from agent.testing.fake_log import FakeLog, FakeStream, LogLine
+
+T = TypeVar("T")
+
+
+class FakeRun:
+    """A `RunContext` that records everything it is told, masked.
+
+    ``refuse_entities``: every catalogue change fails with this text. ``log_max_bytes``: log beyond it is counted
+    in `dropped_bytes` and forgotten. The workspace is removed by `close`, or at the end of a ``with``.
+    """
+
+    def __init__(
+        self,
+        inputs: JsonObject | None = None,
+        *,
+        invocation: Invocation | None = None,
+        refuse_entities: str | None = None,
+        timeout_s: float = 3600.0,
+        log_max_bytes: int = 1024 * 1024,
+    ) -> None:
+        self._invocation = invocation or fake_invocation(inputs)
+        self._workspace: Path | None = None
+        self._refuse_entities = refuse_entities
+        self._deadline_s = time.monotonic() + timeout_s
+        self._log = FakeLog(log_max_bytes)
+        self._redactor = Redactor()
+        self.cancellation: CancelReason | None = None
+        self.links: list[str] = []
+        self.summaries: list[str] = []
+        self.status_labels: list[str] = []
+        self.external_run_ids: list[str] = []
+        self.outputs: dict[str, Json] = {}
+        self.exchanges: list[tuple[JsonObject, JsonObject]] = []
+        self.retries: list[str] = []
+        self.entity_changes: list[EntityChange] = []
+
+    def __enter__(self) -> Self:
+        """The run itself."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Removes the workspace."""
+        self.close()
+
+    def close(self) -> None:
+        """Removes the workspace. Idempotent."""
+        if self._workspace is not None:
+            shutil.rmtree(self._workspace, ignore_errors=True)
+            self._workspace = None
+
+    @property
+    def sync(self) -> SyncRun:
+        """The same run for a synchronous action, to be called in the test's own thread."""
+        return SyncRun(self, _at_once)
+
+    @property
+    def lines(self) -> list[LogLine]:
+        """The log, as far as it fitted."""
+        return self._log.lines
+
+    @property
+    def dropped_bytes(self) -> int:
+        """How much of the log did not fit."""
+        return self._log.dropped_bytes
+
+    @property
+    def log_text(self) -> str:
+        """All lines of the log, joined by line feeds."""
+        return "\n".join(line.text for line in self.lines)
+
+    def masked(self, text: str) -> str:
+        """``text`` without the secrets that are known by now."""
+        return self._redactor.mask_text(text)
+
+    # ── RunContext ───────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def run_id(self) -> RunId | None:
+        """The run's id."""
+        return self._invocation.run_id
+
+    @property
+    def route(self) -> str:
+        """The route's name."""
+        return "fake"
+
+    @property
+    def attempt(self) -> int:
+        """Always the first."""
+        return 1
+
+    @property
+    def invocation(self) -> Invocation:
+        """The message."""
+        return self._invocation
+
+    @property
+    def inputs(self) -> JsonObject:
+        """The user's inputs."""
+        return self._invocation.inputs
+
+    @property
+    def entity(self) -> JsonObject | None:
+        """The entity of the invocation."""
+        return self._invocation.entity
+
+    @property
+    def view(self) -> View:
+        """What templates see."""
+        return self._invocation.view
+
+    @property
+    def workspace(self) -> Path:
+        """A temporary directory, made at first use."""
+        if self._workspace is None:
+            self._workspace = Path(tempfile.mkdtemp(prefix="fake-run-"))
+        return self._workspace
+
+    @property
+    def deadline_s(self) -> float:
+        """``timeout_s`` after the construction (monotonic)."""
+        return self._deadline_s
+
+    def log(self, message: str, *, level: str = "INFO") -> None:
+        """Records lines."""
+        for line in self.masked(message).splitlines() or [""]:
+            self._log.add(LogLine(line, level))
+
+    def stream(self, name: str) -> LogStream:
+        """A stream whose complete lines are recorded."""
+        return FakeStream(name, self._redactor.stream(), self._log)
+
+    def mask(self, secret: str) -> None:
+        """Masks ``secret`` from now on."""
+        self._redactor.add(secret)
+
+    def link(self, url: str) -> None:
+        """Records a link, once."""
+        if (masked := self.masked(url)) not in self.links:
+            self.links.append(masked)
+
+    def summary(self, text: str) -> None:
+        """Records a summary."""
+        self.summaries.append(self.masked(text))
+
+    def status_label(self, text: str) -> None:
+        """Records a label."""
+        self.status_labels.append(self.masked(text))
+
+    def external_run_id(self, value: str) -> None:
+        """Records an external id."""
+        self.external_run_ids.append(self.masked(value))
+
+    def output(self, name: str, value: Json) -> None:
+        """Records an output."""
+        self.outputs[name] = self._redactor.mask_json(value)
+
+    def response(self, request: JsonObject, response: JsonObject) -> None:
+        """Records an exchange."""
+        self.exchanges.append((request, response))
+
+    def retried(self, reason: str) -> None:
+        """Records a retry."""
+        self.retries.append(reason)
+
+    async def upsert_entity(
+        self, blueprint: str, *, identifier: str | None = None, **parts: Unpack[EntityParts]
+    ) -> None:
+        """Records the change, or refuses it."""
+        self._change(EntityVerb.UPSERT, blueprint, identifier, **parts)
+
+    async def patch_entity(self, blueprint: str, *, identifier: str, **parts: Unpack[EntityParts]) -> None:
+        """Records the change, or refuses it."""
+        self._change(EntityVerb.PATCH, blueprint, identifier, **parts)
+
+    async def delete_entity(self, blueprint: str, *, identifier: str) -> None:
+        """Records the change, or refuses it."""
+        self._change(EntityVerb.DELETE, blueprint, identifier)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _change(
+        self, verb: EntityVerb, blueprint: str, identifier: str | None, **parts: Unpack[EntityParts]
+    ) -> None:
+        if self._refuse_entities is not None:
+            raise EntityRefusedError(self._refuse_entities)
+        said: dict[str, Json] = {
+            "title": parts.get("title"),
+            "properties": parts.get("properties"),
+            "relations": parts.get("relations"),
+            "team": parts.get("team"),
+            "icon": parts.get("icon"),
+        }
+        body = {name: value for name, value in said.items() if value is not None}
+        self.entity_changes.append(EntityChange(verb, blueprint, identifier, body))
+
+
+def fake_invocation(
+    inputs: JsonObject | None = None,
+    *,
+    action: str = "create_microservice",
+    blueprint: str = "microservice",
+    run_id: str | None = "r_0000000000000001",
+    entity: JsonObject | None = None,
+    method: InvocationMethod | None = None,
+) -> Invocation:
+    """An action run as a user would start it from Port's page."""
+    return Invocation(
+        kind=InvocationKind.ACTION_RUN,
+        run_id=RunId(run_id) if run_id is not None else None,
+        action=action,
+        blueprint=blueprint,
+        trigger=Trigger(user_email="ada@example.com", origin="UI"),
+        entity=entity,
+        entity_id=None,
+        inputs=inputs or {},
+        method=method or InvocationMethod(type="KAFKA"),
+        document={"payload": {"properties": inputs or {}}},
+    )
+
+
+def _at_once(work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+    """An `Ask` without a loop: a fake run never waits."""
+    try:
+        work().send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    raise RuntimeError("a fake run does not wait for anything")

@@ -1,0 +1,54 @@
+"""A template compiler that needs no jq."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent.domain.errors import TemplateError
+from agent.domain.invocation import View
+from agent.domain.json import Json, as_text
+from agent.domain.route import Template
+
+
+class FakeTemplates:
+    """A `TemplateCompiler` for tests: constants, and ``{{ .a.b }}`` paths into the view; no other jq."""
+
+    def template(self, value: Json, path: str) -> Template:
+        """``value`` with paths inside."""
+        return _FakeTemplate(value, path)
+
+    def expression(self, source: str, path: str) -> Template:
+        """One bare path."""
+        return _FakeTemplate("{{ " + source + " }}", path)
+
+
+_PATH = re.compile(r"\{\{\s*\.([\w.]*)\s*\}\}")
+
+
+@dataclass(frozen=True, slots=True)
+class _FakeTemplate:
+    value: Json
+    path: str
+
+    def render(self, view: View) -> Json:
+        return self._render(self.value, view.value)
+
+    def _render(self, value: Json, document: Json) -> Json:
+        if isinstance(value, Mapping):
+            return {key: self._render(part, document) for key, part in value.items()}
+        if isinstance(value, list):
+            return [self._render(part, document) for part in value]
+        if not isinstance(value, str):
+            return value
+        if whole := _PATH.fullmatch(value):
+            return self._look_up(whole.group(1), document)
+        return _PATH.sub(lambda match: as_text(self._look_up(match.group(1), document)), value)
+
+    def _look_up(self, dotted: str, document: Json) -> Json:
+        for name in filter(None, dotted.split(".")):
+            if document is not None and not isinstance(document, Mapping):
+                raise TemplateError(f"{self.path}: cannot look up {name!r} in {as_text(document)}")
+            document = document.get(name) if document is not None else None
+        return document
