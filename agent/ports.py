@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 from agent.domain.events import Event
 from agent.domain.invocation import Channel, Invocation, InvocationKind, RunId, View
@@ -159,6 +159,38 @@ class TemplateCompiler(Protocol):
 # ── execution ────────────────────────────────────────────────────────────────────────────────────────
 
 
+class EntityParts(TypedDict, total=False):
+    """What may be said of an entity beside its identifier; a part that is ``None`` is not said."""
+
+    title: str | None
+    icon: str | None
+    properties: JsonObject | None
+    relations: JsonObject | None
+    team: Json
+
+
+@dataclass(frozen=True, slots=True)
+class EntityChange:
+    """One change to the catalogue, tied to a run. ``body`` is as Port takes it: identifier, title and so on."""
+
+    verb: EntityVerb
+    blueprint: str
+    identifier: str | None
+    body: JsonObject = field(default_factory=dict)
+
+
+def entity_change(verb: EntityVerb, blueprint: str, identifier: str | None, parts: EntityParts) -> EntityChange:
+    """The change with what is said of the entity, without what is ``None``."""
+    said: dict[str, Json] = {
+        "title": parts.get("title"),
+        "icon": parts.get("icon"),
+        "properties": parts.get("properties"),
+        "relations": parts.get("relations"),
+        "team": parts.get("team"),
+    }
+    return EntityChange(verb, blueprint, identifier, {n: v for n, v in said.items() if v is not None})
+
+
 class LogStream(Protocol):
     """One stream of raw output, e.g. a child's stdout. Masked and cut into lines as it flows."""
 
@@ -247,29 +279,11 @@ class RunContext(Protocol):
         """States that the executor tries its request once more, for metrics."""
 
     async def upsert_entity(
-        self,
-        blueprint: str,
-        *,
-        identifier: str | None = None,
-        title: str | None = None,
-        properties: JsonObject | None = None,
-        relations: JsonObject | None = None,
-        team: Json = None,
-        icon: str | None = None,
+        self, blueprint: str, *, identifier: str | None = None, **parts: Unpack[EntityParts]
     ) -> None:
         """Creates the entity or merges into it, tied to the run. Raises `EntityRefusedError`."""
 
-    async def patch_entity(
-        self,
-        blueprint: str,
-        *,
-        identifier: str,
-        title: str | None = None,
-        properties: JsonObject | None = None,
-        relations: JsonObject | None = None,
-        team: Json = None,
-        icon: str | None = None,
-    ) -> None:
+    async def patch_entity(self, blueprint: str, *, identifier: str, **parts: Unpack[EntityParts]) -> None:
         """Changes the given parts of an existing entity, tied to the run. Raises `EntityRefusedError`."""
 
     async def delete_entity(self, blueprint: str, *, identifier: str) -> None:
@@ -359,16 +373,6 @@ class Executors(Protocol):
 
 
 # ── reporting ────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class EntityChange:
-    """One change to the catalogue, tied to a run. ``body`` is as Port takes it: identifier, title and so on."""
-
-    verb: EntityVerb
-    blueprint: str
-    identifier: str | None
-    body: JsonObject = field(default_factory=dict)
 
 
 class RunReport(Protocol):

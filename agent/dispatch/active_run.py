@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Unpack
 
 from agent.dispatch.workspace import Workspace
 from agent.domain.events import RunRetried
@@ -12,7 +12,7 @@ from agent.domain.invocation import Invocation, RunId, View
 from agent.domain.json import Json, JsonObject
 from agent.domain.outcome import CancelReason
 from agent.domain.route import EntityVerb, Route
-from agent.ports import EntityChange, LogStream, Observer, RunReport
+from agent.ports import EntityParts, LogStream, Observer, RunReport, entity_change
 
 
 class ActiveRun:
@@ -145,41 +145,18 @@ class ActiveRun:
         self._observer.notify(RunRetried(self._route.executor, reason))
 
     async def upsert_entity(
-        self,
-        blueprint: str,
-        *,
-        identifier: str | None = None,
-        title: str | None = None,
-        properties: JsonObject | None = None,
-        relations: JsonObject | None = None,
-        team: Json = None,
-        icon: str | None = None,
+        self, blueprint: str, *, identifier: str | None = None, **parts: Unpack[EntityParts]
     ) -> None:
         """Creates or merges an entity."""
-        parts = {"title": title, "properties": properties, "relations": relations, "team": team, "icon": icon}
         await self._change(EntityVerb.UPSERT, blueprint, identifier, parts)
 
-    async def patch_entity(
-        self,
-        blueprint: str,
-        *,
-        identifier: str,
-        title: str | None = None,
-        properties: JsonObject | None = None,
-        relations: JsonObject | None = None,
-        team: Json = None,
-        icon: str | None = None,
-    ) -> None:
+    async def patch_entity(self, blueprint: str, *, identifier: str, **parts: Unpack[EntityParts]) -> None:
         """Changes parts of an entity."""
-        parts = {"title": title, "properties": properties, "relations": relations, "team": team, "icon": icon}
         await self._change(EntityVerb.PATCH, blueprint, identifier, parts)
 
     async def delete_entity(self, blueprint: str, *, identifier: str) -> None:
         """Deletes an entity."""
         await self._change(EntityVerb.DELETE, blueprint, identifier, {})
 
-    async def _change(
-        self, verb: EntityVerb, blueprint: str, identifier: str | None, parts: Mapping[str, Json]
-    ) -> None:
-        body = {name: value for name, value in parts.items() if value is not None}
-        await self._report.change_entity(EntityChange(verb, blueprint, identifier, body))
+    async def _change(self, verb: EntityVerb, blueprint: str, identifier: str | None, parts: EntityParts) -> None:
+        await self._report.change_entity(entity_change(verb, blueprint, identifier, parts))

@@ -95,13 +95,13 @@ async def _apply_entity(run: ActiveRun, rule: EntityRule, report: RunReport) -> 
         if rule.when is not None and rule.when.render(run.view_after) is not True:
             return None
         body = rule.body.render(run.view_after)
-        await report.change_entity(entity_change(rule.verb, body))
+        await report.change_entity(change_of(rule.verb, body))
     except (TemplateError, EntityRefusedError) as error:
         return str(error)
     return None
 
 
-def entity_change(verb: EntityVerb, body: Json) -> EntityChange:
+def change_of(verb: EntityVerb, body: Json) -> EntityChange:
     """A rendered entity rule as a change. Raises `TemplateError` where a needed part is missing or mistyped."""
     if not isinstance(body, dict):
         raise TemplateError(f"an entity must be an object, this is {type(body).__name__}")

@@ -12,10 +12,10 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypedDict
 
 from agent.domain.json import Json, JsonObject
 from agent.domain.route import EntityVerb
+from agent.ports import EntityParts
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _PLAIN_NAMES = ("summary", "status_label", "external_run_id")
@@ -34,16 +34,6 @@ class Complaint:
         """As the run's log shows it."""
         place = "$AGENT_OUTPUT" if self.line is None else f"$AGENT_OUTPUT line {self.line}:"
         return f"{place} {self.message}"
-
-
-class EntityParts(TypedDict, total=False):
-    """The keywords of the run's entity methods beside the identifier; ``None``: not said."""
-
-    title: str | None
-    icon: str | None
-    properties: JsonObject | None
-    relations: JsonObject | None
-    team: Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from typing import Any, Protocol, TypeVar, Unpack
 from agent.domain.invocation import Invocation, RunId, View
 from agent.domain.json import Json, JsonObject
 from agent.domain.outcome import CancelReason
-from agent.executors.outputs import EntityParts
-from agent.ports import LogStream, RunContext
+from agent.ports import EntityParts, LogStream, RunContext
 
 T = TypeVar("T")
 

@@ -15,9 +15,8 @@ from agent.domain.json import Json, JsonObject
 from agent.domain.outcome import CancelReason
 from agent.domain.redaction import Redactor
 from agent.domain.route import EntityVerb
-from agent.executors.outputs import EntityParts
 from agent.executors.sync_run import SyncRun
-from agent.ports import EntityChange, LogStream
+from agent.ports import EntityChange, EntityParts, LogStream, entity_change
 from agent.testing.fake_log import FakeLog, FakeStream, LogLine
 
 T = TypeVar("T")
@@ -205,15 +204,7 @@ class FakeRun:
     ) -> None:
         if self._refuse_entities is not None:
             raise EntityRefusedError(self._refuse_entities)
-        said: dict[str, Json] = {
-            "title": parts.get("title"),
-            "properties": parts.get("properties"),
-            "relations": parts.get("relations"),
-            "team": parts.get("team"),
-            "icon": parts.get("icon"),
-        }
-        body = {name: value for name, value in said.items() if value is not None}
-        self.entity_changes.append(EntityChange(verb, blueprint, identifier, body))
+        self.entity_changes.append(entity_change(verb, blueprint, identifier, parts))
 
 
 def fake_invocation(
