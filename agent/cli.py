@@ -25,6 +25,7 @@ from agent.composition import Agent, Silent, open_registry
 from agent.dispatch.lifecycle import Stop
 from agent.domain.errors import ConfigurationError
 from agent.domain.invocation import Channel
+from agent.domain.redaction import Redactor
 from agent.observability.logs import configure
 from agent.routing.schema import routes_schema
 from agent.settings import Settings, defaults, environment, load
@@ -65,17 +66,19 @@ def root(
 @app.command()
 def run() -> None:
     """Run the agent until SIGTERM; a second one skips the drain."""
+    # Until there is a loop to drain, a stop is simply an end; a container's first process would ignore it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = _settings()
-    configure(settings.AGENT_LOG_FORMAT, settings.LOG_LEVEL, settings.secrets)
+    redactor = configure(settings.AGENT_LOG_FORMAT, settings.LOG_LEVEL, settings.secrets)
     try:
-        code = asyncio.run(_run(settings))
+        code = asyncio.run(_run(settings, redactor))
     except ConfigurationError as error:
         _give_up(error)
     raise typer.Exit(code)
 
 
-async def _run(settings: Settings) -> int:
-    agent, stop = Agent(settings, environment()), Stop()
+async def _run(settings: Settings, redactor: Redactor) -> int:
+    agent, stop = Agent(settings, environment(), redactor), Stop()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask)

@@ -22,8 +22,9 @@ from agent.domain.errors import AgentError, ConfigurationError, Problem
 from agent.domain.events import Event
 from agent.domain.invocation import View
 from agent.domain.json import Json, JsonObject
-from agent.domain.redaction import is_maskable
+from agent.domain.redaction import Redactor, is_maskable
 from agent.domain.route import Route
+from agent.domain.settlement import Refused, Undelivered
 from agent.executors.registry import ExecutorRegistry
 from agent.intake.reader import MessageIntake
 from agent.intake.signature import SignatureMode
@@ -48,12 +49,13 @@ from agent.runs_api.details import ReportLimits
 from agent.runs_api.log_buffer import LogLimits
 from agent.runs_api.reporter import PortReporter
 from agent.runs_api.wire import KafkaCredentials as GivenCredentials
-from agent.settings import Settings
+from agent.settings import Settings, misspelt
 
 log = structlog.get_logger(__name__)
 
 _RELOAD_S = 2.0
 _REMIND_S = 60.0
+_SIGN_IN_S = 2.0
 _USER_AGENT = f"port-action-agent/{__version__}"
 _API_CONNECTIONS = 64
 
@@ -193,16 +195,22 @@ async def fetch_kafka_credentials(client: RunsClient) -> KafkaCredentials:
             return KafkaCredentials(brokers, username, password)
         case NotProvisioned():
             reason = "Port has no Kafka topic for this organisation; its support provides one"
-        case _:
-            reason = f"asking Port for Kafka credentials failed: {answer}"
+        case Refused(status_code, message):
+            reason = f"Port refused to give Kafka credentials: {status_code}: {message}"
+        case Undelivered(why):
+            reason = f"Port gave no Kafka credentials: {why}"
     raise CredentialsUnavailableError(reason)
 
 
 class Agent:
     """The whole agent, built and ready to `run` once."""
 
-    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
-        """Reads routes and files. Raises `ConfigurationError` with every problem."""
+    def __init__(self, settings: Settings, environment: Mapping[str, str], redactor: Redactor) -> None:
+        """Reads routes and files. Raises `ConfigurationError` with every problem.
+
+        ``redactor`` masks the agent's own log; it learns the secrets that come later.
+        """
+        self._redactor = redactor
         clock = SystemClock()
         self._settings = settings
         self._environment = environment
@@ -215,7 +223,7 @@ class Agent:
         self._workspaces = settings.AGENT_STATE_DIR / "workspaces" / f"{os.getpid()}-{secrets.token_hex(4)}"
         self._liveness = Liveness(clock)
         self._server, self._readiness = self._open_server(clock)
-        client = open_runs_client(settings, environment, observer, clock)
+        self._client = client = open_runs_client(settings, environment, observer, clock)
         log_limits = LogLimits(batch_bytes=settings.AGENT_LOG_BATCH_BYTES, head_bytes=settings.AGENT_LOG_MAX_BYTES)
         self._reporter = PortReporter(client, observer, clock, ReportLimits(log=log_limits), settings.secrets)
         source = KafkaSource(kafka_settings(settings), lambda: fetch_kafka_credentials(client), observer, clock)
@@ -267,7 +275,7 @@ class Agent:
                 report_s=self._timeline.report_s,
                 stop_takes_at_most_s=self._timeline.total_s,
             )
-            self._warn_of_short_secrets()
+            self._warn()
             return await self._lifecycle.run(stop)
         finally:
             await self._server.stop()
@@ -275,8 +283,21 @@ class Agent:
             await self._rules.close()
             await asyncio.to_thread(remove_tree, self._workspaces)
 
-    def _warn_of_short_secrets(self) -> None:
-        """A secret of a few characters is part of ordinary words: masking it would only hide the log."""
+    async def _kafka_credentials(self) -> KafkaCredentials:
+        credentials = await fetch_kafka_credentials(self._client)
+        self._redactor.add(credentials.password)
+        return credentials
+
+    def _warn(self) -> None:
+        """Says at start what is no reason not to start."""
+        for problem in misspelt(self._environment):
+            log.warning("a variable is not a setting", variable=problem.where, hint=problem.hint)
+        try:
+            self._settings.AGENT_STATE_DIR.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            path = str(self._settings.AGENT_STATE_DIR)
+            log.warning("the state directory cannot be used: processes will fail", path=path, error=error.strerror)
+        # A secret of a few characters is part of ordinary words: masking it would only hide the log.
         for route in self._routes():
             for name in route.secrets:
                 if not is_maskable(self._environment.get(name, "")):
@@ -323,10 +344,17 @@ class Agent:
 
     def _services(self) -> Iterable[Callable[[], Awaitable[None]]]:
         yield self._liveness.keep_beating
+        yield self._sign_in
         yield self._remind
         if isinstance(self._rules.routes, LiveRoutes):
             live = self._rules.routes
             yield lambda: live.watch(_RELOAD_S)
+
+    async def _sign_in(self) -> None:
+        """Asks Port for a token at once: wrong credentials shall show before the first run needs them."""
+        while (problem := await self._client.sign_in()) is not None:
+            self._readiness.explain_port(problem)
+            await asyncio.sleep(_SIGN_IN_S)
 
     async def _remind(self) -> None:
         """While the agent is not ready, says so once a minute, with the last thing that went wrong."""

@@ -78,6 +78,9 @@ class Source(Protocol):
         ``False``: the delivery is not ours any more (its partition went to another agent): do not begin.
         """
 
+    def holds_back(self, receipt: object) -> bool:
+        """Whether work that began stands behind this delivery: given back now, it makes that work come again."""
+
     def settle(self, receipt: object, settlement: Settlement) -> None:
         """Says what became of a delivery. Never blocks; a receipt from before a rebalance is ignored."""
 
@@ -143,14 +146,22 @@ class Router(Protocol):
         """The first route that matches, with its executor."""
 
 
+Encode = Callable[[str], str]
+"""Makes any value fit to stand inside of a text that means something, e.g. a url. Never raises."""
+
+
 class TemplateCompiler(Protocol):
     """Compiles one route's configuration into templates; handed to executors, which cannot see `agent.routing`.
 
     The expressions may read the environment variables that the route lists under ``env:``, and no others.
     """
 
-    def template(self, value: Json, path: str) -> Template:
-        """``value`` with ``{{ jq }}`` inside; ``path`` is where it stands. Raises `ConfigurationError`."""
+    def template(self, value: Json, path: str, *, encode: Encode | None = None) -> Template:
+        """``value`` with ``{{ jq }}`` inside; ``path`` is where it stands. Raises `ConfigurationError`.
+
+        ``encode`` is for what expressions put into text, where only the operator may say what the text means. What
+        is the operator's own stays as it is: a sole expression, one that begins its text, and ``env.NAME``.
+        """
 
     def expression(self, source: str, path: str) -> Template:
         """One bare jq expression. Raises `ConfigurationError`."""
@@ -256,6 +267,12 @@ class RunContext(Protocol):
 
     def mask(self, secret: str) -> None:
         """From now on ``secret`` (and its usual encodings) is masked in everything this run says."""
+
+    def masked(self, text: str, *, is_cut: bool = False) -> str:
+        """``text`` as it may leave the process: for whoever cuts a text, which must be masked before it is cut.
+
+        ``is_cut``: it went on; then an end of it that may be the beginning of a secret is left out.
+        """
 
     def link(self, url: str) -> None:
         """Adds a link to the run's page. A repeated one counts once."""
@@ -384,8 +401,8 @@ class RunReport(Protocol):
     def mask(self, secret: str) -> None:
         """Masks ``secret`` in everything said from now on."""
 
-    def masked(self, text: str) -> str:
-        """``text`` as it may leave the process."""
+    def masked(self, text: str, *, is_cut: bool = False) -> str:
+        """``text`` as it may leave the process; see `RunContext.masked`."""
 
     def log(self, message: str, level: str = "INFO") -> None:
         """Adds lines to the run's log. Never blocks."""

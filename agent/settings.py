@@ -7,15 +7,17 @@ come as ``NAME_FILE`` instead: the path of a file that holds the value (a mounte
 from __future__ import annotations
 
 import os
+import ssl
 import tempfile
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent.domain.errors import ConfigurationError, Problem
 
@@ -35,6 +37,8 @@ def _http_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"{value!r} is not an http(s) URL such as {_DEFAULT_API}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user or password: it is shown in logs and on the status page")
     return value.rstrip("/")
 
 
@@ -63,39 +67,10 @@ LogLevel = Annotated[
 OffsetReset = Literal["earliest", "smallest", "beginning", "latest", "largest", "end", "error"]
 
 
-class _FileSource(PydanticBaseSettingsSource):
-    """``NAME_FILE``: the setting's value stands in that file; trailing newlines do not count."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        del field
-        path = self.current_state.get(f"{field_name}_FILE") or os.environ.get(f"{field_name}_FILE")
-        if not path:
-            return None, field_name, False
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n"), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        problems: list[Problem] = []
-        for name, field in self.settings_cls.model_fields.items():
-            try:
-                value, _, _ = self.get_field_value(field, name)
-            except (OSError, UnicodeDecodeError) as error:
-                reason = getattr(error, "strerror", None) or str(error)
-                problems.append(Problem(f"{name}_FILE", f"cannot be read: {reason}"))
-                continue
-            if value is not None:
-                values[name] = value
-        if problems:
-            raise ConfigurationError(*problems)
-        return values
-
-
 class Settings(BaseSettings):
     """Every setting, with its default; immutable. `load` reads them."""
 
-    model_config = SettingsConfigDict(
-        case_sensitive=True, env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(case_sensitive=True, extra="ignore", frozen=True, env_ignore_empty=True)
 
     # ── Port ─────────────────────────────────────────────────────────────────────────────────────────
     PORT_ORG_ID: Text = Field(description="The organisation's id, such as org_BneDtWovPqXaA2VZ.")
@@ -184,7 +159,7 @@ class Settings(BaseSettings):
         "", description="jq path of the run id in messages that keep it in a place of their own."
     )
     AGENT_MAX_MESSAGE_BYTES: Count = Field(
-        16 * 1024 * 1024, description="Larger messages are refused unread. Bytes."
+        4 * 1024 * 1024, description="Larger messages are refused unread. Bytes."
     )
 
     # ── reporting ────────────────────────────────────────────────────────────────────────────────────
@@ -220,19 +195,6 @@ class Settings(BaseSettings):
         None, description="PEM file of CAs to trust in addition, for Port's API and HTTP targets."
     )
     REQUESTS_CA_BUNDLE: OptionalPath = Field(None, description="The same; SSL_CERT_FILE wins.")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment, then files named by it, then ``.env``."""
-        del file_secret_settings
-        return init_settings, env_settings, _FileSource(settings_cls), dotenv_settings
 
     @property
     def group_id(self) -> str:
@@ -273,19 +235,69 @@ class Settings(BaseSettings):
         return (self.PORT_CLIENT_SECRET.get_secret_value(),)
 
 
-def load(env_file: Path | None = Path(".env")) -> Settings:
-    """The settings of this process.
+def load(env_file: Path = Path(".env")) -> Settings:
+    """The settings of this process: the environment first, then files that it names, then ``env_file``.
 
     Raises `ConfigurationError` naming every setting that is missing or wrong.
     """
+    written, problems = _read_env_file(env_file)
+    from_files, file_problems = _read_named_files({**written, **os.environ})
+    unread = {problem.where.removesuffix("_FILE") for problem in file_problems}
+    problems += file_problems
     try:
-        settings = Settings(_env_file=env_file)  # type: ignore[call-arg]  # a keyword of pydantic-settings' own
+        # What is given here wins; what stands in the environment itself is left to the class to read.
+        settings = Settings(**{n: v for n, v in {**written, **from_files}.items() if _is_left_open(n, v)})  # type: ignore[arg-type]  # texts, which it parses
     except ValidationError as error:
-        raise ConfigurationError(*map(_problem, error.errors())) from None
-    problems = list(_contradictions(settings))
+        found = [_problem(e) for e in error.errors()]
+        raise ConfigurationError(*problems, *(p for p in found if p.where not in unread)) from None
+    problems += _contradictions(settings)
     if problems:
         raise ConfigurationError(*problems)
     return settings
+
+
+def _is_left_open(name: str, value: str) -> bool:
+    return name in Settings.model_fields and bool(value) and not os.environ.get(name)
+
+
+def misspelt(given: Mapping[str, str]) -> list[Problem]:
+    """Variables that look like a setting of ours and are none: what they were meant to say is not in force.
+
+    Others that begin with ``AGENT_`` are none of our business: Kubernetes makes some for services of that name.
+    """
+    known = [*Settings.model_fields, *(f"{name}_FILE" for name in Settings.model_fields)]
+    return [
+        Problem(name, "is not a setting and has no effect", hint=f"did you mean {near[0]}?")
+        for name in sorted(given)
+        if name.startswith(("AGENT_", "PORT_", "KAFKA_")) and name not in known
+        if (near := get_close_matches(name, known, n=1, cutoff=0.85))
+    ]
+
+
+def _read_env_file(path: Path) -> tuple[dict[str, str], list[Problem]]:
+    """What stands in a ``.env`` file; one that is not there is empty."""
+    try:
+        return {n: v for n, v in dotenv_values(path, encoding="utf-8").items() if v is not None}, []
+    except UnicodeDecodeError:
+        return {}, [Problem(str(path), "is not UTF-8 text")]
+    except OSError as error:
+        return {}, [Problem(str(path), f"cannot be read: {error.strerror}")]
+
+
+def _read_named_files(given: Mapping[str, str]) -> tuple[dict[str, str], list[Problem]]:
+    """The settings that come as ``NAME_FILE``; trailing newlines do not count."""
+    values: dict[str, str] = {}
+    problems: list[Problem] = []
+    for name in Settings.model_fields:
+        path = given.get(f"{name}_FILE")
+        if not path:
+            continue
+        try:
+            values[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            problems.append(Problem(f"{name}_FILE", f"{path} cannot be read: {reason}"))
+    return values, problems
 
 
 def defaults(given: Mapping[str, str] | None = None) -> Settings:
@@ -329,8 +341,15 @@ def _contradictions(settings: Settings) -> list[Problem]:
         )
     for name in ("AGENT_KAFKA_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
         path = getattr(settings, name)
-        if path is not None and not path.is_file():
+        if path is None:
+            continue
+        if not path.is_file():
             problems.append(Problem(name, f"{path} is not a file", hint="is the secret or config map mounted?"))
+            continue
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except (ssl.SSLError, OSError) as error:
+            problems.append(Problem(name, f"{path} holds no certificates in PEM form ({error})"))
     return problems
 
 
@@ -341,13 +360,21 @@ _HINTS = {
 }
 
 
+_PLAINER = {
+    "float_parsing": "must be a number, in the unit that .env.example names, such as 30",
+    "int_parsing": "must be a whole number",
+    "bool_parsing": "must be true or false",
+}
+
+
 def _problem(error: Any) -> Problem:
     name = str(error["loc"][0]) if error["loc"] else "settings"
     if error["type"] == "missing":
         return Problem(name, "is not set", hint=_HINTS.get(name, ""))
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = _PLAINER.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
     given = error.get("input")
     field = Settings.model_fields.get(name)
     is_secret = field is not None and field.annotation is SecretStr
-    shown = "" if is_secret or given is None else f" (given: {given!r})"
+    holds_password = isinstance(given, str) and "@" in given
+    shown = "" if is_secret or holds_password or given is None else f" (given: {given!r})"
     return Problem(name, f"{message}{shown}", hint=_HINTS.get(name, ""))

@@ -8,7 +8,7 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from agent.domain.errors import ConfigurationError
-from agent.settings import Settings, defaults, environment, load
+from agent.settings import Settings, defaults, environment, load, misspelt
 
 ROOT = Path(__file__).parents[1]
 NEEDED = {"PORT_ORG_ID": "org_1", "PORT_CLIENT_ID": "id", "PORT_CLIENT_SECRET": "s3cret-s3cret"}
@@ -112,8 +112,60 @@ def test_a_secret_may_come_as_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_a_secret_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT_CLIENT_SECRET_FILE", "/nowhere/secret")
-    with pytest.raises(ConfigurationError, match="PORT_CLIENT_SECRET_FILE: cannot be read: No such file"):
+    with pytest.raises(
+        ConfigurationError, match="PORT_CLIENT_SECRET_FILE: /nowhere/secret cannot be read: No such file"
+    ):
         load()
+
+
+def test_a_file_that_cannot_be_read_does_not_hide_what_else_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT_CLIENT_SECRET_FILE", "/nowhere/secret")
+    monkeypatch.setenv("LOG_LEVEL", "chatty")
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    assert [p.where for p in caught.value.problems] == [
+        "PORT_CLIENT_SECRET_FILE",
+        "PORT_ORG_ID",
+        "PORT_CLIENT_ID",
+        "LOG_LEVEL",
+    ]
+
+
+def test_the_env_file_may_name_files_too(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("from-a-file\n")
+    (tmp_path / ".env").write_text(f"PORT_ORG_ID=o\nPORT_CLIENT_ID=i\nPORT_CLIENT_SECRET_FILE={tmp_path}/secret\n")
+    assert load().PORT_CLIENT_SECRET.get_secret_value() == "from-a-file"
+
+
+def test_an_env_file_that_is_not_text_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
+    assert problems(monkeypatch) == [".env: is not UTF-8 text"]
+
+
+def test_a_variable_that_is_almost_a_setting_is_told() -> None:
+    given = {
+        "AGENT_ROUTE_PATH": "r.yaml",
+        "AGENT_DRAIN_TIMEOUT": "3",
+        "AGENT_SERVICE_HOST": "10.0.0.1",
+        "HOME": "/",
+    }
+    assert [str(problem) for problem in misspelt(given)] == [
+        "AGENT_DRAIN_TIMEOUT: is not a setting and has no effect (did you mean AGENT_DRAIN_TIMEOUT_S?)",
+        "AGENT_ROUTE_PATH: is not a setting and has no effect (did you mean AGENT_ROUTES_PATH?)",
+    ]
+    assert misspelt(NEEDED) == []
+
+
+def test_a_password_in_the_apis_url_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    [line] = problems(monkeypatch, PORT_API_BASE_URL="https://user:pa55word@api.port.io")
+    assert "must not hold a user or password" in line
+    assert "pa55word" not in line
+
+
+def test_a_ca_file_without_certificates_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("not a certificate")
+    [line] = problems(monkeypatch, AGENT_KAFKA_CA_FILE=str(tmp_path / "ca.pem"))
+    assert line.startswith(f"AGENT_KAFKA_CA_FILE: {tmp_path}/ca.pem holds no certificates in PEM form")
 
 
 def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from agent.clock import SystemClock
 from agent.composition import Silent, open_intake, open_rules, open_runs_client
 from agent.domain.errors import ConfigurationError, Problem
-from agent.settings import Settings
+from agent.settings import Settings, misspelt
 
 
 async def check(
@@ -20,6 +20,8 @@ async def check(
     """
     clock = SystemClock()
     problems = list(known)
+    for warning in misspelt(environment):
+        write(f"warning: {warning}")
     try:
         rules = open_rules(settings, environment, Silent(), clock)
     except ConfigurationError as error:

@@ -10,6 +10,7 @@ from agent.composition import Rules, Silent, open_intake, open_rules
 from agent.domain.errors import TemplateError
 from agent.domain.invocation import Channel, Invocation, InvocationKind
 from agent.domain.json import Json
+from agent.domain.redaction import Redactor
 from agent.domain.route import Route, Template, Unrouted
 from agent.intake.signature import SignatureMode
 from agent.ports import Decoded, NotOurs, Unacceptable
@@ -19,21 +20,29 @@ Write = Callable[[str], None]
 
 
 async def explain(
-    settings: Settings, environment: Mapping[str, str], body: bytes, channel: Channel, write: Write
+    settings: Settings, environment: Mapping[str, str], body: bytes, channel: Channel, print_line: Write
 ) -> int:
     """Prints how the message is read, each route's verdict, and what the one that matches would do.
 
-    Encrypted inputs stay closed. 0 where a route matches or the message is plainly not ours, 1 where it would
-    be refused or fail for want of a route. Raises `ConfigurationError`.
+    Encrypted inputs stay closed, and the secrets that routes declare are masked. 0 where a route matches or the
+    message is plainly not ours, 1 where it would be refused or fail. Raises `ConfigurationError`.
     """
     clock = SystemClock()
     rules = open_rules(settings, environment, Silent(), clock)
+    named = [environment.get(name, "") for route in rules.current.routes for name in route.secrets]
+    redactor = Redactor((*settings.secrets, *named))
+
+    def masked(line: str) -> None:
+        print_line(redactor.mask_text(line))
+
+    write: Write = masked
     try:
         verdict = open_intake(settings, rules, clock).decode(body, channel)
         if isinstance(verdict, Unacceptable) and verdict.reason != "undecodable":
             write(f"signature    REFUSED ({verdict.reason}): {verdict.detail}; what follows is as if it were valid")
             verdict = open_intake(settings, rules, clock, SignatureMode.OFF).decode(body, channel)
-            return min(await _explain_decoded(settings, rules, verdict, write), 0) or 1
+            await _explain_decoded(settings, rules, verdict, write)
+            return 1
         return await _explain_decoded(settings, rules, verdict, write)
     finally:
         await rules.close()
@@ -58,6 +67,8 @@ _NOT_OURS = {"not_for_agents": "its invocation method is neither for agents (`ag
 
 
 def _write_invocation(invocation: Invocation, write: Write) -> None:
+    if invocation.action is None and invocation.run_id is None:
+        write("note         nothing here looks like a message of Port: no action, and no run's id")
     for name, value in (
         ("kind", str(invocation.kind)),
         ("run", invocation.run_id or "none (nothing will be reported)"),

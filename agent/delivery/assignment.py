@@ -36,8 +36,16 @@ class Assignment:
         for partition in partitions:
             self._ledgers.pop(partition, None)
 
+    def is_rewound(self, partition: Partition, offset: int) -> bool:
+        """Whether ``offset`` lies below all that is unsettled: the log was cut or made anew, and is read again.
+
+        Then what was known of the partition is void: `assign` it again.
+        """
+        base = self._ledgers[partition].committable if partition in self._ledgers else None
+        return base is not None and offset < base
+
     def begin(self, partition: Partition, offset: int) -> Position | None:
-        """Enters a message that was read; ``None`` where its partition is not ours, or it was read already.
+        """Enters a message that was read; ``None`` where its partition is not ours, or it is here already.
 
         A client library may hand out a record again after it lost its place within one assignment.
         """

@@ -26,14 +26,14 @@ class CommitState:
     def __init__(self, policy: CommitPolicy) -> None:
         self._policy = policy
         self._committed: dict[Partition, int] = {}
-        self._in_flight: Mapping[Partition, int] | None = None
+        self._in_flight = False
         self._last_try_s: float | None = None
 
     def due(self, now_s: float, committable: Mapping[Partition, int]) -> Mapping[Partition, int]:
         """What to commit now; empty if nothing moved or it is too early."""
         if self._last_try_s is not None:
             waited_s = now_s - self._last_try_s
-            if waited_s < (self._policy.interval_s if self._in_flight is None else self._policy.patience_s):
+            if waited_s < (self._policy.patience_s if self._in_flight else self._policy.interval_s):
                 return {}
         return self.changed(committable)
 
@@ -41,21 +41,20 @@ class CommitState:
         """The part of ``committable`` that is not committed yet, regardless of time: for the last commit."""
         return {p: offset for p, offset in committable.items() if self._committed.get(p) != offset}
 
-    def began(self, now_s: float, offsets: Mapping[Partition, int]) -> None:
-        """A commit of ``offsets`` was sent."""
-        self._in_flight = offsets
+    def began(self, now_s: float) -> None:
+        """A commit was sent."""
+        self._in_flight = True
         self._last_try_s = now_s
 
-    def ended(self, *, ok: bool) -> None:
-        """The answer to the commit under way came; without one under way nothing happens."""
-        if ok and self._in_flight is not None:
-            self._committed.update(self._in_flight)
-        self._in_flight = None
+    def ended(self, taken: Mapping[Partition, int]) -> None:
+        """An answer came, be it to the last commit or to one that was given up: the broker has ``taken`` these.
+
+        Those of partitions that were forgotten meanwhile must not be among them.
+        """
+        self._in_flight = False
+        self._committed.update(taken)
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """``partitions`` are ours no more, or anew: what was committed there is somebody else's to know."""
-        gone = set(partitions)
-        for partition in gone:
+        for partition in partitions:
             self._committed.pop(partition, None)
-        if self._in_flight is not None:
-            self._in_flight = {p: offset for p, offset in self._in_flight.items() if p not in gone}

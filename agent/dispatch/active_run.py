@@ -115,6 +115,10 @@ class ActiveRun:
         """Masks a further secret."""
         self._report.mask(secret)
 
+    def masked(self, text: str, *, is_cut: bool = False) -> str:
+        """The text without secrets."""
+        return self._report.masked(text, is_cut=is_cut)
+
     def link(self, url: str) -> None:
         """Adds a link."""
         self._report.link(url)

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 from agent.dispatch.active_run import ActiveRun
 from agent.domain.errors import EntityRefusedError, TemplateError
-from agent.domain.json import Json, JsonObject, as_text
+from agent.domain.json import Json, as_text
 from agent.domain.outcome import Accepted, Failed, FailureKind, Outcome, Rejected, Succeeded, outcome_label
 from agent.domain.route import EntityRule, EntityVerb, ReportRule, Route, Template
-from agent.ports import EntityChange, RunReport
+from agent.ports import Clock, EntityChange, RunReport
 
-_ENTITY_PARTS = ("title", "properties", "relations", "team", "icon")
+_AT_LEAST_S = 30.0
+_WHEN_STOPPED_S = 3.0
+
+
+async def bounded_rules(run: ActiveRun, route: Route, report: RunReport, outcome: Outcome, clock: Clock) -> Outcome:
+    """`apply_rules`, within the run's time, or `_AT_LEAST_S` where less of it is left.
+
+    When the agent stops meanwhile, `_WHEN_STOPPED_S` more: the status must still have its turn. A success whose
+    entities could not be written by then is a failure.
+    """
+    rules = asyncio.ensure_future(apply_rules(run, route, report, outcome))
+    either: list[asyncio.Future[Any]] = [rules, run.stopped]
+    try:
+        left_s = max(run.deadline_s - clock.monotonic(), _AT_LEAST_S)
+        await asyncio.wait(either, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        if run.stopped.done():
+            await asyncio.wait([rules], timeout=_WHEN_STOPPED_S)
+        if rules.done():
+            return rules.result()
+    finally:
+        if not rules.done():
+            rules.cancel()
+            await asyncio.gather(rules, return_exceptions=True)
+    unwritten = "Port did not take the route's entities in time"
+    report.log(unwritten, "ERROR")
+    if isinstance(outcome, Succeeded | Accepted):
+        return Failed(f"the work was done, but {unwritten}", FailureKind.BAD_OUTPUT)
+    return outcome
 
 
 async def apply_rules(run: ActiveRun, route: Route, report: RunReport, outcome: Outcome) -> Outcome:
@@ -108,9 +138,13 @@ def change_of(verb: EntityVerb, body: Json) -> EntityChange:
     blueprint, identifier = body.get("blueprint"), body.get("identifier")
     if not isinstance(blueprint, str) or not blueprint:
         raise TemplateError("an entity needs a `blueprint` (text); it is missing, null or empty")
+    if "identifier" in body and identifier is None:
+        raise TemplateError("the entity's `identifier` is null: is the expression right, and was the input given?")
     if identifier is not None and not isinstance(identifier, str):
         identifier = as_text(identifier)
     if not identifier and verb is not EntityVerb.UPSERT:
         raise TemplateError(f"to {verb} an entity its `identifier` is needed; it is missing, null or empty")
-    parts: JsonObject = {name: body[name] for name in _ENTITY_PARTS if body.get(name) is not None}
-    return EntityChange(verb, blueprint, identifier or None, parts)
+    # Port refuses a number as a title, and an input that is one keeps its type in a template.
+    texts = {name: as_text(body[name]) for name in ("title", "icon") if body.get(name) is not None}
+    others = {name: body[name] for name in ("properties", "relations", "team") if body.get(name) is not None}
+    return EntityChange(verb, blueprint, identifier or None, {**texts, **others})

@@ -22,6 +22,7 @@ from agent.domain.settlement import Settlement
 from agent.ports import Decoded, Delivery, Intake, NotOurs, Observer, Router, Source, Unacceptable
 
 _BREATH = 32
+_CONFESSION = "a defect of the agent left this run without its end; it will be delivered again"
 
 log = structlog.get_logger(__name__)
 
@@ -93,18 +94,24 @@ class Dispatcher:
             delivery = await self._source.next()
             if delivery is None:
                 return
-            self._take(delivery)
+            self._take_safely(delivery)
             if taken % _BREATH == 0:
                 # A long backlog is always ready: runs, reports and probes need their turns too.
                 await asyncio.sleep(0)
 
-    def stop_admitting(self) -> int:
-        """From now on no run starts; those that wait are given back. Returns how many."""
-        self._draining = True
-        withdrawn = self._admission.close()
+    def give_back(self, *, all_of_them: bool = False) -> int:
+        """Gives waiting runs back, to be delivered again; returns how many.
+
+        Those stay that stand below one that was started, unless it is ``all_of_them``: no commit could pass them,
+        so that giving them back would make finished runs come again. Called first when a drain begins, and with
+        ``all_of_them`` when its time is up; after that no run starts.
+        """
+        self._draining = all_of_them
+        holds_back = self._source.holds_back
+        withdrawn = self._admission.withdraw(lambda job: all_of_them or not holds_back(job.delivery.receipt))
         for ticket in withdrawn:
             self._source.settle(ticket.item.delivery.receipt, Settlement.RELEASE)
-        self._waiting_since.clear()
+            self._waiting_since.pop(id(ticket), None)
         self._tell_waiting()
         return len(withdrawn)
 
@@ -113,10 +120,14 @@ class Dispatcher:
         self._lives.stop_all(reason)
 
     async def idle(self, timeout_s: float) -> bool:
-        """Waits until no run is in flight; ``False`` if some still are after ``timeout_s``."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=timeout_s)
-        return not self._tasks
+        """Waits until no run waits or is in flight; ``False`` if some still are after ``timeout_s``."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._tasks:  # one that ends may let a waiting one start
+                    await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            return False
+        return True
 
     def abort(self) -> None:
         """Cancels what is left, without reports: the last resort of a shutdown."""
@@ -124,6 +135,15 @@ class Dispatcher:
             task.cancel()
 
     # ── from delivery to job ─────────────────────────────────────────────────────────────────────────
+
+    def _take_safely(self, delivery: Delivery) -> None:
+        """As `_take`; a defect of ours costs this message, told loudly, and not the agent."""
+        try:
+            self._take(delivery)
+        except Exception:
+            log.exception("a defect of the agent: this message was not read", origin=delivery.origin)
+            self._observer.notify(MessageRejected(self._source.name, "defect", delivery.origin))
+            self._source.settle(delivery.receipt, Settlement.REJECT)
 
     def _take(self, delivery: Delivery) -> None:
         decoded = self._intake.decode(delivery.body, delivery.channel)
@@ -204,21 +224,15 @@ class Dispatcher:
             try:
                 if not self._source.started(job.delivery.receipt):
                     return
-                ended = await self._execute(job)
+                ended = await self._lives.execute(job)
+            except Exception:
+                log.exception(_CONFESSION)
+                self._source.settle(job.delivery.receipt, Settlement.RELEASE)
+                return
             finally:
                 self._admission.release(ticket)
                 self._start_what_may()
             await self._conclude(job.delivery, ended)
-
-    async def _execute(self, job: Job) -> Ended:
-        """As `Lives.execute`; a defect of ours in there fails its own run and no other."""
-        try:
-            return await self._lives.execute(job)
-        except Exception as error:
-            log.exception("a defect of the agent ended this run")
-            failed = Failed(f"internal error of the agent: {type(error).__name__}", FailureKind.EXCEPTION)
-            route = job.routed.route
-            return self._lives.unexecuted(job.invocation, failed, route.name, route.executor)
 
     async def _fail(self, delivery: Delivery, invocation: Invocation, outcome: Failed, route: str) -> None:
         """Ends a run that no executor will ever see."""
@@ -228,11 +242,12 @@ class Dispatcher:
     async def _conclude(self, delivery: Delivery, ended: Ended) -> None:
         self._reporting += 1
         self._open_or_close_the_door()
-        settlement = Settlement.RELEASE
         try:
             settlement = await self._lives.conclude(ended)
         except Exception:
-            log.exception("a defect of the agent left this run without its report; it will be delivered again")
+            log.exception(_CONFESSION)
+            self._source.settle(delivery.receipt, Settlement.RELEASE)
+            return
         finally:
             self._reporting -= 1
             self._start_what_may()

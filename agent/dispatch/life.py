@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
+
 from agent.dispatch.active_run import ActiveRun
-from agent.dispatch.aftermath import apply_rules
+from agent.dispatch.aftermath import bounded_rules
 from agent.dispatch.execution import supervise
 from agent.dispatch.workspace import Workspace
 from agent.domain.errors import DecryptionError
@@ -25,6 +27,8 @@ from agent.domain.settlement import (
     settle,
 )
 from agent.ports import Clock, Delivery, Intake, Observer, Reporter, Routed, RunReport
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +91,20 @@ class Lives:
         self._observer.notify(
             RunStarted(route.executor, route.name, invocation.run_id, invocation.action, waited_s)
         )
-        outcome: Outcome
         try:
-            invocation, plain = self._intake.unlock(invocation, route.decrypt)
-        except DecryptionError as error:
-            outcome = Failed(str(error), FailureKind.DECRYPTION)
-        else:
-            for secret in plain:
-                report.mask(secret)
-            outcome = await self._supervise(job.routed, invocation, report, started_s)
+            outcome = await self._work(job.routed, invocation, report, started_s)
+        except Exception as error:
+            log.exception("a defect of the agent ended this run")
+            outcome = Failed(f"internal error of the agent: {type(error).__name__}", FailureKind.EXCEPTION)
         ended = Ended(invocation, route.name, report, outcome)
         self._tell_finished(ended, route.executor, self._clock.monotonic() - started_s)
         return ended
 
-    def unexecuted(self, invocation: Invocation, outcome: Failed, route: str, executor: str = "none") -> Ended:
-        """The end of a run that no executor saw to its end; ``executor`` names the one that it was started with."""
+    def unexecuted(self, invocation: Invocation, outcome: Failed, route: str) -> Ended:
+        """The end of a run that no executor will ever see."""
         report = self._reporter.open(invocation.run_id, invocation.kind, self._settings.masked)
         ended = Ended(invocation, route, report, outcome)
-        self._tell_finished(ended, executor, 0.0)
+        self._tell_finished(ended, "none", 0.0)
         return ended
 
     async def conclude(self, ended: Ended) -> Settlement:
@@ -118,6 +118,15 @@ class Lives:
         named = [environment[name] for name in route.secrets if environment.get(name)]
         return self._reporter.open(invocation.run_id, invocation.kind, (*self._settings.masked, *named))
 
+    async def _work(self, routed: Routed, invocation: Invocation, report: RunReport, started_s: float) -> Outcome:
+        try:
+            invocation, plain = self._intake.unlock(invocation, routed.route.decrypt)
+        except DecryptionError as error:
+            return Failed(str(error), FailureKind.DECRYPTION)
+        for secret in plain:
+            report.mask(secret)
+        return await self._supervise(routed, invocation, report, started_s)
+
     async def _supervise(
         self, routed: Routed, invocation: Invocation, report: RunReport, started_s: float
     ) -> Outcome:
@@ -128,7 +137,7 @@ class Lives:
         try:
             outcome = await supervise(run, routed.executor, route, self._clock, self._settings.kill_grace_s)
             if not isinstance(outcome, Cancelled):
-                outcome = await apply_rules(run, route, report, outcome)
+                outcome = await bounded_rules(run, route, report, outcome, self._clock)
         finally:
             self._active.discard(run)
             await workspace.remove()
@@ -143,14 +152,14 @@ class Lives:
                 ended.invocation.run_id,
                 outcome_label(ended.outcome),
                 reason,
-                ended.report.masked(detail),
+                ended.report.masked(detail).partition("\n")[0],
                 duration_s,
             )
         )
 
 
 def _words(outcome: Outcome) -> tuple[str, str]:
-    """A word for metrics and a sentence for people."""
+    """A word for metrics, and for operators why it failed: what more there is to say is for the run's page."""
     match outcome:
         case Failed(reason, kind):
             return str(kind), reason
@@ -159,7 +168,7 @@ def _words(outcome: Outcome) -> tuple[str, str]:
         case Rejected(reason):
             return "rejected", reason
         case _:
-            return "", outcome.summary or ""
+            return "", ""
 
 
 def _reported_words(reported: Reported) -> tuple[str, str]:

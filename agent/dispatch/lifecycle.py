@@ -82,14 +82,29 @@ class Lifecycle:
         self._services = services
 
     async def run(self, stop: Stop) -> int:
-        """Lives from start to end. Returns the exit code: 0 after an orderly stop, 1 if the source was lost."""
-        async with asyncio.TaskGroup() as services:
-            tasks = [services.create_task(_serve(service)) for service in self._services]
+        """Lives from start to end. Returns the exit code: 0 after an orderly stop, 1 after a failure.
+
+        A source that is lost, a service or an intake that fails by a defect of ours: each begins the same
+        orderly stop, so that the runs that go on end and are reported.
+        """
+        failed = asyncio.Event()
+
+        async def serve(service: Service) -> None:
             try:
-                return await self._run_until_stopped(stop)
+                await service()
+            except Exception:
+                log.exception("a part of the agent failed: draining, then exiting to be started again")
+                failed.set()
+                stop.ask()
+
+        async with asyncio.TaskGroup() as services:
+            tasks = [services.create_task(serve(service)) for service in self._services]
+            try:
+                exit_code = await self._run_until_stopped(stop)
             finally:
                 for task in tasks:
                     task.cancel()
+        return 1 if failed.is_set() else exit_code
 
     async def _run_until_stopped(self, stop: Stop) -> int:
         await self._source.start()
@@ -111,10 +126,9 @@ class Lifecycle:
         timeline, dispatcher = self._timeline, self._dispatcher
         self._observer.notify(DrainStarted(dispatcher.in_flight, timeline.drain_s))
         await self._source.stop_intake()
-        given_back = dispatcher.stop_admitting()
-        if given_back:
-            log.info("runs that had not started were given back and will be delivered again", runs=given_back)
+        self._give_back()
         await _first(dispatcher.idle(timeline.drain_s), stop.urgent())
+        self._give_back(all_of_them=True)
         if not dispatcher.in_flight:
             return
         log.warning("stopping the runs that did not finish in time", runs=dispatcher.in_flight)
@@ -124,9 +138,9 @@ class Lifecycle:
             log.error("runs are left without their report; they will be delivered again", runs=dispatcher.in_flight)
             dispatcher.abort()
 
-
-async def _serve(service: Service) -> None:
-    await service()
+    def _give_back(self, *, all_of_them: bool = False) -> None:
+        if given_back := self._dispatcher.give_back(all_of_them=all_of_them):
+            log.info("runs that had not started were given back and will be delivered again", runs=given_back)
 
 
 async def _first(*awaitables: Awaitable[object]) -> None:
@@ -141,10 +155,11 @@ async def _first(*awaitables: Awaitable[object]) -> None:
 
 
 def _intake_verdict(ended: object) -> int:
-    """The exit code that the end of the intake calls for; a defect of ours is raised."""
+    """The exit code that the end of the intake calls for."""
     if isinstance(ended, SourceLostError):
         log.error("the source was lost: draining, then exiting to be started again", error=str(ended))
         return 1
     if isinstance(ended, Exception):
-        raise ended
+        log.error("the intake failed: draining, then exiting to be started again", exc_info=ended)
+        return 1
     return 0

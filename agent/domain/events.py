@@ -1,6 +1,7 @@
 """Facts that the logic states and observers count or log; the logic never waits for anyone to listen.
 
-No event carries an input, a secret, a user or a URL; `run_id` is for log lines, never for a metric label.
+No event carries an input, a secret, a user or a URL, but for what a failure's first line may quote (masked);
+`run_id` is for log lines, never for a metric label.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """The executor is done. ``status``: success, failure, accepted, rejected, cancelled; ``detail`` is masked."""
+    """The executor is done. ``status``: success, failure, accepted, rejected, cancelled.
+
+    ``detail`` is the first line of why it failed, masked.
+    """
 
     executor: str
     route: str

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from agent.domain.errors import TemplateError
-from agent.domain.invocation import Invocation, View
+from agent.domain.invocation import Invocation, InvocationKind, View
 from agent.domain.json import Json
 
 
@@ -72,7 +72,8 @@ class ReportRule:
 class Match:
     """Which invocations a route is for. Empty patterns match all; patterns are globs, case matters.
 
-    ``kinds`` and ``types`` compare with the invocation's kind and invocation method type.
+    ``kinds`` and ``types`` compare with the invocation's kind and invocation method type. Change events match
+    only where ``kinds`` names them: a route for an action must not run whenever somebody edits an entity.
     """
 
     actions: tuple[str, ...] = ()
@@ -83,6 +84,8 @@ class Match:
 
     def explain(self, invocation: Invocation) -> str | None:
         """``None`` if it matches, else the first reason why not. Raises `TemplateError` from ``when``."""
+        if invocation.kind is InvocationKind.CHANGE_EVENT and not self.kinds:
+            return f"it is a {invocation.kind}, which only a route with `kind: {invocation.kind}` takes"
         for label, patterns, actual in (
             ("kind", self.kinds, str(invocation.kind)),
             ("type", self.types, invocation.method.type),
@@ -90,7 +93,8 @@ class Match:
             ("blueprint", self.blueprints, invocation.blueprint),
         ):
             if patterns and not _matches_any(patterns, actual):
-                return f"{label} is {actual!r}, not {' or '.join(map(repr, patterns))}"
+                given = f"{label} is {actual!r}" if actual else f"it has no {label}"
+                return f"{given}, not {' or '.join(map(repr, patterns))}"
         if self.when is not None:
             verdict = self.when.render(invocation.view)
             if verdict is not True:

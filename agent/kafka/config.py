@@ -54,6 +54,7 @@ def consumer_config(settings: KafkaSettings, credentials: KafkaCredentials | Non
         "security.protocol": settings.security_protocol,
         "auto.offset.reset": settings.auto_offset_reset,
         "session.timeout.ms": settings.session_timeout_ms,
+        "max.poll.interval.ms": max(300_000, settings.session_timeout_ms),  # the client refuses less
         "partition.assignment.strategy": "cooperative-sticky",
         # The ledger decides what is committed, and nothing else does.
         "enable.auto.commit": False,

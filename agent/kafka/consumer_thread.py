@@ -11,13 +11,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from agent.delivery.assignment import Assignment
 from agent.delivery.commit_policy import CommitPolicy, CommitState
+from agent.delivery.ledger import IllegalTransitionError
 from agent.delivery.positions import Partition, Position
 from agent.domain.errors import SourceLostError
 from agent.domain.events import Committed, Consumed, PartitionStatus, Polled, Rebalanced, SourceFailed
@@ -34,7 +35,7 @@ _STATUS_INTERVAL_S = 2.0
 _LOOK_UP_S = 2.0
 
 _AUTHENTICATION_CODES = frozenset(
-    {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED}  # noqa: SLF001 - librdkafka's own error codes are spelled so
+    {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}  # noqa: SLF001 - librdkafka's own error codes are spelled so
 )
 
 
@@ -146,7 +147,11 @@ class ConsumerThread:
 
     def _apply_commands(self) -> None:
         while self._commands:
-            self._commands.popleft()()
+            try:
+                self._commands.popleft()()
+            except IllegalTransitionError as error:
+                # A defect of ours, and one message's: the ledger is unchanged, so nothing is committed too far.
+                self._observer.notify(SourceFailed("ledger", str(error)))
 
     def _pause_and_resume(self) -> None:
         assigned = self._assignment.partitions
@@ -182,6 +187,8 @@ class ConsumerThread:
                 continue
             topic, index, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
             partition = Partition(topic, index)
+            if self._assignment.is_rewound(partition, offset):
+                self._start_over(partition, offset)
             position = self._assignment.begin(partition, offset)
             counts[topic] = counts.get(topic, 0) + 1
             if position is None:
@@ -195,6 +202,13 @@ class ConsumerThread:
         if deliveries:
             self._handoff.put(deliveries)
 
+    def _start_over(self, partition: Partition, offset: int) -> None:
+        """The log was cut, or the topic made anew: what is read from here on is new, whatever its offset."""
+        detail = f"{partition} went back to offset {offset}: its log was cut or made anew, and is read again"
+        self._observer.notify(SourceFailed("offset_rewound", detail))
+        self._forget([partition])
+        self._assignment.assign([partition])
+
     def _leave(self) -> None:
         self._apply_commands()
         self._commit_now(self._assignment.partitions)
@@ -206,9 +220,9 @@ class ConsumerThread:
         offsets = self._commits.due(now_s, self._assignment.committable())
         if not offsets:
             return
-        self._commits.began(now_s, offsets)
+        self._commits.began(now_s)
         try:
-            self._consumer.commit(offsets=[_topic_partition(p, o) for p, o in offsets.items()], asynchronous=True)
+            self._consumer.commit(offsets=_topic_partitions(offsets), asynchronous=True)
         except KafkaException as error:
             self._on_commit(error.args[0], [])
 
@@ -218,14 +232,17 @@ class ConsumerThread:
         if not offsets:
             return
         try:
-            self._consumer.commit(offsets=[_topic_partition(p, o) for p, o in offsets.items()], asynchronous=False)
-            self._observer.notify(Committed("ok"))
+            answer = self._consumer.commit(offsets=_topic_partitions(offsets), asynchronous=False)
         except KafkaException as error:
-            self._observer.notify(Committed(_code(error.args[0])))
+            self._on_commit(error.args[0], [])
+        else:
+            self._on_commit(None, answer or [])
 
-    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        failed = error or next((p.error for p in partitions if p.error is not None), None)
-        self._commits.ended(ok=failed is None)
+    def _on_commit(self, error: KafkaError | None, answers: list[TopicPartition]) -> None:
+        """What the broker took, partition by partition; it may be the answer to an earlier commit."""
+        taken = {_partition(a): a.offset for a in answers if error is None and a.error is None}
+        self._commits.ended({p: o for p, o in taken.items() if p in self._assignment.partitions})
+        failed = error or next((a.error for a in answers if a.error is not None), None)
         self._observer.notify(Committed("ok" if failed is None else _code(failed)))
 
     # ── rebalances (called within poll) ──────────────────────────────────────────────────────────────
@@ -325,6 +342,10 @@ def _topic_partition(partition: Partition, offset: int | None = None) -> TopicPa
     if offset is None:
         return TopicPartition(partition.topic, partition.index)
     return TopicPartition(partition.topic, partition.index, offset)
+
+
+def _topic_partitions(offsets: Mapping[Partition, int]) -> list[TopicPartition]:
+    return [_topic_partition(partition, offset) for partition, offset in offsets.items()]
 
 
 def _partition(topic_partition: TopicPartition) -> Partition:

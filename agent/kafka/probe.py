@@ -29,7 +29,12 @@ class KafkaFindings:
 def probe(settings: KafkaSettings, credentials: KafkaCredentials | None, timeout_s: float) -> KafkaFindings:
     """Connects, looks at the topics, asks for the group's offsets. Blocks for at most about twice ``timeout_s``."""
     errors: list[KafkaError] = []
-    consumer = Consumer({**consumer_config(settings, credentials), "error_cb": errors.append})
+    try:
+        consumer = Consumer({**consumer_config(settings, credentials), "error_cb": errors.append})
+    except KafkaException as error:
+        return KafkaFindings(
+            problem=f"the Kafka client cannot be made: {error.args[0].str()}", hint="check KAFKA_*"
+        )
     try:
         consumer.poll(0)
         metadata = consumer.list_topics(timeout=timeout_s)

@@ -6,8 +6,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from agent.delivery.positions import Position
-from agent.domain.errors import AgentError
+from agent.delivery.positions import Partition, Position
+from agent.domain.errors import AgentError, SourceLostError
 from agent.domain.events import SourceFailed
 from agent.domain.retry import Backoff
 from agent.domain.settlement import Settlement
@@ -44,6 +44,7 @@ class KafkaSource:
         self._refused = asyncio.Event()
         self._connector: asyncio.Task[None] | None = None
         self._intake_stopped = False
+        self._highest_started: dict[tuple[Partition, int], int] = {}
 
     @property
     def name(self) -> str:
@@ -58,6 +59,7 @@ class KafkaSource:
             max_bytes=self._settings.max_bytes,
         )
         self._connector = asyncio.create_task(self._keep_connected(), name="kafka-credentials")
+        self._connector.add_done_callback(self._on_connector_ended)
 
     async def next(self) -> Delivery | None:
         """The next delivery that is still ours. Raises `SourceLostError` if the consumer cannot go on."""
@@ -72,7 +74,14 @@ class KafkaSource:
         if not thread.is_current(position):
             return False
         thread.start_work(position)
+        place = (position.partition, position.epoch)
+        self._highest_started[place] = max(position.offset, self._highest_started.get(place, -1))
         return True
+
+    def holds_back(self, receipt: object) -> bool:
+        """Whether a later message of the same partition was started: nothing above this one can be committed."""
+        position = _position(receipt)
+        return position.offset < self._highest_started.get((position.partition, position.epoch), -1)
 
     def settle(self, receipt: object, settlement: Settlement) -> None:
         """Queues the settlement for the consumer's thread."""
@@ -114,12 +123,19 @@ class KafkaSource:
             await asyncio.sleep(_BACKOFF.first_s)
             fresh = await self._credentials()
             self._refused.clear()
+            if fresh.brokers != credentials.brokers and not self._settings.bootstrap_servers:
+                raise SourceLostError("the organisation's brokers have changed: a new start takes the new ones")
             if fresh != credentials:
                 credentials = fresh
                 self._thread.use_credentials(fresh)
             else:
                 # The same ones were refused: nothing changes by asking at once again.
                 await asyncio.sleep(_BACKOFF.cap_s)
+
+    def _on_connector_ended(self, connector: asyncio.Task[None]) -> None:
+        """Without it nobody would ever connect again: better that the agent drains and is started anew."""
+        if not connector.cancelled() and (error := connector.exception()) is not None:
+            self._handoff.fail(error if isinstance(error, SourceLostError) else SourceLostError(repr(error)))
 
     async def _credentials(self) -> KafkaCredentials:
         attempt = 0

@@ -6,30 +6,45 @@ Neither asks the broker or Port's API: an outage there is no reason to restart t
 from __future__ import annotations
 
 import asyncio
-import threading
 
-from agent.domain.events import DrainStarted, Event, Polled, ReadyChanged, Rebalanced, SourceFailed
+from agent.domain.events import (
+    DrainStarted,
+    Event,
+    Polled,
+    ReadyChanged,
+    Rebalanced,
+    SourceFailed,
+    TokenRefreshed,
+)
 from agent.observability.observers import EventTable
 from agent.ports import Clock, Health, Observer
 
 _BEAT_S = 1.0
+_NO_TOKEN = {
+    "refused": "Port's API refuses the credentials; are PORT_CLIENT_ID and PORT_CLIENT_SECRET right?",
+    "error": "Port's API cannot be reached",
+}
 
 
 class Readiness:
-    """Ready once the source joined its group, be it with zero partitions, until the drain begins.
+    """Ready once the source joined its group, be it with zero partitions, and Port took the credentials.
 
-    Tells ``announce`` a `ReadyChanged` whenever the answer changes, so that it is logged and counted.
-    Thread-safe; ``announce`` must not tell this observer anything in turn.
+    From then on until the drain begins, unless the group is lost; an outage of Port later on changes nothing.
+    Tells ``announce`` a `ReadyChanged` whenever the answer changes, so that it is logged and counted. Facts come
+    from the consumer's thread and the event loop's; both only ever set attributes.
     """
 
     def __init__(self, announce: Observer) -> None:
         self._announce = announce
-        self._health = Health(ok=False, reason="waiting to join the consumer group")
+        self._health = Health(ok=False, reason="")
+        self._group = "waiting to join the consumer group"
+        self._port = "waiting for Port's API"
         self._draining = False
-        self._lock = threading.Lock()
+        self._become_what_is_true()
         self._table = EventTable()
         self._table.on(Rebalanced, self._rebalanced)
         self._table.on(SourceFailed, self._source_failed)
+        self._table.on(TokenRefreshed, self._token_refreshed)
         self._table.on(DrainStarted, self._drain_started)
 
     def check(self) -> Health:
@@ -38,26 +53,43 @@ class Readiness:
 
     def notify(self, event: Event) -> None:
         """Takes note of ``event``."""
-        if self._table.hears(type(event)):
-            with self._lock:
-                self._table.notify(event)
+        self._table.notify(event)
+
+    def explain_port(self, problem: str) -> None:
+        """Says why Port's API cannot be used, as far as it still counts."""
+        if self._port:
+            self._port = f"Port's API cannot be used: {problem}"
+            self._become_what_is_true()
 
     def _rebalanced(self, event: Rebalanced) -> None:
         if event.event == "assigned":
-            self._become(Health(ok=True, reason="ready"))
+            self._group = ""
         elif event.event == "lost":
-            self._become(Health(ok=False, reason="lost its partitions; rejoining the consumer group"))
+            self._group = "lost its partitions; rejoining the consumer group"
+        self._become_what_is_true()
 
     def _source_failed(self, event: SourceFailed) -> None:
         failure = f"{event.code}: {event.detail}"
         if event.fatal:
-            self._become(Health(ok=False, reason=f"the Kafka client failed for good: {failure}"))
-        elif not self._health.ok:
-            self._become(Health(ok=False, reason=f"waiting to join the consumer group; last error: {failure}"))
+            self._group = f"the Kafka client failed for good: {failure}"
+        elif self._group:
+            self._group = f"waiting to join the consumer group; last error: {failure}"
+        self._become_what_is_true()
+
+    def _token_refreshed(self, event: TokenRefreshed) -> None:
+        if event.result == "ok":
+            self._port = ""
+        elif self._port:
+            self._port = _NO_TOKEN.get(event.result, self._port)
+        self._become_what_is_true()
 
     def _drain_started(self, _event: DrainStarted) -> None:
         self._become(Health(ok=False, reason="draining: no new runs are started"))
         self._draining = True
+
+    def _become_what_is_true(self) -> None:
+        missing = "; ".join(filter(None, (self._group, self._port)))
+        self._become(Health(ok=not missing, reason=missing or "ready"))
 
     def _become(self, health: Health) -> None:
         if self._draining:

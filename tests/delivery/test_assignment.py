@@ -66,3 +66,14 @@ def test_committable_can_be_asked_of_some_partitions() -> None:
     assignment.begin(OTHER, 9)
     assert assignment.committable([OTHER, Partition("else", 0)]) == {OTHER: 9}
     assert str(OTHER) == "org.runs[1]"
+
+
+def test_a_log_that_was_cut_is_told_from_a_record_that_comes_twice() -> None:
+    assignment = Assignment()
+    assert not assignment.is_rewound(RUNS, 0)
+    assignment.assign([RUNS])
+    assert not assignment.is_rewound(RUNS, 0)
+    for offset in (5, 6):
+        assignment.begin(RUNS, offset)
+    assert not assignment.is_rewound(RUNS, 5)
+    assert assignment.is_rewound(RUNS, 4)

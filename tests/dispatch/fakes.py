@@ -59,6 +59,10 @@ class Events:
         return [e for e in self.all if isinstance(e, kind)]
 
 
+def _number(receipt: object) -> int:
+    return int(str(receipt).rpartition("-")[2])
+
+
 class MemorySource:
     """Hands out what is put in; keeps what was settled. ``revoked`` receipts are somebody else's by now."""
 
@@ -87,6 +91,9 @@ class MemorySource:
     def started(self, receipt: object) -> bool:
         self.begun.append(receipt)
         return receipt not in self.revoked
+
+    def holds_back(self, receipt: object) -> bool:
+        return any(_number(receipt) < _number(other) for other in self.begun)
 
     def settle(self, receipt: object, settlement: Settlement) -> None:
         assert receipt not in self.settled, f"{receipt} was settled twice"
@@ -165,12 +172,13 @@ class Report:
     entities: list[EntityChange] = field(default_factory=list)
     outcome: Outcome | None = None
     refuse_entities: bool = False
+    hold_entities: bool = False
     hold: asyncio.Event | None = None
 
     def mask(self, secret: str) -> None:
         self.secrets.append(secret)
 
-    def masked(self, text: str) -> str:
+    def masked(self, text: str, *, is_cut: bool = False) -> str:  # noqa: ARG002 - it keeps no ends back
         for secret in self.secrets:
             text = text.replace(secret, "[masked]")
         return text
@@ -201,6 +209,8 @@ class Report:
         if self.refuse_entities:
             raise EntityRefusedError("blueprint not found")
         self.entities.append(change)
+        if self.hold_entities:
+            await asyncio.Event().wait()
 
     async def finish(self, outcome: Outcome) -> Reported:
         assert self.outcome is None, "finished twice"
@@ -218,12 +228,20 @@ class Reporter:
         self.reports: dict[str, Report] = {}
         self.answer: Reported = Delivered()
         self.refuse_entities = False
+        self.hold_entities = False
         self.hold: asyncio.Event | None = None
         self.hurried = False
 
     def open(self, run_id: RunId | None, kind: InvocationKind, secrets: Iterable[str]) -> Report:
         del kind
-        report = Report(run_id, self.answer, list(secrets), refuse_entities=self.refuse_entities, hold=self.hold)
+        report = Report(
+            run_id,
+            self.answer,
+            list(secrets),
+            refuse_entities=self.refuse_entities,
+            hold_entities=self.hold_entities,
+            hold=self.hold,
+        )
         self.reports[run_id or ""] = report
         return report
 

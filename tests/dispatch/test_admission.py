@@ -82,17 +82,29 @@ def test_the_waiting_room_is_bounded_by_number_and_by_bytes() -> None:
     assert not has_room(big)
 
 
-def test_closing_gives_back_everything_that_waits_and_admits_nobody() -> None:
+def test_withdrawing_gives_back_what_is_chosen_and_keeps_the_rest_in_order() -> None:
     room = admission(slots=1)
     running = ticket("running", key="k")
     room.offer(running)
     assert admitted(room) == ["running"]
-    for one in (ticket("a"), ticket("b", key="k"), ticket("c", key="z")):
+    for one in (
+        ticket("a"),
+        ticket("b", key="k"),
+        ticket("c", key="z"),
+        ticket("d", key="k"),
+        ticket("e", key="z"),
+    ):
         room.offer(one)
-    assert {t.item for t in room.close()} == {"a", "b", "c"}
+    assert {t.item for t in room.withdraw(lambda item: item in "ac")} == {"a", "c"}
+    assert room.waiting == 3
     room.release(running)
-    assert room.admit() is None
-    assert room.waiting == 0
+    order = []
+    while (one_more := room.admit()) is not None:
+        order.append(one_more.item)
+        room.release(one_more)
+    assert sorted(order) == ["b", "d", "e"]
+    assert order.index("b") < order.index("d")
+    assert (room.waiting, room.running) == (0, 0)
 
 
 class AdmissionMachine(RuleBasedStateMachine):
@@ -143,6 +155,18 @@ class AdmissionMachine(RuleBasedStateMachine):
             one = data.draw(st.sampled_from(self.running))
             self.running.remove(one)
             self.room.release(one)
+
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        if self.waiting:
+            chosen = set(data.draw(st.lists(st.sampled_from([t.item for t in self.waiting]))))
+            gone = self.room.withdraw(lambda item: item in chosen)
+            assert {t.item for t in gone} == chosen
+            self.waiting = [t for t in self.waiting if t.item not in chosen]
+            for queue in self.order.values():
+                kept = [item for item in queue if item not in chosen]
+                queue.clear()
+                queue.extend(kept)
 
     @invariant()
     def bounds_hold(self) -> None:

@@ -420,7 +420,7 @@ def entity(value: Json | Exception, **options: Any) -> EntityRule:
 def test_entities_are_tied_to_the_run_before_its_status(tmp_path: Path) -> None:
     rule = route(
         entities=(
-            entity({"blueprint": "service", "identifier": 7, "title": None, "properties": {"a": 1}}),
+            entity({"blueprint": "service", "identifier": 7, "title": 42, "team": None, "properties": {"a": 1}}),
             entity({"blueprint": "service", "identifier": "x"}, verb=EntityVerb.DELETE, when=Value(True)),
             entity({"blueprint": "service", "identifier": "y"}, when=Value(False)),
             entity({"blueprint": "service", "identifier": "z"}, on=frozenset({"failure"})),
@@ -428,7 +428,7 @@ def test_entities_are_tied_to_the_run_before_its_status(tmp_path: Path) -> None:
     )
     report = live(tmp_path, returning(Succeeded()), "deploy-1", rule=rule).reporter.reports["r_deploy-1"]
     assert [(c.verb, c.identifier, c.body) for c in report.entities] == [
-        (EntityVerb.UPSERT, "7", {"properties": {"a": 1}}),
+        (EntityVerb.UPSERT, "7", {"title": "42", "properties": {"a": 1}}),
         (EntityVerb.DELETE, "x", {}),
     ]
     assert report.outcome == Succeeded()
@@ -439,6 +439,10 @@ def test_entities_are_tied_to_the_run_before_its_status(tmp_path: Path) -> None:
     [
         ("text", "an entity must be an object, this is str"),
         ({"identifier": "x"}, "an entity needs a `blueprint` (text); it is missing, null or empty"),
+        (
+            {"blueprint": "service", "identifier": None},
+            "the entity's `identifier` is null: is the expression right, and was the input given?",
+        ),
         (TemplateError("entities[0]: boom"), "entities[0]: boom"),
     ],
 )
@@ -532,3 +536,26 @@ def test_a_defect_of_ours_fails_its_run_and_no_other(tmp_path: Path) -> None:
     for name in ("r_deploy-1", "r_deploy-2"):
         outcome = house.reporter.reports[name].outcome
         assert outcome == Failed("internal error of the agent: RuntimeError", FailureKind.EXCEPTION)
+
+
+def test_a_defect_while_a_message_is_read_costs_that_message_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> House:
+        house = House([(route(), returning(Succeeded()))], tmp_path)
+        resolve = house.dispatcher._router.resolve
+
+        def broken(invocation: Any) -> Any:
+            if invocation.run_id == "r_deploy-1":
+                raise RuntimeError("a bug")
+            return resolve(invocation)
+
+        monkeypatch.setattr(house.dispatcher._router, "resolve", broken)
+        house.source.put("deploy-1")
+        house.source.put("deploy-2")
+        await house.settle(2)
+        return house
+
+    house = asyncio.run(go())
+    assert house.source.settled == {"deploy-1": Settlement.REJECT, "deploy-2": Settlement.ACCEPT}
+    assert [e.reason for e in house.events.of(MessageRejected)] == ["defect"]

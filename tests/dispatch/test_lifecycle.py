@@ -1,17 +1,31 @@
 import asyncio
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
+
 from agent.dispatch.dispatcher import DispatchSettings
-from agent.dispatch.lifecycle import Timeline
+from agent.dispatch.lifecycle import Lifecycle, Timeline
 from agent.domain.events import DrainStarted
-from agent.domain.outcome import Cancelled, CancelReason, Outcome, Succeeded
-from agent.domain.route import Match, Route
+from agent.domain.invocation import View
+from agent.domain.json import Json
+from agent.domain.outcome import Cancelled, CancelReason, Failed, Outcome, Succeeded
+from agent.domain.route import EntityRule, Match, Route
 from agent.domain.settlement import Settlement
 from agent.ports import RunContext
 from tests.dispatch.fakes import House, Work
 
 RULE = Route(name="all", match=Match(), executor="work")
+
+
+@dataclass
+class Constant:
+    value: Json
+
+    def render(self, view: View) -> Json:
+        del view
+        return self.value
 
 
 async def forever(run: RunContext) -> Outcome:
@@ -46,6 +60,125 @@ def test_a_drain_lets_runs_finish_and_gives_the_waiting_back(tmp_path: Path) -> 
     assert house.source.closed
     assert house.events.of(DrainStarted) == [DrainStarted(1, 5)]
     assert not house.reporter.hurried
+
+
+def test_a_drain_executes_what_waits_below_a_started_run(tmp_path: Path) -> None:
+    """Given back, it would hold the offset, and all that finished above it would be executed again."""
+
+    async def go() -> House:
+        release = asyncio.Event()
+
+        async def work(run: RunContext) -> Outcome:
+            if run.inputs["name"] == "gated-1":
+                await release.wait()
+            return Succeeded()
+
+        gated = Route(name="gated", match=Match(actions=("gated",)), executor="work", max_concurrent=1)
+        house = House([(gated, Work(work)), (RULE, Work(work))], tmp_path)
+        for name in ("gated-1", "gated-2", "quick-3", "gated-4"):
+            house.source.put(name)
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: "quick-3" in house.source.settled and house.source.queue.empty())
+        house.stop.ask()
+        await house.until(lambda: "gated-4" in house.source.settled)
+        release.set()
+        assert await agent == 0
+        return house
+
+    assert asyncio.run(go()).source.settled == {
+        "quick-3": Settlement.ACCEPT,
+        "gated-4": Settlement.RELEASE,
+        "gated-1": Settlement.ACCEPT,
+        "gated-2": Settlement.ACCEPT,
+    }
+
+
+def test_when_the_drain_is_over_what_still_waits_is_given_back_all_the_same(tmp_path: Path) -> None:
+    async def go() -> House:
+        gated = Route(name="gated", match=Match(actions=("gated",)), executor="work", max_concurrent=1)
+
+        async def quick(run: RunContext) -> Outcome:
+            del run
+            return Succeeded()
+
+        house = House([(gated, Work(forever)), (RULE, Work(quick))], tmp_path, timeline=Timeline(0.05, 0.1, 1.0))
+        for name in ("gated-1", "gated-2", "quick-3"):
+            house.source.put(name)
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: "quick-3" in house.source.settled)
+        house.stop.ask()
+        assert await agent == 0
+        return house
+
+    house = asyncio.run(go())
+    assert house.source.settled["gated-2"] is Settlement.RELEASE
+    assert "r_gated-2" not in house.reporter.reports
+
+
+def test_entities_that_port_never_takes_cost_the_run_its_success_but_not_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.dispatch.aftermath._AT_LEAST_S", 0.05)
+
+    async def quick(run: RunContext) -> Outcome:
+        del run
+        return Succeeded()
+
+    async def go() -> House:
+        rule = replace(
+            RULE, timeout_s=0.05, entities=(EntityRule(Constant({"blueprint": "b", "identifier": "i"})),)
+        )
+        house = House([(rule, Work(quick))], tmp_path)
+        house.reporter.hold_entities = True
+        house.source.put("deploy-1")
+        await house.settle(1)
+        return house
+
+    outcome = asyncio.run(go()).reporter.reports["r_deploy-1"].outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "the work was done, but Port did not take the route's entities in time"
+
+
+def test_entities_that_port_does_not_take_do_not_keep_the_agent_from_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.dispatch.aftermath._WHEN_STOPPED_S", 0.05)
+
+    async def failed(run: RunContext) -> Outcome:
+        del run
+        return Failed("exit code 3")
+
+    async def go() -> House:
+        always = EntityRule(Constant({"blueprint": "b", "identifier": "i"}), on=frozenset({"always"}))
+        house = House([(replace(RULE, entities=(always,)), Work(failed))], tmp_path, timeline=Timeline(0.05, 1, 5))
+        house.reporter.hold_entities = True
+        house.source.put("deploy-1")
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: any(r.entities for r in house.reporter.reports.values()))
+        house.stop.ask()
+        assert await agent == 0
+        return house
+
+    assert asyncio.run(go()).reporter.reports["r_deploy-1"].outcome == Failed("exit code 3")
+
+
+def test_a_service_that_fails_ends_the_agent_in_order(tmp_path: Path) -> None:
+    async def go() -> tuple[int, House]:
+        house = House([(RULE, Work(forever))], tmp_path, timeline=Timeline(0.05, 0.1, 1.0))
+
+        async def broken() -> None:
+            await house.until(lambda: house.dispatcher.in_flight == 1)
+            raise RuntimeError("a bug")
+
+        house.source.put("deploy-1")
+        lifecycle = Lifecycle(
+            house.source, house.dispatcher, house.reporter, house.events, house.timeline, (broken,)
+        )
+        return await lifecycle.run(house.stop), house
+
+    exit_code, house = asyncio.run(go())
+    assert exit_code == 1
+    assert house.source.settled == {"deploy-1": Settlement.ACCEPT}
 
 
 def test_runs_that_outlast_the_drain_are_stopped_with_a_reason_that_reaches_port(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_why_a_route_does_not_match(match: Match, reason: str | None) -> None:
 
 
 def test_a_message_without_an_action_matches_no_pattern_at_all() -> None:
-    assert Match(actions=("*",)).explain(invocation(None)) == "action is None, not '*'"
+    assert Match(actions=("*",)).explain(invocation(None)) == "it has no action, not '*'"
     assert Match(blueprints=("*",)).explain(invocation(blueprint=None)) == "blueprint is None, not '*'"
 
 
@@ -151,3 +151,11 @@ def test_an_explanation_goes_up_to_the_first_match() -> None:
         Verdict("c", None),
     ]
     assert RoutingTable([route("a", "x")]).explain(invocation()) == [Verdict("a", "action is 'deploy', not 'x'")]
+
+
+def test_a_change_event_matches_only_a_route_that_names_its_kind() -> None:
+    event = invocation("UPDATE", "microservice", InvocationKind.CHANGE_EVENT)
+    for match in (Match(), Match(blueprints=("microservice",)), Match(actions=("*",))):
+        reason = match.explain(event)
+        assert reason == "it is a change_event, which only a route with `kind: change_event` takes"
+    assert Match(kinds=("change_event",), blueprints=("microservice",)).explain(event) is None

@@ -15,10 +15,13 @@ JOINED = ev.Rebalanced("assigned", ())
 DRAIN = ev.DrainStarted(0, 30)
 
 
-def told(*events: ev.Event) -> tuple[Health, list[ev.Event]]:
+SIGNED_IN = ev.TokenRefreshed("ok")
+
+
+def told(*events: ev.Event, port: ev.Event | None = SIGNED_IN) -> tuple[Health, list[ev.Event]]:
     heard = Heard()
     readiness = Readiness(heard)
-    for event in events:
+    for event in (*((port,) if port else ()), *events):
         readiness.notify(event)
     return readiness.check(), heard.events
 
@@ -28,6 +31,27 @@ def test_not_ready_before_the_group_is_joined() -> None:
 
     assert health == Health(ok=False, reason="waiting to join the consumer group")
     assert announced == []
+
+
+def test_not_ready_before_port_took_the_credentials() -> None:
+    health, announced = told(JOINED, port=None)
+    assert health == Health(ok=False, reason="waiting for Port's API")
+    assert announced == []
+    health, _ = told(JOINED, ev.TokenRefreshed("refused"), port=None)
+    assert "are PORT_CLIENT_ID and PORT_CLIENT_SECRET right?" in health.reason
+    health, _ = told(JOINED, ev.TokenRefreshed("error"), port=None)
+    assert health.reason == "Port's API cannot be reached"
+
+
+def test_what_is_missing_is_said_of_both_sides() -> None:
+    health, _ = told(port=None)
+    assert health.reason == "waiting to join the consumer group; waiting for Port's API"
+
+
+def test_an_outage_of_port_later_on_changes_nothing() -> None:
+    health, announced = told(JOINED, ev.TokenRefreshed("error"), ev.TokenRefreshed("refused"))
+    assert health.ok
+    assert len(announced) == 1
 
 
 def test_what_keeps_it_from_joining_is_said() -> None:
