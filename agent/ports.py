@@ -120,11 +120,13 @@ class Intake(Protocol):
     def decode(self, body: bytes, channel: Channel) -> Decoded | NotOurs | Unacceptable:
         """Reads and verifies one message. Never raises, whatever the bytes are."""
 
-    def unlock(self, invocation: Invocation, paths: Sequence[str]) -> tuple[Invocation, tuple[str, ...]]:
+    def unlock(
+        self, invocation: Invocation, paths: Sequence[str]
+    ) -> tuple[Invocation, Mapping[str, tuple[str, ...]]]:
         """Opens the encrypted inputs that the message lists and those at ``paths`` (dot paths from its root).
 
-        Returns the invocation with plain inputs, and the plain values, which must be masked from now on.
-        Raises `DecryptionError`: then nothing of the invocation may leave the agent.
+        Returns the invocation with plain inputs, and by the inputs' names (or paths) their plain values, which
+        must be masked from now on. Raises `DecryptionError`: then nothing of the invocation may leave the agent.
         """
 
 

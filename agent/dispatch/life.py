@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import structlog
@@ -16,6 +17,7 @@ from agent.domain.errors import DecryptionError
 from agent.domain.events import RunFinished, RunReported, RunStarted
 from agent.domain.invocation import Invocation
 from agent.domain.outcome import Cancelled, CancelReason, Failed, FailureKind, Outcome, Rejected, outcome_label
+from agent.domain.redaction import MIN_SECRET_CHARS, is_maskable
 from agent.domain.route import Route
 from agent.domain.settlement import (
     Delivered,
@@ -123,8 +125,7 @@ class Lives:
             invocation, plain = self._intake.unlock(invocation, routed.route.decrypt)
         except DecryptionError as error:
             return Failed(str(error), FailureKind.DECRYPTION)
-        for secret in plain:
-            report.mask(secret)
+        _mask(report, plain)
         return await self._supervise(routed, invocation, report, started_s)
 
     async def _supervise(
@@ -156,6 +157,16 @@ class Lives:
                 duration_s,
             )
         )
+
+
+def _mask(report: RunReport, plain: Mapping[str, Sequence[str]]) -> None:
+    """Has the opened inputs masked; which of them cannot be is told before anything might show them."""
+    for value in chain.from_iterable(plain.values()):
+        report.mask(value)
+    for name, values in plain.items():
+        if not all(map(is_maskable, values)):
+            short = f"a value in it is shorter than {MIN_SECRET_CHARS} characters"
+            report.log(f"encrypted input {name!r} is not masked, or not in full: {short}", "WARN")
 
 
 def _words(outcome: Outcome) -> tuple[str, str]:

@@ -59,14 +59,22 @@ class InvocationMethod:
     raw: JsonObject = field(default_factory=dict, repr=False)
 
 
+@dataclass(slots=True)
+class Effort:
+    """What evaluating one message's expressions has cost: whoever evaluates them adds to it, and bounds it."""
+
+    spent_s: float = 0.0
+
+
 @dataclass(frozen=True)
 class View:
     """What expressions see: ``value`` is the document that jq gets as ``.``, `text` the same as JSON text.
 
-    The text is made once, however many expressions read it.
+    The text is made once, however many expressions read it. All views of one message share their ``effort``.
     """
 
     value: JsonObject = field(repr=False)
+    effort: Effort = field(default_factory=Effort, repr=False, compare=False)
 
     @cached_property
     def text(self) -> str:
@@ -75,12 +83,12 @@ class View:
 
     def extended(self, **parts: Json) -> View:
         """The view with further top-level names, e.g. ``response``."""
-        return View({**self.value, **parts})
+        return View({**self.value, **parts}, self.effort)
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """One message of ours to act on. Immutable, but for what it caches.
+    """One message of ours to act on. Immutable, but for what it caches and its ``effort``.
 
     ``run_id`` is ``None`` where the message names no run: then nothing is ever reported. ``document`` is the
     message as Port signed it, so without the signature's headers, without the tutorial's outer wrap, and with
@@ -101,6 +109,7 @@ class Invocation:
     document: Json = field(repr=False)
     text: str = field(default="", repr=False)
     encrypted: tuple[str, ...] = ()
+    effort: Effort = field(default_factory=Effort, repr=False, compare=False)
 
     @property
     def for_agents(self) -> bool:
@@ -129,7 +138,8 @@ class Invocation:
                     "operation": trigger.operation,
                 },
                 "message": self.document,
-            }
+            },
+            self.effort,
         )
 
     def with_inputs(self, inputs: JsonObject, document: Json) -> Invocation:

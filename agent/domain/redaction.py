@@ -27,6 +27,7 @@ _MASK = MASK.encode()
 _BASE64_LEAD = (0, 2, 3)
 """How many base64 characters are touched by the 0, 1 or 2 bytes that stand before the secret in its group."""
 _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
+_NUMERIC = re.compile(rb"[0-9.e+-]+")
 _URL_PASSWORD = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
 
 
@@ -50,6 +51,8 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._needles: tuple[bytes, ...] = ()
+        self._numeric = False
+        """Whether some needle could stand in a number: most sets have none, and most numbers need no look."""
         for secret in secrets:
             self.add(secret)
 
@@ -59,40 +62,48 @@ class Redactor:
         ``False``: it is too short and is not masked.
         """
         self._needles = tuple(dict.fromkeys((*self._needles, *sorted(needles(secret)))))
+        self._numeric = any(map(_NUMERIC.fullmatch, self._needles))
         return is_maskable(secret)
 
     def copy(self) -> Redactor:
         """Another redactor that begins with the same secrets and grows by itself."""
         twin = Redactor()
-        twin._needles = self._needles
+        twin._needles, twin._numeric = self._needles, self._numeric
         return twin
 
-    def mask_text(self, text: str) -> str:
-        """``text`` without the secrets."""
+    def mask_text(self, text: str, *, is_cut: bool = False) -> str:
+        """``text`` without the secrets; where it ``is_cut``, also without an end that may begin one."""
         if not self._needles:
             return text
         raw = _encode(text)
-        if not any(needle in raw for needle in self._needles):
+        if not is_cut and not any(needle in raw for needle in self._needles):
             return text
         stream = self.stream()
-        return (stream.feed(raw) + stream.close()).decode("utf-8", "surrogatepass")
+        shown = stream.feed(raw) if is_cut else stream.feed(raw) + stream.close()
+        return shown.decode("utf-8", "surrogatepass")
 
     def mask_json(self, value: Json) -> Json:
-        """A copy of ``value`` with every string and every key masked, fit to be sent as JSON.
+        """A copy of ``value`` with every string, every key and every number masked, fit to be sent as JSON.
 
-        What JSON cannot carry (infinite numbers, foreign objects) becomes text. Numbers stay as they are.
+        A number in which a secret stands becomes text. So does what JSON cannot carry (infinite numbers, foreign
+        objects).
         """
         if isinstance(value, str):
             return self.mask_text(value)
-        if value is None or isinstance(value, bool | int):
+        if value is None or isinstance(value, bool):
             return value
-        if isinstance(value, float) and math.isfinite(value):
-            return value
+        if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+            return self._mask_number(value) if self._numeric else value
         if isinstance(value, Mapping):
             return {self.mask_text(str(key)): self.mask_json(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.mask_json(item) for item in value]
         return self.mask_text(str(value))
+
+    def _mask_number(self, value: float) -> Json:
+        text = str(value)
+        masked = self.mask_text(text)
+        return value if masked == text else masked
 
     def stream(self) -> StreamRedactor:
         """A new stream that masks with this set, as it is at each moment."""

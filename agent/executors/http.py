@@ -51,7 +51,7 @@ class HttpFactory:
         read = read_http_options(options, settings, self._backoff)
         problems: list[Problem] = []
         try:
-            client = self._pool.client(read.client)
+            self._pool.prepare(read.client)
         except TlsFileError as error:
             problems.append(Problem("routes", str(error), f"{path}.{error.option}"))
         try:
@@ -61,7 +61,7 @@ class HttpFactory:
         if problems:
             raise ConfigurationError(*problems)
         secret = settings.client_secret if options.get("sign", True) else ""
-        return HttpExecutor(template, read, client, secret, self._services.clock)
+        return HttpExecutor(template, read, self._pool, secret, self._services.clock)
 
     async def close(self) -> None:
         """Closes all connections. Idempotent."""
@@ -78,13 +78,13 @@ class HttpExecutor:
         self,
         template: RequestTemplate,
         options: HttpOptions,
-        client: httpx.AsyncClient,
+        pool: ClientPool,
         secret: str,
         clock: Clock,
     ) -> None:
         self._template = template
         self._options = options
-        self._client = client
+        self._pool = pool
         self._secret = secret
         self._clock = clock
 
@@ -146,18 +146,19 @@ class HttpExecutor:
         content = request.content or b""
         headers = [*request.headers, *self._signature(content)]
         timeout = httpx.Timeout(options.timeout_s, connect=options.connect_timeout_s)
-        outgoing = self._client.build_request(
-            request.method,
-            request.url,
-            content=request.content,
-            headers=[(name.encode(), value.encode()) for name, value in headers],
-            timeout=timeout,
-        )
-        response = await self._client.send(outgoing, stream=True)
-        try:
-            return await read_answer(response, options.max_response_bytes)
-        finally:
-            await response.aclose()
+        async with self._pool.client(options.client) as client:
+            outgoing = client.build_request(
+                request.method,
+                request.url,
+                content=request.content,
+                headers=[(name.encode(), value.encode()) for name, value in headers],
+                timeout=timeout,
+            )
+            response = await client.send(outgoing, stream=True)
+            try:
+                return await read_answer(response, options.max_response_bytes)
+            finally:
+                await response.aclose()
 
     def _signature(self, body: bytes) -> Iterator[tuple[str, str]]:
         if self._secret:
@@ -184,9 +185,10 @@ class HttpExecutor:
     def _outcome(self, run: RunContext, request: HttpRequest, result: Answer | httpx.TransportError) -> Outcome:
         if isinstance(result, httpx.TransportError):
             return failure_of(request, result, self._options.timeout_s)
-        run.response(request.as_json(), result.as_json())
-        if not result.is_success:
-            return refusal_of(request, result)
+        answer = result.masked(run)
+        run.response(request.as_json(), answer.as_json())
+        if not answer.is_success:
+            return refusal_of(request, answer, run)
         synchronized = self._options.is_synchronous(invocation_is=run.invocation.method.synchronized)
         return Succeeded() if synchronized else Accepted()
 

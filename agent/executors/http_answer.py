@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Never
 
 import httpx
 
 from agent.domain.json import Json, JsonObject
+from agent.ports import RunContext
 
 _EXCERPT_CHARS = 300
 _UNREADABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
@@ -40,10 +41,14 @@ class Answer:
         """``503 Service Unavailable``."""
         return f"{self.status} {self.phrase}".rstrip()
 
-    @property
-    def excerpt(self) -> str:
-        """The beginning of the body on one line, empty if there is none."""
-        line = _UNREADABLE.sub(" ", self.text[: 4 * _EXCERPT_CHARS]).strip()
+    def masked(self, run: RunContext) -> Answer:
+        """The same; where it is cut, without the run's secrets: half of one could not be masked any more."""
+        return replace(self, text=run.masked(self.text, is_cut=True)) if self.truncated else self
+
+    def excerpt(self, run: RunContext) -> str:
+        """The beginning of the body on one line, empty if there is none; without the run's secrets."""
+        start = self.text[: 4 * _EXCERPT_CHARS]
+        line = _UNREADABLE.sub(" ", run.masked(start, is_cut=len(start) < len(self.text))).strip()
         return line if len(line) <= _EXCERPT_CHARS else line[:_EXCERPT_CHARS] + "…"
 
     def as_json(self) -> JsonObject:

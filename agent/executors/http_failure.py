@@ -9,6 +9,7 @@ from agent.executors.http_answer import Answer
 from agent.executors.http_request import HttpRequest
 from agent.net.errors import AddressRefusedError, CertificateError, NameNotFoundError, never_sent
 from agent.net.shown import shown_url
+from agent.ports import RunContext
 
 _HINTS: tuple[tuple[type[httpx.TransportError], str], ...] = (
     (
@@ -35,15 +36,15 @@ def failure_of(request: HttpRequest, error: httpx.TransportError, timeout_s: flo
     return Failed(reason, FailureKind.TIMED_OUT if timed_out else FailureKind.CONNECTION)
 
 
-def refusal_of(request: HttpRequest, answer: Answer) -> Failed:
-    """The outcome of a request whose answer is not a 2xx."""
+def refusal_of(request: HttpRequest, answer: Answer, run: RunContext) -> Failed:
+    """The outcome of a request of ``run`` whose answer is not a 2xx."""
     reason = f"{request.title} answered {answer.title}"
     if answer.is_redirect:
         target = _location(request, answer)
         pointed = f" and points to {target}" if target else ""
         reason += f"{pointed}; redirects are not followed: use the final url in the action or the route"
-    elif answer.excerpt:
-        reason += f": {answer.excerpt}"
+    elif excerpt := answer.excerpt(run):
+        reason += f": {excerpt}"
     return Failed(reason, FailureKind.HTTP_STATUS)
 
 

@@ -72,7 +72,10 @@ HTTP_SCHEMA: JsonObject = {
     "additionalProperties": False,
     "properties": {
         "method": _text("The method, a template; by default the invocation's, else POST."),
-        "url": _text("Where to, a template; by default the invocation's url."),
+        "url": _text(
+            "Where to, a template; by default the invocation's url. What expressions put inside of it is "
+            "percent-encoded, but for one that begins it and for env.NAME."
+        ),
         "headers": {
             "description": "Headers, each a template (or all of them one expression that gives an object); null "
             "leaves one out. By default those of the action, if the url is the invocation's.",

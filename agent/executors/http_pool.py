@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,33 +28,64 @@ class ClientOptions:
     client_key: Path | None = None
     allow_link_local: bool = False
 
-    def fingerprint(self) -> tuple[object, ...]:
-        """Equal for equal options as long as the files stay as they are: a renewed certificate is a new client."""
-        files = (self.ca_file, self.client_cert, self.client_key)
-        return (self, *(_modified_ns(path) for path in files))
+    def fingerprint(self) -> tuple[int | None, ...]:
+        """Another one once a file was renewed."""
+        return tuple(map(_modified_ns, (self.ca_file, self.client_cert, self.client_key)))
+
+
+@dataclass(eq=False, slots=True)
+class _Shared:
+    """A client and the number of requests that it is busy with."""
+
+    client: httpx.AsyncClient
+    fingerprint: tuple[int | None, ...]
+    requests: int = 0
 
 
 class ClientPool:
-    """Opens clients on demand and closes them together. Not thread-safe."""
+    """One client for each `ClientOptions` that was prepared; closes them together. Not thread-safe.
+
+    A client whose files were renewed makes room for a new one, and is closed once no request needs it any more.
+    """
 
     def __init__(self, proxies: ProxyRules, max_connections: int) -> None:
         self._proxies = proxies
         self._max_connections = max_connections
-        self._clients: dict[tuple[object, ...], httpx.AsyncClient] = {}
+        self._current: dict[ClientOptions, _Shared] = {}
+        self._outdated: set[_Shared] = set()
 
-    def client(self, options: ClientOptions) -> httpx.AsyncClient:
-        """The client for these options, which needs no loop until it sends. Raises `TlsFileError`."""
-        key = options.fingerprint()
-        client = self._clients.get(key)
-        if client is None:
-            client = self._clients[key] = self._open(options)
-        return client
+    def prepare(self, options: ClientOptions) -> None:
+        """Reads the files of ``options``, if there is no client yet that knows them as they are.
+
+        Needs no loop. Raises `TlsFileError`; then a client made of older files stays.
+        """
+        fingerprint = options.fingerprint()
+        known = self._current.get(options)
+        if known is not None and known.fingerprint == fingerprint:
+            return
+        self._current[options] = _Shared(self._open(options), fingerprint)
+        if known is not None:
+            self._outdated.add(known)
+
+    @asynccontextmanager
+    async def client(self, options: ClientOptions) -> AsyncIterator[httpx.AsyncClient]:
+        """The client for ``options``, which were prepared, for the time of one request."""
+        shared = self._current[options]
+        shared.requests += 1
+        try:
+            yield shared.client
+        finally:
+            shared.requests -= 1
+            for idle in [outdated for outdated in self._outdated if outdated.requests == 0]:
+                await idle.client.aclose()
+                self._outdated.discard(idle)
 
     async def close(self) -> None:
         """Closes every client with all its connections. Idempotent."""
-        while self._clients:
-            _, client = self._clients.popitem()
-            await client.aclose()
+        for shared in (*self._current.values(), *self._outdated):
+            await shared.client.aclose()
+        self._current.clear()
+        self._outdated.clear()
 
     def _open(self, options: ClientOptions) -> httpx.AsyncClient:
         tls = tls_context(

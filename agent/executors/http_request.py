@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import httpx
 
@@ -39,6 +39,7 @@ _OUR_OWN_HEADERS = frozenset(
 )
 """They belong to the connection, not to the message."""
 
+_SHOWN_CHARS = 40
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -94,7 +95,8 @@ class RequestTemplate:
             if name not in options or (name == "idempotency_key" and isinstance(key, bool)):
                 continue
             try:
-                compiled[name] = templates.template(options[name], f"{path}.{name}")
+                encode = _encoded if name == "url" else None
+                compiled[name] = templates.template(options[name], f"{path}.{name}", encode=encode)
             except ConfigurationError as error:
                 problems += error.problems
         if problems:
@@ -128,17 +130,19 @@ class RequestTemplate:
         value = self._method.render(view) if self._method else invoked.get("method") or "POST"
         method = value.strip().upper() if isinstance(value, str) else ""
         if not _METHOD.fullmatch(method) or method in _REFUSED_METHODS:
-            raise UnsendableError(
-                f"{as_text(value)[:40]!r} is no method that can be sent; it must be like POST or GET"
-            )
+            raise UnsendableError(f"{_shown(value)} is no method that can be sent; it must be like POST or GET")
         return method
 
     def _render_url(self, view: View, invoked: JsonObject) -> str:
         value = self._url.render(view) if self._url else invoked.get("url")
         if isinstance(value, str) and value.strip():
+            if self._url is not None and _climbs(value):
+                raise UnsendableError(
+                    "the route's url came out with a . or .. in its path, which leads to another path than it names"
+                )
             return value.strip()
         if self._url is not None:
-            raise UnsendableError(f"the route's url came out as {as_text(value)[:40]!r} for this message")
+            raise UnsendableError(f"the route's url came out as {_shown(value)} for this message")
         raise UnsendableError(
             "the message names no url to call, and the route sets none: give it one under http.url"
         )
@@ -176,8 +180,14 @@ class RequestTemplate:
     def _render_object(self, template: Template | None, view: View, name: str) -> JsonObject:
         value = template.render(view) if template else {}
         if not isinstance(value, Mapping):
-            raise UnsendableError(f"the route's {name} came out as {as_text(value)[:40]!r}, not as an object")
+            raise UnsendableError(f"the route's {name} came out as {_shown(value)}, not as an object")
         return value
+
+
+def _shown(value: Json) -> str:
+    """A short value; of a long one no part, for half a secret could not be masked."""
+    text = as_text(value)
+    return repr(text) if len(text) <= _SHOWN_CHARS else f"a value of {len(text)} characters"
 
 
 def _header_name_problems(headers: Json, path: str) -> list[Problem]:
@@ -210,6 +220,17 @@ def _with_query(url: str, query: JsonObject) -> str:
     return base + joint + urlencode(pairs) + hash_mark + fragment
 
 
+def _encoded(text: str) -> str:
+    """``text`` as one piece of a url, whatever piece that is."""
+    return quote(text, safe="", errors="replace")
+
+
+def _climbs(url: str) -> bool:
+    """Whether some server may take a segment of the path for a step; many decode before they look."""
+    segments = re.split(r"[/\\]", unquote(re.split(r"[?#]", url.strip(), maxsplit=1)[0]))
+    return "." in segments or ".." in segments
+
+
 def _parsed(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
@@ -218,6 +239,11 @@ def _parsed(text: str) -> httpx.URL:
         raise UnsendableError("the url cannot be read; it must be like https://host/path") from None
     if url.scheme not in ("http", "https") or not url.raw_host:
         raise UnsendableError("the url must begin with http:// or https:// and name a host")
+    if b"%" in url.raw_host and b":" not in url.raw_host:
+        raise UnsendableError(
+            "the url's host holds a % sign: what expressions put inside of a url is percent-encoded; to take host "
+            "and port from a message, let one expression at the very beginning of the url give all up to them"
+        )
     return url
 
 

@@ -71,7 +71,8 @@ class TailStream:
 
     def close(self) -> None:
         """The stream ended; so did its last line."""
-        self._keep(self._rest)
+        if not self._overlong:
+            self._keep(self._rest)
         self._rest = b""
 
     def _keep(self, line: bytes) -> None:

@@ -143,6 +143,14 @@ class SyncRun:
         """From now on ``secret`` is masked in everything that this run says."""
         self._tell(lambda run: run.mask(secret))
 
+    def masked(self, text: str, *, is_cut: bool = False) -> str:
+        """``text`` as it may leave the process; where it ``is_cut``, without an end that may begin a secret."""
+
+        async def ask() -> str:
+            return self._run.masked(text, is_cut=is_cut)
+
+        return self._ask(ask)
+
     def link(self, url: str) -> None:
         """Adds a link to the run's page."""
         self._tell(lambda run: run.link(url))

@@ -128,12 +128,12 @@ def change_event(document: Json, text: str = "") -> Invocation:
 def reread(invocation: Invocation, document: Json) -> Invocation:
     """``invocation`` with everything read again from ``document``, in which secrets were opened.
 
-    What was decided on the closed message, its kind and run, stays.
+    What was decided on the closed message, its kind and run, stays, and so does what its expressions have cost.
     """
     if invocation.kind is InvocationKind.CHANGE_EVENT:
-        return change_event(document, invocation.text)
+        return replace(change_event(document, invocation.text), effort=invocation.effort)
     opened = requested_run(document, invocation_method(document), invocation.text)
-    return replace(opened, kind=invocation.kind, run_id=invocation.run_id)
+    return replace(opened, kind=invocation.kind, run_id=invocation.run_id, effort=invocation.effort)
 
 
 def inputs_place(document: Json) -> tuple[str, ...]:

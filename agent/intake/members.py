@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
-
-from agent.domain.json import Json
 
 _DECODER = json.JSONDecoder()
 
@@ -15,7 +13,6 @@ class Member(NamedTuple):
     """One ``"name": value`` of an object, which stands in ``source`` from ``start`` to ``end``."""
 
     name: str
-    value: Json
     source: str
     start: int
     value_start: int
@@ -31,6 +28,11 @@ class Member(NamedTuple):
         """What stands before the value: the name and its colon."""
         return self.source[self.start : self.value_start]
 
+    @property
+    def is_object(self) -> bool:
+        """Whether the value is an object."""
+        return self.source[self.value_start] == "{"
+
 
 def members(source: str, position: int) -> list[Member]:
     """The members of the object that opens at ``position``, also repeated ones. ``source`` must be valid JSON."""
@@ -40,20 +42,20 @@ def members(source: str, position: int) -> list[Member]:
         name, name_end = _DECODER.raw_decode(source, position)
         colon = skip_space(source, name_end)
         value_start = skip_space(source, colon + 1)
-        value, end = _DECODER.raw_decode(source, value_start)
-        found.append(Member(name, value, source, position, value_start, end))
+        end = _DECODER.raw_decode(source, value_start)[1]
+        found.append(Member(name, source, position, value_start, end))
         position = skip_space(source, end)
         if source[position] == ",":
             position = skip_space(source, position + 1)
     return found
 
 
-def rewritten(source: str, position: int, rewrite: Callable[[Member], str | None]) -> str:
-    """The object at ``position``, with each member replaced by ``rewrite`` of it or, where that is ``None``, cut.
+def rewritten(parts: Iterable[Member], rewrite: Callable[[Member], str | None]) -> str:
+    """An object of ``parts``, each replaced by ``rewrite`` of it or, where that is ``None``, cut.
 
     Between the members the result has no spaces.
     """
-    pieces = (rewrite(member) for member in members(source, position))
+    pieces = (rewrite(member) for member in parts)
     return "{" + ",".join(piece for piece in pieces if piece is not None) + "}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from agent.domain.invocation import Channel, Invocation
@@ -62,17 +62,19 @@ class MessageIntake:
             return Decoded(change_event(document, text))
         return self._decode_run(text, document)
 
-    def unlock(self, invocation: Invocation, paths: Sequence[str]) -> tuple[Invocation, tuple[str, ...]]:
+    def unlock(
+        self, invocation: Invocation, paths: Sequence[str]
+    ) -> tuple[Invocation, Mapping[str, tuple[str, ...]]]:
         """Opens the encrypted inputs that the message lists and those at ``paths`` (dot paths from its root).
 
         An input that was not given stays absent. An object input becomes an object where the message declares
         its type, else it stays the JSON text as which it was encrypted. Returns the invocation with plain inputs,
-        and the plain values, which must be masked from now on. Raises `DecryptionError`: then nothing of the
-        invocation may leave the agent.
+        and by the inputs' names (or paths) their plain values, which must be masked from now on. Raises
+        `DecryptionError`: then nothing of the invocation may leave the agent.
         """
         sealed = [*_listed(invocation), *(Sealed(dotted(path), path) for path in paths)]
         if not sealed:
-            return invocation, ()
+            return invocation, {}
         document, plain = unseal(invocation.document, sealed, self._secret())
         return reread(invocation, document), plain
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -17,7 +17,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from agent.domain.errors import DecryptionError
-from agent.domain.json import Json
+from agent.domain.javascript import number_text
+from agent.domain.json import Json, compact
 from agent.intake.parse import UndecodableError, parse
 
 _KEY_BYTES = 32
@@ -44,26 +45,26 @@ def dotted(path: str) -> Path:
     return tuple(path.removeprefix(".").split("."))
 
 
-def unseal(document: Json, sealed: Iterable[Sealed], secret: str) -> tuple[Json, tuple[str, ...]]:
-    """A copy of ``document`` with the values at ``sealed`` opened, and the plain values to mask.
+def unseal(document: Json, sealed: Iterable[Sealed], secret: str) -> tuple[Json, Mapping[str, tuple[str, ...]]]:
+    """A copy of ``document`` with the values at ``sealed`` opened, and by their names the plain values to mask.
 
     A path that leads nowhere, to null or to an empty string is an optional input that was not given: it stays.
     Of two items with the same path the first counts. Raises `DecryptionError` for any other value that does not
     open.
     """
-    plain: list[str] = []
+    plain: dict[str, tuple[str, ...]] = {}
     unique = dict[Path, Sealed]()
     for item in sealed:
         unique.setdefault(item.path, item)
 
     def opened(item: Sealed, value: Json) -> Json:
         text = decrypt(value, item.name, secret)
-        plain.extend(_to_mask(text))
+        plain[item.name] = tuple(dict.fromkeys(_to_mask(text)))
         return _declared_object(text) if item.is_object else text
 
     for item in unique.values():
         document = _replaced(document, item.path, partial(opened, item))
-    return document, tuple(dict.fromkeys(plain))
+    return document, plain
 
 
 def decrypt(value: Json, name: str, secret: str) -> str:
@@ -112,9 +113,9 @@ def _declared_object(text: str) -> Json:
 
 
 def _to_mask(text: str) -> Iterator[str]:
-    """The plain text and, where it is JSON (a service account's key, say), the strings inside it; none empty."""
-    yield from _strings(text)
-    yield from _strings(_parsed(text))
+    """The plain text and, where it is JSON (a service account's key, say), what stands in it; nothing empty."""
+    yield from _leaves(text)
+    yield from _leaves(_parsed(text))
 
 
 def _parsed(text: str) -> Json:
@@ -124,9 +125,13 @@ def _parsed(text: str) -> Json:
         return None
 
 
-def _strings(value: Json) -> Iterator[str]:
+def _leaves(value: Json) -> Iterator[str]:
+    """The strings and numbers in ``value``; a number as our templates print it and as JavaScript does."""
     if isinstance(value, str) and value:
         yield value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield compact(value)
+        yield number_text(value)
     if isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _strings(item)
+            yield from _leaves(item)

@@ -3,8 +3,8 @@
 Port signs ``timestamp + "." + JSON.stringify(message)`` before it puts ``X-Port-Signature`` and
 ``X-Port-Timestamp`` into the message's ``headers``. To get back to the signed text those members are cut out of
 the received one: printing the document anew is only the second try (for text that was laid out differently on its
-way), as other languages print some numbers differently. GITLAB messages are signed without ``headers``, all others
-with what else stands in it, ``{}`` if nothing.
+way, and is not too long for that), as other languages print some numbers differently. GITLAB messages are signed
+without ``headers``, all others with what else stands in it, ``{}`` if nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ SIGNATURE_HEADER = "X-Port-Signature"
 TIMESTAMP_HEADER = "X-Port-Timestamp"
 CLOCK_SKEW_S = 300.0
 """How far a timestamp may lie in the future where a maximum age is set."""
+REPRINTED_CHARS = 256 * 1024
+"""Longer messages are not printed anew: it takes a second for every few MB, and forged ones would take it too."""
 
 _OWN_HEADERS = frozenset({SIGNATURE_HEADER, TIMESTAMP_HEADER})
 _UNHEADED_TYPE = "GITLAB"
@@ -165,27 +167,32 @@ def _wrapped_texts(message: Signed, start: int) -> Iterator[str]:
         yield from _carrier_texts(message.text, payload.value_start, inner, message.type)
     else:
         yield message.text[payload.value_start : payload.end]
-        yield stringify(inner)
+        yield from _reprinted(message.text, inner)
         yield from _carrier_texts(message.text, start, as_object(message.document), "")
 
 
 def _carrier_texts(source: str, position: int, carrier: JsonObject, method_type: str) -> Iterator[str]:
     """What may have been signed of ``carrier``, the object at ``position`` that now carries the signature."""
     only_own = as_object(carrier["headers"]).keys() <= _OWN_HEADERS
+    parts = members(source, position)
     if method_type != _UNHEADED_TYPE:
-        yield rewritten(source, position, _cut_own_headers)
-        yield stringify(_without_own_headers(carrier))
+        yield rewritten(parts, _cut_own_headers)
+        yield from _reprinted(source, _without_own_headers(carrier))
     if method_type == _UNHEADED_TYPE or (method_type != _HEADED_TYPE and only_own):
-        yield rewritten(source, position, lambda member: None if member.name == "headers" else member.text)
-        yield stringify(_without_headers(carrier))
+        yield rewritten(parts, lambda member: None if member.name == "headers" else member.text)
+        yield from _reprinted(source, _without_headers(carrier))
+
+
+def _reprinted(source: str, message: JsonObject) -> Iterator[str]:
+    if len(source) <= REPRINTED_CHARS:
+        yield stringify(message)
 
 
 def _cut_own_headers(member: Member) -> str:
-    if member.name != "headers" or not isinstance(member.value, dict):
+    if member.name != "headers" or not member.is_object:
         return member.text
-    return member.label + rewritten(
-        member.source, member.value_start, lambda header: None if header.name in _OWN_HEADERS else header.text
-    )
+    headers = members(member.source, member.value_start)
+    return member.label + rewritten(headers, lambda header: None if header.name in _OWN_HEADERS else header.text)
 
 
 def _without_own_headers(carrier: JsonObject) -> JsonObject:

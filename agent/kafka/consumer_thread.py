@@ -154,21 +154,28 @@ class ConsumerThread:
                 self._observer.notify(SourceFailed("ledger", str(error)))
 
     def _pause_and_resume(self) -> None:
-        assigned = self._assignment.partitions
-        if self._no_room or self._intake_stopped.is_set():
-            wanted = set(assigned)
-        else:
-            wanted = {p for p in assigned if self._assignment.ledger(p).span >= self._settings.max_span}
+        wanted = self._pausable()
+        if not (self._no_room or self._intake_stopped.is_set()):
+            wanted = {p for p in wanted if self._assignment.ledger(p).span >= self._settings.max_span}
         if pause := wanted - self._paused:
             self._consumer.pause([_topic_partition(p) for p in pause])
         if resume := self._paused - wanted:
             self._consumer.resume([_topic_partition(p) for p in resume])
         self._paused = wanted
 
+    def _pausable(self) -> set[Partition]:
+        """The partitions that have given a record since they were assigned.
+
+        A pause before that may overtake the client's own start of the partition (librdkafka #5591): it is then
+        never read again, without any error.
+        """
+        ledger = self._assignment.ledger
+        return {p for p in self._assignment.partitions if ledger(p).next_offset is not None}
+
     def _fetch(self) -> list[Message]:
         """Whatever is there, after waiting a little. Fetches nothing while the handoff has no room."""
         self._no_room = self._handoff.full and not self._handoff.wait_for_room(_ROOM_WAIT_S)
-        if self._no_room and not self._paused.issuperset(self._assignment.partitions):
+        if self._no_room and not self._paused.issuperset(self._pausable()):
             return []  # pause first: a poll now would fetch more
         first = self._consumer.poll(_ROOM_WAIT_S if self._no_room else _POLL_S)
         self._observer.notify(Polled(self._clock.epoch()))
@@ -272,7 +279,10 @@ class ConsumerThread:
 
     def _forget(self, partitions: list[Partition]) -> None:
         self._commits.forget(partitions)
-        self._paused.difference_update(partitions)
+        if paused := self._paused.intersection(partitions):
+            # The client keeps a pause beyond the assignment: a partition that came back would never be read.
+            self._consumer.resume([_topic_partition(p) for p in paused])
+            self._paused -= paused
         for partition in partitions:
             self._read_at.pop(partition, None)
             self._places.pop(partition, None)

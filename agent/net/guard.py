@@ -51,8 +51,8 @@ def check_host(host: str) -> None:
 
 
 def literal_address(host: str) -> Address | None:
-    """The address that ``host`` spells, if any: also as ``2852039166``, ``0xa9fea9fe`` or ``[fe80::1%eth0]``."""
-    bare = host.strip("[]").partition("%")[0]
+    """The address that ``host`` spells, if any: also as ``2852039166``, ``0xa9fea9fe.`` or ``[fe80::1%eth0]``."""
+    bare = host.rstrip(".").strip("[]").partition("%")[0]
     try:
         return ipaddress.ip_address(bare)
     except ValueError:

@@ -14,8 +14,9 @@ import jq  # type: ignore[import-not-found]  # ships no types; `_Program` states
 
 from agent.domain.errors import ConfigurationError, Problem, TemplateError
 from agent.domain.invocation import View
-from agent.domain.json import Json
+from agent.domain.json import Json, compact
 from agent.domain.route import Template
+from agent.ports import Encode
 from agent.routing.jq_cost import is_affordable, is_object_key, weight
 from agent.routing.jq_errors import compile_error, compile_hint, shown, without_values
 from agent.routing.jq_paths import PathError, PlainPath, parse_path, walk
@@ -52,18 +53,25 @@ class _Program(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Gentle:
-    """A program that may run in this process, on texts that are short enough for its weight."""
+    """A program that may run in this process, on texts that are short enough for its weight.
+
+    ``environment_chars`` is the size of what it sees beside the message.
+    """
 
     program: _Program
     weight: int
+    environment_chars: int
+
+    def may_run_on(self, text: str) -> bool:
+        return is_affordable(self.weight, self.environment_chars + len(text))
 
 
 class Expressions:
     """Compiles and evaluates the expressions of all routes; owns the worker process. Belongs to one thread.
 
-    ``environment`` is the agent's own: a route sees what it lists. ``limit_s`` bounds one evaluation. Rendering
-    blocks the calling thread: each of a template's expressions for that long at most, and where the worker had to
-    be killed, for the start of a new one (some 20 ms).
+    ``environment`` is the agent's own: a route sees what it lists. Rendering blocks the calling thread: all of a
+    message's expressions together for ``limit_s`` at most, after which they fail, and where the worker had died,
+    for the start of a new one (some 20 ms; after 2 s it is given up).
     """
 
     def __init__(self, environment: Mapping[str, str], limit_s: float = 1.0) -> None:
@@ -83,7 +91,8 @@ class Expressions:
         if its_weight is None:
             self._worker.compile(_PRELUDE + source, arguments)
             return None
-        return _Gentle(jq.compile(_PRELUDE + source, args=arguments), its_weight)
+        environment_chars = len(compact(arguments["__env"]))
+        return _Gentle(jq.compile(_PRELUDE + source, args=arguments), its_weight, environment_chars)
 
     def close(self) -> None:
         """Ends the worker process. Idempotent; expressions that need it fail from now on."""
@@ -99,9 +108,9 @@ class RouteTemplates:
     worker: JqWorker
     compile_program: Callable[[str, _Environment], _Gentle | None]
 
-    def template(self, value: Json, path: str) -> Template:
+    def template(self, value: Json, path: str, *, encode: Encode | None = None) -> Template:
         """``value`` with ``{{ jq }}`` inside; see `agent.routing.templates`. Raises `ConfigurationError`."""
-        return compile_template(value, path, self._expression)
+        return compile_template(value, path, self._expression, encode)
 
     def expression(self, source: str, path: str) -> Template:
         """One jq expression, bare or as a sole ``{{ … }}``; its first result, null if it has none.
@@ -171,21 +180,26 @@ class JqExpression:
     worker: JqWorker = field(repr=False)
 
     def render(self, view: View) -> Json:
-        """The first result, null if there is none. Blocks up to the limit. Raises `TemplateError`."""
+        """The first result, null if there is none. Blocks up to the message's limit. Raises `TemplateError`."""
         try:
-            text = _jq_text(view)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise _failed(self.source, self.path, _unreadable(error)) from None
-        try:
-            if self.gentle is not None and is_affordable(self.gentle.weight, text):
-                return next(iter(self.gentle.program.input_text(text)), None)
-            return self.worker.evaluate(_PRELUDE + self.source, {"__env": self.environment}, text)
+            with self.worker.patience.counted(view.effort):
+                text = self._text(view)
+            if self.gentle is not None and self.gentle.may_run_on(text):
+                with self.worker.patience.counted(view.effort):
+                    return next(iter(self.gentle.program.input_text(text)), None)
+            return self.worker.evaluate(_PRELUDE + self.source, {"__env": self.environment}, text, view.effort)
         except (ValueError, JqFailure) as error:
             raise _failed(self.source, self.path, without_values(str(error), self.source)) from None
         except WorkerError as error:
             raise _failed(self.source, self.path, str(error)) from None
         except (RecursionError, MemoryError):
             raise _failed(self.source, self.path, "gave a value that is too deep or too large") from None
+
+    def _text(self, view: View) -> str:
+        try:
+            return _jq_text(view)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _failed(self.source, self.path, _unreadable(error)) from None
 
 
 def _known_functions() -> list[str]:

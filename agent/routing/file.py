@@ -24,9 +24,9 @@ from agent.routing.templates import kind
 class RoutesReader:
     """Makes route sets: knows the executors, the environment that routes may read from, and the limits.
 
-    ``jq_timeout_s`` bounds the evaluation of one expression, ``default_timeout_s`` a run whose route says
-    nothing. Owns jq's worker process: `close` it when no route it made is used any more. The constructor raises
-    `ConfigurationError` if an executor's schema is broken.
+    ``jq_timeout_s`` bounds the evaluation of all expressions of one message, ``default_timeout_s`` a run whose
+    route says nothing. Owns jq's worker process: `close` it when no route it made is used any more. The constructor
+    raises `ConfigurationError` if an executor's schema is broken.
     """
 
     def __init__(

@@ -4,8 +4,8 @@ An evaluation holds the interpreter and cannot be stopped. Only expressions from
 inside the agent; everything else goes to a worker process that can be killed. Why the bound holds: without
 variables, recursion, assignment, regular expressions and free iteration (`.[]`), a part of an expression is
 evaluated at most once per combination of the commas and branches around it, and functions such as ``map`` hand
-disjoint parts of their input on. So the work is at most the message's size times the number of functions times
-the product of what each stretch between two pipes can multiply.
+disjoint parts of their input on. So the work is at most the size of what can be seen (the message and the route's
+environment) times the number of functions times the product of what each stretch between two pipes can multiply.
 """
 
 from __future__ import annotations
@@ -63,9 +63,12 @@ def weight(tokens: Sequence[Token], source: str) -> int | None:
     return product * open_stretches[0] * (1 + functions)
 
 
-def is_affordable(expression_weight: int, text: str) -> bool:
-    """Whether an expression of that weight may be evaluated on ``text`` without a way to stop it."""
-    return expression_weight * (len(text) + _LONGEST_SOURCE) <= _BUDGET
+def is_affordable(expression_weight: int, seen_chars: int) -> bool:
+    """Whether an expression of that weight may be evaluated without a way to stop it.
+
+    ``seen_chars`` is the length of all that it can see, the message and the environment, as JSON.
+    """
+    return expression_weight * (seen_chars + _LONGEST_SOURCE) <= _BUDGET
 
 
 def _is_unbounded(tokens: Sequence[Token], index: int) -> bool:

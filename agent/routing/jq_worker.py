@@ -12,14 +12,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from agent.domain.invocation import Effort
 from agent.domain.json import Json
 from agent.routing import jq_child
 
-_START_LIMIT_S = 20.0
+_START_LIMIT_S = 2.0
+_FIRST_START_LIMIT_S = 20.0
+"""While routes are compiled: refusing them because the machine is busy would be worse than waiting."""
 _CHUNK_BYTES = 1 << 18
 _MEMORY_BYTES = 512 * 1024 * 1024
 
@@ -32,16 +35,52 @@ class JqFailure(Exception):  # noqa: N818 - what jq said, not an error of the wo
     """jq refused; the text is jq's own and may quote values."""
 
 
+class Patience:
+    """How long the expressions of one message may take in all, in this process and in the worker."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+
+    @contextlib.contextmanager
+    def counted(self, effort: Effort) -> Iterator[float]:
+        """Adds the time that its block takes to ``effort``; hands out the block's deadline (monotonic seconds).
+
+        Raises `WorkerError` where nothing is left, and in place of a `TimeoutError` of the block.
+        """
+        left_s = self.left_s(effort)
+        begun_s = time.monotonic()
+        try:
+            yield begun_s + left_s
+        except TimeoutError:
+            self.exhaust(effort)
+            what = f"{self._limit_s:g} s"
+            if left_s < 0.95 * self._limit_s:  # else only the message's text was made before
+                what = f"the {left_s:.2g} s that were left of this message's {what}"
+            raise WorkerError(f"took longer than {what}") from None
+        finally:
+            effort.spent_s += time.monotonic() - begun_s
+
+    def left_s(self, effort: Effort) -> float:
+        """The seconds that are left. Raises `WorkerError` if there are none."""
+        if effort.spent_s >= self._limit_s:
+            raise WorkerError(f"was not evaluated: this message's expressions took longer than {self._limit_s:g} s")
+        return self._limit_s - effort.spent_s
+
+    def exhaust(self, effort: Effort) -> None:
+        """Leaves the message no more time."""
+        effort.spent_s = max(effort.spent_s, self._limit_s)
+
+
 class JqWorker:
     """Evaluates programs in a child process with an empty environment, its own session and little memory.
 
     The process starts at the first use, is kept, and replaced when it was killed or has died. Calls block the
-    calling thread, up to the limit; threads take turns. `close` ends it for good.
+    calling thread, up to the limit and for a start; threads take turns. `close` ends it for good.
     """
 
     def __init__(self, jq_directory: Path, limit_s: float, memory_bytes: int = _MEMORY_BYTES) -> None:
         self._command = [sys.executable, "-I", "-S", jq_child.__file__, str(jq_directory), str(memory_bytes)]
-        self._limit_s = limit_s
+        self.patience = Patience(limit_s)
         self._memory_bytes = memory_bytes
         self._turn = threading.Lock()
         self._child: _Child | None = None
@@ -54,14 +93,17 @@ class JqWorker:
 
     def compile(self, program: str, arguments: Mapping[str, Json]) -> None:
         """Checks ``program`` where that can do no harm: jq computes constants then. Raises as `evaluate`."""
-        self._exchange(program, arguments, None)
+        self._exchange(program, arguments, None, Effort())
 
-    def evaluate(self, program: str, arguments: Mapping[str, Json], text: str) -> Json:
+    def evaluate(
+        self, program: str, arguments: Mapping[str, Json], text: str, effort: Effort | None = None
+    ) -> Json:
         """The first result of ``program`` on the JSON ``text``, ``None`` if there is none.
 
-        Raises `JqFailure` for what jq says and `WorkerError` for everything else.
+        ``effort`` is that of the message; without it the whole limit is left. Raises `JqFailure` for what jq says
+        and `WorkerError` for everything else.
         """
-        return self._exchange(program, arguments, text)
+        return self._exchange(program, arguments, text, Effort() if effort is None else effort)
 
     def close(self) -> None:
         """Ends the process and reaps it. Idempotent; later evaluations are refused."""
@@ -69,25 +111,20 @@ class JqWorker:
             self._closed = True
             self._end()
 
-    def _exchange(self, program: str, arguments: Mapping[str, Json], text: str | None) -> Json:
-        request: dict[str, Json] = {
-            "program": program,
-            "arguments": json.dumps(arguments),
-            "cpu_s": self._limit_s,
-        }
+    def _exchange(self, program: str, arguments: Mapping[str, Json], text: str | None, effort: Effort) -> Json:
         with self._turn:
             if self._closed:
                 raise WorkerError("was not begun, for the agent is stopping")
-            child = self._ready_child()
+            left_s = self.patience.left_s(effort)
+            child = self._ready_child(_FIRST_START_LIMIT_S if text is None else _START_LIMIT_S, effort)
+            request: dict[str, Json] = {"program": program, "arguments": json.dumps(arguments), "cpu_s": left_s}
             try:
-                answer = child.ask(request, text, time.monotonic() + self._limit_s)
-            except TimeoutError:
-                self._end()
-                raise WorkerError(f"took longer than {self._limit_s:g} s") from None
+                with self.patience.counted(effort) as deadline_s:
+                    answer = child.ask(request, text, deadline_s)
             except (EOFError, OSError) as error:
                 raise WorkerError(self._death()) from error
             except BaseException:
-                self._end()  # half an answer may be left in the pipe
+                self._end()  # too late, or half an answer may be left in the pipe
                 raise
         if "error" in answer:
             raise JqFailure(answer["error"])
@@ -96,15 +133,16 @@ class JqWorker:
         value: Json = answer["value"]
         return value
 
-    def _ready_child(self) -> _Child:
+    def _ready_child(self, limit_s: float, effort: Effort) -> _Child:
         if self._child is not None and self._child.is_alive():
             return self._child
         self._end()
         try:
             self._child = _Child(self._command)
-            self._child.answer(time.monotonic() + _START_LIMIT_S)
+            self._child.answer(time.monotonic() + limit_s)
         except (OSError, EOFError) as error:
             self._end()
+            self.patience.exhaust(effort)  # one message waits in vain but once
             raise WorkerError(f"could not be given to a worker process, for none started: {error}") from error
         return self._child
 

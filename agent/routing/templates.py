@@ -17,6 +17,7 @@ from agent.domain.errors import ConfigurationError, Problem, TemplateError
 from agent.domain.invocation import View
 from agent.domain.json import Json, as_text
 from agent.domain.route import Template
+from agent.ports import Encode
 from agent.routing.jq_tokens import tokenize
 from agent.routing.places import item, member
 
@@ -24,6 +25,8 @@ CompileExpression = Callable[[str, str], Template]
 """Compiles one jq source that stands at a place; raises `ConfigurationError`."""
 
 _SPREAD = re.compile(r"\s*\{\{\s*spreadValue\(\s*\)\s*\}\}\s*")
+_VARIABLE = re.compile(r"\s*(?:env|\$ENV)\.[A-Za-z_][A-Za-z0-9_]*\s*")
+"""Reads the environment, which is the operator's, and nothing of the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,18 @@ class Text:
     def render(self, view: View) -> str:
         """The text with every expression's result put in."""
         return "".join(as_text(part.render(view)) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An expression inside of text that means something, e.g. a url: its result must stay a value there."""
+
+    template: Template
+    encode: Encode
+
+    def render(self, view: View) -> str:
+        """The expression's result as text, encoded."""
+        return self.encode(as_text(self.template.render(view)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +104,15 @@ class Members:
         raise TemplateError(f"{self.path}: only an object can be spread, not {kind(value)}")
 
 
-def compile_template(value: Json, path: str, compile_expression: CompileExpression) -> Template:
-    """The template for ``value``, which stands at ``path``. Raises `ConfigurationError` with every problem."""
+def compile_template(
+    value: Json, path: str, compile_expression: CompileExpression, encode: Encode | None = None
+) -> Template:
+    """The template for ``value``, which stands at ``path``. Raises `ConfigurationError` with every problem.
+
+    For ``encode`` see `agent.ports.TemplateCompiler`.
+    """
     problems: list[Problem] = []
-    template = _compile(value, path, compile_expression, problems)
+    template = _Compilation(compile_expression, encode, problems).value(value, path)
     if problems:
         raise ConfigurationError(*problems)
     return template
@@ -121,42 +141,58 @@ def kind(value: Json) -> str:
             return "a list"
 
 
-def _compile(value: Json, path: str, compile_expression: CompileExpression, problems: list[Problem]) -> Template:
-    match value:
-        case str():
-            return _compile_text(value, path, compile_expression, problems)
-        case None | bool() | int() | float():
-            return Constant(value)
-        case Mapping():
-            pairs = tuple(
-                (
-                    None if _SPREAD.fullmatch(name) else _compile_text(name, path, compile_expression, problems),
-                    _compile(part, member(path, name), compile_expression, problems),
+@dataclass(frozen=True, slots=True)
+class _Compilation:
+    """One value's way from configuration to template; ``problems`` grows on the way."""
+
+    compile_expression: CompileExpression
+    encode: Encode | None
+    problems: list[Problem]
+
+    def value(self, value: Json, path: str) -> Template:
+        match value:
+            case str():
+                return self.text(value, path)
+            case None | bool() | int() | float():
+                return Constant(value)
+            case Mapping():
+                pairs = tuple(
+                    (
+                        None if _SPREAD.fullmatch(name) else self.text(name, path),
+                        self.value(part, member(path, name)),
+                    )
+                    for name, part in value.items()
                 )
-                for name, part in value.items()
-            )
-            is_constant = all(isinstance(key, Constant) and isinstance(part, Constant) for key, part in pairs)
-            return Constant(value) if is_constant else Members(pairs, path)
-        case _:
-            items = tuple(_compile(p, item(path, i), compile_expression, problems) for i, p in enumerate(value))
-            return Constant(value) if all(isinstance(part, Constant) for part in items) else Items(items)
+                is_constant = all(isinstance(key, Constant) and isinstance(part, Constant) for key, part in pairs)
+                return Constant(value) if is_constant else Members(pairs, path)
+            case _:
+                items = tuple(self.value(part, item(path, index)) for index, part in enumerate(value))
+                return Constant(value) if all(isinstance(part, Constant) for part in items) else Items(items)
 
-
-def _compile_text(text: str, path: str, compile_expression: CompileExpression, problems: list[Problem]) -> Template:
-    if "{{" not in text:
+    def text(self, text: str, path: str) -> Template:
+        if "{{" not in text:
+            return Constant(text)
+        try:
+            sole = sole_expression(text)
+            if sole is not None:
+                return self.compile_expression(sole, path)
+            parts = _split(text)
+            if parts is not None:
+                return Text(tuple(self._part(part, path, begins=part is parts[0]) for part in parts))
+            hint = 'a bracket or quote in it may be open; write {{ "{{" }} where two braces are meant'
+            self.problems.append(Problem(path, "a `{{` is never closed by `}}`", hint=hint))
+        except ConfigurationError as error:
+            self.problems.extend(error.problems)
         return Constant(text)
-    try:
-        sole = sole_expression(text)
-        if sole is not None:
-            return compile_expression(sole, path)
-        parts = _split(text)
-        if parts is not None:
-            return Text(tuple(compile_expression(t, path) if is_jq else Constant(t) for is_jq, t in parts))
-        hint = 'a bracket or quote in it may be open; write {{ "{{" }} where two braces are meant'
-        problems.append(Problem(path, "a `{{` is never closed by `}}`", hint=hint))
-    except ConfigurationError as error:
-        problems.extend(error.problems)
-    return Constant(text)
+
+    def _part(self, part: tuple[bool, str], path: str, *, begins: bool) -> Template:
+        is_jq, text = part
+        if not is_jq:
+            return Constant(text)
+        template = self.compile_expression(text, path)
+        if self.encode is None or begins or _VARIABLE.fullmatch(text):
+            return template
+        return Encoded(template, self.encode)
 
 
 def _split(text: str) -> Sequence[tuple[bool, str]] | None:

@@ -65,14 +65,18 @@ class AccessTokens:
         """A token that should be good. Raises `TokenUnavailableError`. Cancelling a caller hurts no other."""
         now_s = self._clock.monotonic()
         if (self._token is None or now_s >= self._renew_at_s) and now_s >= self._ask_again_at_s:
-            if self._refresh is None:
-                self._refresh = asyncio.create_task(self._fetch(), name="access-token")
-            await asyncio.shield(self._refresh)
+            refresh = self._refresh
+            if refresh is None:
+                refresh = self._refresh = asyncio.create_task(self._fetch(), name="access-token")
+            await asyncio.wait({refresh})
+            if not refresh.cancelled():
+                refresh.result()
             now_s = self._clock.monotonic()
         if self._token is not None and now_s < self._ends_at_s:
             return self._token
         problem = self._problem
-        reason, refusal = (str(problem), problem.refusal) if problem else ("the token ran out at once", None)
+        reason = "there is no access token that lasts" if problem is None else str(problem)
+        refusal = None if problem is None else problem.refusal
         raise TokenUnavailableError(reason, max(0.0, self._ask_again_at_s - now_s), refusal)
 
     def reject(self, token: str) -> None:
@@ -83,7 +87,7 @@ class AccessTokens:
             self._keep_until_s = now_s + _MIN_AGE_S
 
     async def close(self) -> None:
-        """Ends a refresh that is under way. Idempotent."""
+        """Ends a refresh that is under way: whoever waits for it has no token, but is not cancelled. Idempotent."""
         if self._refresh is not None:
             self._refresh.cancel()
             await asyncio.wait({self._refresh})

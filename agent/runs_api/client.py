@@ -12,7 +12,7 @@ from agent.domain.invocation import RunId
 from agent.domain.settlement import Refused, Undelivered
 from agent.ports import Clock, Observer
 from agent.runs_api import wire
-from agent.runs_api.auth import AccessTokens
+from agent.runs_api.auth import AccessTokens, TokenUnavailableError
 from agent.runs_api.connection import Answer, Connection, RequestLimits, Unanswered
 from agent.runs_api.exchange import Exchange, Reply
 
@@ -80,11 +80,26 @@ class RunsClient:
         """How much of that time is left; ``None`` while there is no hurry."""
         return self._connection.deadline.left_s()
 
+    async def sign_in(self) -> str | None:
+        """Gets a token unless there is a good one. ``None`` if there is one now, else what was wrong.
+
+        May be asked often: the token's route is asked with growing waits only.
+        """
+        try:
+            await self._tokens.get()
+        except TokenUnavailableError as error:
+            return str(error)
+        return None
+
     # ── look-ups: refused credentials are an answer, and time is short ───────────────────────────────
 
     async def get_run(self, run_id: RunId, timeout_s: float = 30.0) -> wire.RunState | Refused | Undelivered:
         """Port's word on an action run; `Refused` with 404 where it knows none. Not for workflow node runs."""
-        return await self._look_up(wire.get_run(run_id), lambda reply: wire.read_run(reply.body), timeout_s)
+        try:
+            request = wire.get_run(run_id)
+        except wire.UnfitIdentifierError as error:
+            return Refused(404, str(error))
+        return await self._look_up(request, lambda reply: wire.read_run(reply.body), timeout_s)
 
     async def kafka_credentials(
         self, timeout_s: float = 30.0
@@ -106,7 +121,8 @@ class RunsClient:
         return await self._look_up(wire.organization(), read, timeout_s)
 
     async def close(self) -> None:
-        """Ends what is under way and closes the connections. Idempotent."""
+        """Ends what is under way, which is `Unanswered` then, and closes the connections. Idempotent."""
+        self.hurry(0.0)
         await self._tokens.close()
         await self._http.aclose()
 
@@ -115,8 +131,8 @@ class RunsClient:
     ) -> _T | Refused | Undelivered:
         answer = await self._connection.send(request, patient=False, timeout_s=timeout_s)
         if isinstance(answer, Unanswered):
-            return Undelivered(answer.reason)
+            return Undelivered(wire.excerpt(answer.reason))
         if not answer.ok:
-            return Refused(answer.status_code, answer.message)
+            return Refused(answer.status_code, wire.excerpt(answer.message))
         value = read(answer)
         return Undelivered("Port's answer does not have the documented form") if value is None else value

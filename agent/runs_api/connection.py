@@ -150,7 +150,8 @@ class Connection:
 
     async def _attempt(self, request: Request, trail: _Trail, *, patient: bool) -> Reply:
         trail.attempts += 1
-        trail.last = "no answer in time"
+        if trail.attempts == 1:  # later the deadline tells less than what went wrong before
+            trail.last = "no answer in time"
         try:
             token = await self._tokens.get()
         except TokenUnavailableError as error:

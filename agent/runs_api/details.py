@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from agent.domain.json import Json, as_text
+from agent.domain.json import Json, as_text, compact
 from agent.domain.redaction import Redactor
 from agent.runs_api.lines import clean
 from agent.runs_api.log_buffer import LogLimits
@@ -18,6 +18,7 @@ TextName = Literal["summary", "status_label", "external_run_id"]
 class ReportLimits:
     """How much is told, in bytes of UTF-8, and when. Port takes bodies of up to 1 MiB.
 
+    ``outputs_bytes`` bounds the JSON text of all outputs together, escapes included: what is sent.
     Details go out before the status if the run goes on for ``early_after_s`` once one of them is set.
     """
 
@@ -52,17 +53,19 @@ class KnownDetails:
         self._links: list[str] = []
         self._texts: dict[TextName, str] = {}
         self._outputs: dict[str, Json] = {}
+        self._output_bytes: dict[str, int] = {}
         self._outputs_bytes = 0
+        self._complaints: set[str] = set()
 
     def add_link(self, url: Json) -> str | None:
-        """Adds a link, unless it is empty or known. Returns why it was left out, if it was."""
+        """Adds a link, unless it is empty or known. Returns why it was left out, if it was; once each."""
         text = self._text(url, self._limits.link_bytes + 1).strip() if url is not None else ""
         if not text or text in self._links:
             return None
         if len(text) > self._limits.link_bytes:
-            return f"a link of more than {self._limits.link_bytes:,} bytes was left out"
+            return self._once(f"a link of more than {self._limits.link_bytes:,} bytes was left out")
         if len(self._links) >= self._limits.links:
-            return f"a link was left out: there are {self._limits.links} already"
+            return self._once(f"links were left out: there are {self._limits.links} already")
         self._links.append(text)
         self.untold.add("links")
         return None
@@ -75,13 +78,20 @@ class KnownDetails:
             self.untold.add(name)
 
     def add_output(self, name: str, value: Json) -> str | None:
-        """Adds a named result. Returns why it was left out, if it was."""
-        value = self._redactor.mask_json(value)
-        size_bytes = len(name) + len(as_text(value).encode("utf-8", "replace"))
+        """Adds a named result, or replaces it. Returns why it was left out, if it was, once for each name.
+
+        The value before it is gone either way: nobody shall take an old one for the newest.
+        """
+        name, value = self._redactor.mask_text(name), self._redactor.mask_json(value)
+        self._outputs.pop(name, None)
+        self._outputs_bytes -= self._output_bytes.pop(name, 0)
+        size_bytes = len(compact({name: value}).encode())
         if self._outputs_bytes + size_bytes > self._limits.outputs_bytes:
-            return f"output {name!r} was left out: the limit of all is {self._limits.outputs_bytes:,} bytes"
+            limit = f"the limit of all is {self._limits.outputs_bytes:,} bytes"
+            return self._once(f"output {name!r} was left out: {limit}")
         self._outputs_bytes += size_bytes
-        self._outputs[self._redactor.mask_text(name)] = value
+        self._output_bytes[name] = size_bytes
+        self._outputs[name] = value
         return None
 
     def take_untold(self) -> set[str]:
@@ -107,6 +117,13 @@ class KnownDetails:
             self._texts["summary"] = f"{self._texts.get('summary', '')}\n\n{note}".strip()
             self.untold.add("summary")
         return self.told(self.untold)
+
+    def _once(self, complaint: str) -> str | None:
+        """``complaint``, unless it was made before: a loop must not fill the log with it."""
+        if complaint in self._complaints:
+            return None
+        self._complaints.add(complaint)
+        return complaint
 
     def _text(self, value: Json, max_bytes: int) -> str:
         """``value`` as text that may be shown: masked, without control characters, cut."""

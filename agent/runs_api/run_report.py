@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from agent.domain.errors import EntityRefusedError
 from agent.domain.json import Json
 from agent.domain.outcome import Conclusion, Outcome, conclude
@@ -20,6 +22,8 @@ from agent.runs_api.exchange import Reply
 from agent.runs_api.log_buffer import Batch
 from agent.runs_api.log_stream import MaskedStream, RunLog, Spawn
 from agent.runs_api.targets import Target
+
+log = structlog.get_logger(__name__)
 
 _FORM_REFUSED = (400, 413, 422)
 """Answers that may be about what was sent, and not about the run."""
@@ -65,9 +69,9 @@ class PortRunReport:
         """Masks ``secret`` from now on; one that is too short (`agent.domain.redaction`) is not."""
         self._redactor.add(secret)
 
-    def masked(self, text: str) -> str:
+    def masked(self, text: str, *, is_cut: bool = False) -> str:
         """``text`` as it may leave the process."""
-        return self._redactor.mask_text(text)
+        return self._redactor.mask_text(text, is_cut=is_cut)
 
     def log(self, message: str, level: str = "INFO") -> None:
         """Adds lines to the run's log."""
@@ -113,13 +117,18 @@ class PortRunReport:
             None if change.identifier is None else self.masked(change.identifier),
             body if isinstance(body, dict) else {},
         )
-        answer = await self._client.send(wire.change_entity(change, self._target.entity_tie))
+        try:
+            request = wire.change_entity(change, self._target.entity_tie)
+        except wire.UnfitIdentifierError as error:
+            raise EntityRefusedError(f"Port was not asked {_named(change)}: {error}") from error
+        answer = await self._client.send(request)
         if isinstance(answer, Unanswered):
-            raise EntityRefusedError(f"Port gave no answer in time when asked {_named(change)}: {answer.reason}")
+            said = self._excerpt(answer.reason)
+            raise EntityRefusedError(f"Port gave no answer in time when asked {_named(change)}: {said}")
         gone = change.verb is EntityVerb.DELETE and answer.status_code == 404 and answer.maybe_repeated
         if not answer.ok and not gone:
-            message = self.masked(answer.message)
-            raise EntityRefusedError(f"Port refused {_named(change)}: {message} (HTTP {answer.status_code})")
+            said = self._excerpt(answer.message)
+            raise EntityRefusedError(f"Port refused {_named(change)}: {said} (HTTP {answer.status_code})")
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -162,10 +171,13 @@ class PortRunReport:
         for request in target.conclude(details, conclusion):
             answer = await self._client.send(request)
             if isinstance(answer, Unanswered):
-                return Undelivered(answer.reason)
+                return Undelivered(self._excerpt(answer.reason))
             if answer.ok:
+                if isinstance(reported, Refused):
+                    code, detail = reported.status_code, reported.message
+                    log.warning("Port refused a part of the report", status_code=code, detail=detail)
                 return Delivered()
-            reported = Refused(answer.status_code, self.masked(answer.message))
+            reported = Refused(answer.status_code, self._excerpt(answer.message))
             maybe_repeated |= answer.maybe_repeated
             if answer.status_code not in _FORM_REFUSED:
                 break
@@ -227,11 +239,15 @@ class PortRunReport:
         assert self._target is not None  # noqa: S101 - only where there is a run, the log has this function
         return await self._client.send(self._target.log(batch), can_wait=True)
 
+    def _excerpt(self, said: str) -> str:
+        """What the other side said, masked whole and then cut."""
+        return wire.excerpt(self.masked(said))
+
     def _warn(self, problem: str | None) -> None:
         if problem is not None:
             self.log(problem, "WARN")
 
 
 def _named(change: EntityChange) -> str:
-    identifier = "" if change.identifier is None else f" {change.identifier!r}"
-    return f"to {change.verb} the entity{identifier} of blueprint {change.blueprint!r}"
+    identifier = "" if change.identifier is None else f" {wire.excerpt(change.identifier)!r}"
+    return f"to {change.verb} the entity{identifier} of blueprint {wire.excerpt(change.blueprint)!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from agent.domain.invocation import InvocationKind, RunId
@@ -9,6 +10,8 @@ from agent.domain.outcome import Conclusion, RunStatus
 from agent.runs_api import wire
 from agent.runs_api.details import Details
 from agent.runs_api.log_buffer import Batch
+
+_REST_REFUSED = "(Port refused links, outputs or other details of this report; all of them are left out.)"
 
 
 class Target(Protocol):
@@ -27,8 +30,8 @@ class Target(Protocol):
     def conclude(self, details: Details, conclusion: Conclusion) -> list[wire.Request]:
         """Tells the end, with the details: requests to try in turn while Port refuses their form.
 
-        Empty if there is nothing to tell. The last one says no more than the status: a link that Port does not
-        like must not leave the run open for ever.
+        Empty if there is nothing to tell. Each says less than the one before, the last one no more than the
+        status: a link that Port does not like must not leave the run open for ever.
         """
 
 
@@ -53,10 +56,8 @@ class ActionRun:
         return request if request.body else None
 
     def conclude(self, details: Details, conclusion: Conclusion) -> list[wire.Request]:
-        """The status with everything; then the status alone."""
-        full = self._patch(details, conclusion.status)
-        bare = wire.patch_run(self._run_id, status=conclusion.status)
-        return [request for request in (full, bare)[: 1 if full == bare else 2] if request.body]
+        """The status with everything, with the summary, alone."""
+        return _less_and_less(lambda told: self._patch(told, conclusion.status), details)
 
     def _patch(self, details: Details, status: RunStatus | None) -> wire.Request:
         return wire.patch_run(
@@ -91,10 +92,12 @@ class NodeRun:
         return wire.patch_node_run(self._run_id, links=details.links, external_run_id=details.external_run_id)
 
     def conclude(self, details: Details, conclusion: Conclusion) -> list[wire.Request]:
-        """The result with everything; then the result alone."""
-        result = _node_result(conclusion)
+        """The result with everything, with the summary, alone."""
+        return _less_and_less(lambda told: self._patch(told, _node_result(conclusion)), details)
+
+    def _patch(self, details: Details, result: wire.NodeResult | None) -> wire.Request:
         level = "INFO" if result in (None, wire.NodeResult.SUCCESS) else "ERROR"
-        full = wire.patch_node_run(
+        return wire.patch_node_run(
             self._run_id,
             result=result,
             output=details.outputs,
@@ -102,15 +105,25 @@ class NodeRun:
             links=details.links,
             external_run_id=details.external_run_id,
         )
-        bare = wire.patch_node_run(self._run_id, result=result)
-        return [request for request in (full, bare)[: 1 if full == bare else 2] if request.body]
 
 
 def target_of(run_id: RunId | None, kind: InvocationKind) -> Target | None:
-    """The run's dialect; ``None`` where there is no run."""
-    if run_id is None:
+    """The run's dialect; ``None`` where there is no run, nor can be one of this id."""
+    if run_id is None or not wire.is_identifier(run_id):
         return None
     return NodeRun(run_id) if kind is InvocationKind.NODE_RUN else ActionRun(run_id)
+
+
+def _less_and_less(patch: Callable[[Details], wire.Request], details: Details) -> list[wire.Request]:
+    """``patch`` of all details, of the summary and a word on the rest, of none; nothing twice, nothing empty."""
+    everything, summary, nothing = (patch(told) for told in (details, Details(summary=details.summary), Details()))
+    requests = [everything]
+    if everything != summary:
+        words = f"{details.summary or ''}\n\n{_REST_REFUSED}".strip()
+        requests.append(patch(Details(summary=words)))
+    if everything != nothing:
+        requests.append(nothing)
+    return [request for request in requests if request.body]
 
 
 def _node_result(conclusion: Conclusion) -> wire.NodeResult | None:

@@ -1,6 +1,8 @@
 """Port's API in its own words: every request this agent makes, and what it reads from the answers. No I/O.
 
-Port refuses unknown keys, so the bodies hold exactly the documented ones; what is not given is left out.
+Port refuses unknown keys, so the bodies hold exactly the documented ones; what is not given is left out. A name
+that Port gives to nothing is not put into a path: ``..`` would turn a request about an entity into one about its
+blueprint.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ from agent.domain.route import EntityVerb
 from agent.ports import EntityChange
 
 
+class UnfitIdentifierError(ValueError):
+    """A name that cannot be one of Port's was to become part of a path; the text tells which, but not its value."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request. ``route`` is the path's pattern, for metrics; ``path`` is quoted and begins with ``/v1``."""
@@ -26,6 +32,30 @@ class Request:
     path: str
     body: JsonObject | None = field(default=None, repr=False)
     query: Mapping[str, str] = field(default_factory=dict)
+
+
+_MAX_IDENTIFIER_CHARS = 1000
+_IDENTIFIER_SIGNS = frozenset("0123456789@_.+:\\/=-")
+
+
+def is_identifier(name: str) -> bool:
+    """Whether Port lets anything have this name: letters of any alphabet, digits and some signs, but no ``..``."""
+    return (
+        0 < len(name) <= _MAX_IDENTIFIER_CHARS
+        and name not in (".", "..")
+        and all(char.isalpha() or char in _IDENTIFIER_SIGNS for char in name)
+    )
+
+
+def _path(route: str, **names: str) -> str:
+    """The route with names in it. Raises `UnfitIdentifierError`."""
+    for what, name in names.items():
+        if not is_identifier(name):
+            raise UnfitIdentifierError(
+                f"its {what} is none that Port takes (1 to {_MAX_IDENTIFIER_CHARS:,} letters, digits or"
+                " @ _ . + : \\ / = -, and neither . nor ..)"
+            )
+    return route.format(**{what: quote(name, safe="") for what, name in names.items()})
 
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -51,8 +81,8 @@ class NodeLog:
 
 
 def get_run(run_id: RunId) -> Request:
-    """Asks for an action run, as API version 2 shows it."""
-    return Request("GET", _RUN, _of_run(_RUN, run_id), query={"version": "v2"})
+    """Asks for an action run, as API version 2 shows it. Raises `UnfitIdentifierError`, as all that follow."""
+    return Request("GET", _RUN, _path(_RUN, run_id=run_id), query={"version": "v2"})
 
 
 def patch_run(
@@ -72,12 +102,12 @@ def patch_run(
         summary=summary,
         externalRunId=external_run_id,
     )
-    return Request("PATCH", _RUN, _of_run(_RUN, run_id), body)
+    return Request("PATCH", _RUN, _path(_RUN, run_id=run_id), body)
 
 
 def add_run_log(run_id: RunId, message: str) -> Request:
     """Adds one message, of any number of lines, to an action run's log. Sent twice, it shows twice."""
-    return Request("POST", f"{_RUN}/logs", _of_run(f"{_RUN}/logs", run_id), {"message": message})
+    return Request("POST", f"{_RUN}/logs", _path(f"{_RUN}/logs", run_id=run_id), {"message": message})
 
 
 def patch_node_run(
@@ -98,13 +128,13 @@ def patch_node_run(
         links=list(links) or None,
         externalRunId=external_run_id,
     )
-    return Request("PATCH", _NODE_RUN, _of_run(_NODE_RUN, run_id), body)
+    return Request("PATCH", _NODE_RUN, _path(_NODE_RUN, run_id=run_id), body)
 
 
 def add_node_run_logs(run_id: RunId, logs: Sequence[NodeLog]) -> Request:
     """Adds entries to a workflow node's log. Sent twice, they show twice."""
     body: JsonObject = {"logs": [_node_log(log) for log in logs]}
-    return Request("POST", f"{_NODE_RUN}/logs", _of_run(f"{_NODE_RUN}/logs", run_id), body)
+    return Request("POST", f"{_NODE_RUN}/logs", _path(f"{_NODE_RUN}/logs", run_id=run_id), body)
 
 
 def _node_log(log: NodeLog) -> JsonObject:
@@ -120,15 +150,14 @@ _ENTITY = "/v1/blueprints/{blueprint}/entities/{identifier}"
 def change_entity(change: EntityChange, run_id: RunId | None) -> Request:
     """Changes the catalogue, tied to the action run if one is given.
 
-    Keys that Port does not know are passed on, so that it can say so.
+    Keys that Port does not know are passed on, so that it can say so. Raises `UnfitIdentifierError`.
     """
     tie = {} if run_id is None else {"run_id": run_id}
-    blueprint = quote(change.blueprint, safe="")
     if change.verb is EntityVerb.UPSERT:
-        path = _ENTITIES.format(blueprint=blueprint)
+        path = _path(_ENTITIES, blueprint=change.blueprint)
         body = {**change.body, **_given(identifier=change.identifier)}
         return Request("POST", _ENTITIES, path, body, {"upsert": "true", "merge": "true", **tie})
-    path = _ENTITY.format(blueprint=blueprint, identifier=quote(change.identifier or "", safe=""))
+    path = _path(_ENTITY, blueprint=change.blueprint, identifier=change.identifier or "")
     if change.verb is EntityVerb.PATCH:
         return Request("PATCH", _ENTITY, path, change.body, tie)
     return Request("DELETE", _ENTITY, path, None, tie)
@@ -151,6 +180,9 @@ def organization() -> Request:
 
 
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+_EXCERPT_CHARS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,17 +261,18 @@ def read_organization(body: Json) -> Organization | None:
 
 
 def read_message(body: Json, text: str) -> str:
-    """Why Port refused: its message, else its error code, else the beginning of whatever came."""
+    """Why Port refused: its message, else its error code, else whatever came; of any length, see `excerpt`."""
     fields = as_object(body)
     for name in ("message", "error"):
         value = fields.get(name)
         if isinstance(value, str) and value:
             return value
-    return text.strip()[:300] or "no reason given"
+    return text.strip() or "no reason given"
 
 
-def _of_run(route: str, run_id: RunId) -> str:
-    return route.format(run_id=quote(run_id, safe=""))
+def excerpt(said: str) -> str:
+    """As much of ``said`` as a person reads. What must be masked is masked before: half a secret is not found."""
+    return said if len(said) <= _EXCERPT_CHARS else f"{said[:_EXCERPT_CHARS]} …"
 
 
 def _given(**parts: Json) -> dict[str, Json]:

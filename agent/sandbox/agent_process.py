@@ -35,11 +35,12 @@ class AgentProcess:
         self._cwd = cwd
         self._log_file = log_file
         self._process: asyncio.subprocess.Process | None = None
+        self._held = contextlib.ExitStack()
         self.url = ""
 
     async def start(self) -> None:
         """Starts the process, in a session of its own: a Ctrl-C in the terminal is not the agent's."""
-        port = _free_port()
+        port = _hold_free_port(self._held)
         self.url = f"http://127.0.0.1:{port}"
         with contextlib.ExitStack() as files:
             output = None if self._log_file is None else files.enter_context(self._log_file.open("wb"))
@@ -68,7 +69,9 @@ class AgentProcess:
 
     async def ended(self) -> int:
         """Waits for the end of the process; returns its exit code (negative: the signal that killed it)."""
-        return await self._started().wait()
+        exit_code = await self._started().wait()
+        self._held.close()
+        return exit_code
 
     async def stop(self) -> int:
         """Asks the agent to end, as Kubernetes does, and returns its exit code.
@@ -80,17 +83,18 @@ class AgentProcess:
             process.send_signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(_STOP_TIMEOUT_S):
-                return await process.wait()
+                return await self.ended()
         except TimeoutError:
             return await self.kill()
 
     async def kill(self) -> int:
         """Ends the agent's process group at once. Does nothing to an agent that has ended or never began."""
         if self._process is None:
+            self._held.close()
             return 0
         if self._process.returncode is None:
             os.killpg(self._process.pid, signal.SIGKILL)
-        return await self._process.wait()
+        return await self.ended()
 
     def last_words(self) -> str:
         """The end of the agent's output, where it went to a file."""
@@ -105,7 +109,17 @@ class AgentProcess:
         return self._process
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _hold_free_port(held: contextlib.ExitStack) -> int:
+    """A free port, which nobody else gets until ``held`` is closed; known at once, whatever the agent logs.
+
+    It is bound here and not listened to. Linux lets the agent listen on it all the same, because both sockets have
+    SO_REUSEADDR; it gives the port to nobody who takes just any. Other systems would refuse the agent, too: there
+    the port is let go, and whoever is quick may snatch it.
+    """
+    holder = held.enter_context(socket.socket())
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    port = int(holder.getsockname()[1])
+    if sys.platform != "linux":
+        holder.close()
+    return port

@@ -35,6 +35,8 @@ class Ledger:
     def __init__(self, *, create_on_first_touch: bool = False, closed_status: int = 409) -> None:
         self.runs: dict[str, RunRecord] = {}
         self.requests: list[RequestRecord] = []
+        self.strays: list[str] = []
+        """Method and path of the requests to routes that Port does not have: whoever sent them went astray."""
         self.catalogue: dict[tuple[str, str], dict[str, Json]] = {}
         self.create_on_first_touch = create_on_first_touch
         self.closed_status = closed_status
@@ -67,11 +69,15 @@ class Ledger:
         return [run.id for run in self.runs.values() if not run.terminal_statuses]
 
     def counts(self) -> dict[str, Any]:
-        """How many runs there are by terminal status, and how many have none or several: cheap to ask often."""
+        """How many runs there are by terminal status, and how many have none or several: cheap to ask often.
+
+        ``strays`` are the requests that nobody should have sent.
+        """
         statuses = Counter(run.terminal_statuses[-1] for run in self.runs.values() if run.terminal_statuses)
         return {
             "runs": len(self.runs),
             "requests": len(self.requests),
+            "strays": self.strays,
             "terminal": dict(statuses),
             "unfinished": len(self.unfinished()),
             "finished_twice": [run.id for run in self.runs.values() if len(run.terminal_statuses) > 1],
@@ -84,6 +90,8 @@ class Ledger:
     def record(self, request: RequestRecord) -> None:
         """Takes a request into the list as it comes in."""
         self.requests.append(request)
+        if request.stray:
+            self.strays.append(f"{request.method} {request.path}")
         if request.run_id is not None:
             self._requests_by_run[request.run_id] += 1
 

@@ -169,7 +169,7 @@ class PortApi:
     ) -> web.StreamResponse:
         try:
             self._admit(request, record, within_budget=within_budget)
-            record.applied = True
+            record.applied = not record.stray
             return await handler(request)
         except Refusal as refusal:
             return web.json_response(_error_body(refusal.code, refusal.message), status=refusal.status)
@@ -223,6 +223,7 @@ async def _recorded(request: web.Request) -> RequestRecord:
         body=None,
         at_s=time.time(),
         run_id=request.match_info.get("run_id") or request.query.get("run_id"),
+        stray=request.match_info.http_exception is not None,
     )
     try:
         record.body = _parsed(await request.read())

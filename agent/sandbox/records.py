@@ -137,7 +137,7 @@ class RequestRecord:
 
     ``path`` is without the query; ``headers`` have lower-case names; ``body`` is parsed JSON, or the text where
     it is none; ``at_s`` is epoch seconds; ``applied`` says whether it reached the ledger's rules at all,
-    ``oversized`` that its body was over the limit and was not kept.
+    ``oversized`` that its body was over the limit and was not kept, ``stray`` that there is no such route.
     """
 
     method: str
@@ -150,6 +150,7 @@ class RequestRecord:
     status: int | None = None
     applied: bool = False
     oversized: bool = False
+    stray: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Everything, under the attributes' names."""

@@ -109,6 +109,8 @@ async def _every_example(sandbox: Sandbox) -> int:
     right = sum(not judged.complaints for judged in verdicts)
     if right < len(ACTIONS):
         raise SandboxError(f"{len(ACTIONS) - right} of {len(ACTIONS)} runs did not end as they should")
+    if strays := sandbox.api.ledger.strays:
+        raise SandboxError(f"the agent sent requests that Port has no route for: {', '.join(strays)}")
     sys.stdout.write(f"All {len(verdicts)} runs ended as they should, and the agent stopped cleanly.\n")
     return 0
 

@@ -84,13 +84,14 @@ class FakeRun:
         return self._log.dropped_bytes
 
     @property
+    def logged_bytes(self) -> int:
+        """How much log there was, whether it fitted or not; without line ends."""
+        return sum(len(line.text.encode(errors="replace")) for line in self.lines) + self.dropped_bytes
+
+    @property
     def log_text(self) -> str:
         """All lines of the log, joined by line feeds."""
         return "\n".join(line.text for line in self.lines)
-
-    def masked(self, text: str) -> str:
-        """``text`` without the secrets that are known by now."""
-        return self._redactor.mask_text(text)
 
     # ── RunContext ───────────────────────────────────────────────────────────────────────────────────
 
@@ -153,6 +154,10 @@ class FakeRun:
     def mask(self, secret: str) -> None:
         """Masks ``secret`` from now on."""
         self._redactor.add(secret)
+
+    def masked(self, text: str, *, is_cut: bool = False) -> str:
+        """``text`` without the secrets that are known by now."""
+        return self._redactor.mask_text(text, is_cut=is_cut)
 
     def link(self, url: str) -> None:
         """Records a link, once."""

@@ -10,14 +10,15 @@ from agent.domain.errors import TemplateError
 from agent.domain.invocation import View
 from agent.domain.json import Json, as_text
 from agent.domain.route import Template
+from agent.ports import Encode
 
 
 class FakeTemplates:
     """A `TemplateCompiler` for tests: constants, and ``{{ .a.b }}`` paths into the view; no other jq."""
 
-    def template(self, value: Json, path: str) -> Template:
+    def template(self, value: Json, path: str, *, encode: Encode | None = None) -> Template:
         """``value`` with paths inside."""
-        return _FakeTemplate(value, path)
+        return _FakeTemplate(value, path, encode)
 
     def expression(self, source: str, path: str) -> Template:
         """One bare path."""
@@ -31,6 +32,7 @@ _PATH = re.compile(r"\{\{\s*\.([\w.]*)\s*\}\}")
 class _FakeTemplate:
     value: Json
     path: str
+    encode: Encode | None = None
 
     def render(self, view: View) -> Json:
         return self._render(self.value, view.value)
@@ -44,7 +46,11 @@ class _FakeTemplate:
             return value
         if whole := _PATH.fullmatch(value):
             return self._look_up(whole.group(1), document)
-        return _PATH.sub(lambda match: as_text(self._look_up(match.group(1), document)), value)
+        return _PATH.sub(lambda match: self._part(match, document), value)
+
+    def _part(self, match: re.Match[str], document: Json) -> str:
+        text = as_text(self._look_up(match.group(1), document))
+        return text if self.encode is None or match.start() == 0 else self.encode(text)
 
     def _look_up(self, dotted: str, document: Json) -> Json:
         for name in filter(None, dotted.split(".")):

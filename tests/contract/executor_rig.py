@@ -16,6 +16,7 @@ from agent.ports import Executor
 from agent.testing import FakeRun
 
 SECRET = "s3cr3t-that-nobody-may-see"
+SECRET_HALVES = (SECRET[:13], SECRET[13:])
 FLOOD_BYTES = 48 * 1024 * 1024
 KILL_GRACE_S = 0.3
 
@@ -29,11 +30,12 @@ class Work(StrEnum):
     HANG = "hang"
     """Start, and never end by itself; ends when it is told to."""
     RESIST = "resist"
-    """Start, never end by itself, and not heed any polite request to end."""
+    """Start, never end by itself, go on with it visibly if it can, and not heed any polite request to end."""
     FLOOD = "flood"
-    """Give `FLOOD_BYTES` of output (or of response body), then end either way."""
+    """Give `FLOOD_BYTES` of output (or of response body), then end well."""
     LEAK = "leak"
-    """Say `SECRET` in everything it says, also in pieces, then fail with it in the reason."""
+    """Say `SECRET` in everything it says, also in pieces, then fail with it in the reason, there also across the
+    place from which on the executor leaves something out."""
     TELL = "tell"
     """Succeed, and tell whatever this executor can tell beside log and outcome."""
 
@@ -63,6 +65,9 @@ class Rig(Protocol):
 
         The factory's ``kill_grace_s`` is what the name ``KILL_GRACE_S`` in the rig's module is bound to by now.
         """
+
+    def check_flooded(self, run: FakeRun) -> None:
+        """Asserts that of `Work.FLOOD` the run was told all, or as much as its route wants."""
 
     def check_told(self, run: FakeRun) -> None:
         """Asserts that ``run`` was told what `Work.TELL` tells."""

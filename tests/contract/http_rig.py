@@ -13,11 +13,17 @@ from agent.ports import ExecutorSettings
 from agent.testing import FakeRun, FakeTemplates, fake_services
 from tests.contract.executor_rig import FLOOD_BYTES, KILL_GRACE_S, SECRET, Prepared, Work
 
+_MAX_RESPONSE_BYTES = 1000
+_SECRET_MIDDLE = len(SECRET) // 2
+_QUOTED_CHARS = 300
+"""So much of an answer stands in a reason."""
+
+
 _ANSWERS = {
-    Work.SUCCEED: (200, b"done"),
-    Work.FAIL: (500, b"all is broken"),
-    Work.LEAK: (500, f"told {SECRET}".encode()),
-    Work.TELL: (201, b'{"id": 7}'),
+    Work.SUCCEED: (200, "done"),
+    Work.FAIL: (500, "all is broken"),
+    Work.LEAK: (500, f"told {SECRET} ".ljust(_QUOTED_CHARS - _SECRET_MIDDLE, ".") + SECRET),
+    Work.TELL: (201, '{"id": 7}'),
 }
 
 
@@ -30,6 +36,11 @@ class HttpRig:
         """A route that calls a server which does ``work``."""
         del tmp_path
         return _prepare(work)
+
+    def check_flooded(self, run: FakeRun) -> None:
+        """No more was read than the route wants."""
+        ((_, response),) = run.exchanges
+        assert (response["text"], response["truncated"]) == ("x" * _MAX_RESPONSE_BYTES, True)
 
     def check_told(self, run: FakeRun) -> None:
         """The exchange is there for report templates."""
@@ -46,6 +57,7 @@ class _Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self.requests = 0
         self.busy = 0
+        self.drops = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -63,8 +75,14 @@ class _Server:
         writer.transport.abort()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._work in (Work.HANG, Work.RESIST):
+        if self._work is Work.HANG:
             await reader.read()  # until the other side is gone
+        elif self._work is Work.RESIST:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            while not writer.transport.is_closing():  # which a mere farewell of the other side does not do
+                writer.write(b"x")
+                self.drops += 1
+                await asyncio.sleep(0.005)
         elif self._work is Work.FLOOD:
             writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {FLOOD_BYTES}\r\n\r\n".encode())
             piece = b"x" * 1024 * 1024
@@ -73,7 +91,7 @@ class _Server:
                 await writer.drain()
         else:
             status, body = _ANSWERS[self._work]
-            writer.write(f"HTTP/1.1 {status} Whatever\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+            writer.write(f"HTTP/1.1 {status} Whatever\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
             await writer.drain()
             await reader.read()
 
@@ -90,10 +108,18 @@ async def _prepare(work: Work) -> AsyncIterator[Prepared]:
     listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     factory = HttpFactory(fake_services(ExecutorSettings(kill_grace_s=KILL_GRACE_S)))
-    options: JsonObject = {"url": f"http://127.0.0.1:{port}/?token={SECRET}", "body": {"told": True}}
+    options: JsonObject = {
+        "url": f"http://127.0.0.1:{port}/?token={SECRET}",
+        "body": {"told": True},
+        "max_response_bytes": _MAX_RESPONSE_BYTES,
+    }
+
+    def started() -> bool:
+        return server.drops > 1 if work is Work.RESIST else server.requests > 0
+
     try:
         executor = factory.prepare(options, "routes[0].http", FakeTemplates())
-        yield Prepared(executor, lambda: server.requests > 0, lambda: server.busy > 0)
+        yield Prepared(executor, started, lambda: server.busy > 0)
     finally:
         await factory.close()
         listener.close()

@@ -11,9 +11,9 @@ from agent.domain.route import EntityVerb
 from agent.executors.process import ProcessFactory
 from agent.ports import EntityChange, ExecutorSettings
 from agent.testing import FakeRun, FakeTemplates, fake_services
-from tests.contract.executor_rig import FLOOD_BYTES, KILL_GRACE_S, SECRET, Prepared, Work
+from tests.contract.executor_rig import FLOOD_BYTES, KILL_GRACE_S, SECRET, SECRET_HALVES, Prepared, Work
 
-_HALF = len(SECRET) // 2
+_FIRST, _SECOND = SECRET_HALVES
 _SCRIPTS = {
     Work.SUCCEED: "echo done",
     Work.FAIL: "echo all is broken >&2; exit 3",
@@ -21,7 +21,8 @@ _SCRIPTS = {
     Work.RESIST: "trap '' TERM INT HUP; echo $$ >$PID_FILE; while :; do sleep 600; done",
     Work.FLOOD: f"exec head -c {FLOOD_BYTES} /dev/zero",
     Work.LEAK: f"""
-        printf %s {SECRET[:_HALF]}; sleep 0.05; echo {SECRET[_HALF:]}; echo {SECRET} >&2
+        printf %s {_FIRST}; sleep 0.05; echo {_SECOND}; echo {SECRET} >&2
+        printf %5000s {_FIRST}; sleep 0.05; printf %s {_SECOND}  # a line that is too long for the reason
         printf 'link=https://x/{SECRET}\\nsummary={SECRET}\\nstatus_label={SECRET}\\n' >>$AGENT_OUTPUT
         printf 'external_run_id={SECRET}\\nmine={SECRET}\\n' >>$AGENT_OUTPUT
         exit 1""",
@@ -52,6 +53,10 @@ class ProcessRig:
     def prepare(self, work: Work, tmp_path: Path) -> AbstractAsyncContextManager[Prepared]:
         """The script of ``work`` as a route would run it."""
         return _prepare(work, tmp_path / "pid")
+
+    def check_flooded(self, run: FakeRun) -> None:
+        """Every byte went to the log, which keeps what fits."""
+        assert run.logged_bytes == FLOOD_BYTES
 
     def check_told(self, run: FakeRun) -> None:
         """Everything that the output file can carry arrived."""

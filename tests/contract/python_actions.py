@@ -10,9 +10,8 @@ from collections.abc import Iterator
 
 from agent import Failed, Run, Succeeded
 from agent.executors.sync_run import SyncRun
-from tests.contract.executor_rig import FLOOD_BYTES, SECRET
+from tests.contract.executor_rig import FLOOD_BYTES, SECRET, SECRET_HALVES
 
-_HALF = len(SECRET) // 2
 _CHUNK = b"x" * (256 * 1024)
 
 under_way: set[object] = set()
@@ -96,8 +95,8 @@ async def leak(run: Run) -> Failed:
 
 def leak_sync(run: Run | SyncRun) -> Failed:
     stream = run.stream("leak")
-    stream.write(SECRET[:_HALF].encode())
-    stream.write(SECRET[_HALF:].encode() + b"\n")
+    for half in SECRET_HALVES:
+        stream.write(half.encode())
     stream.close()
     run.log(SECRET)
     run.link(f"https://x/{SECRET}")
@@ -105,7 +104,7 @@ def leak_sync(run: Run | SyncRun) -> Failed:
     run.status_label(SECRET)
     run.external_run_id(SECRET)
     run.output("mine", SECRET)
-    return Failed(SECRET)
+    return Failed(f"{SECRET} ".ljust(290, "x") + SECRET)
 
 
 async def tell(run: Run) -> str:

@@ -12,7 +12,7 @@ from agent.executors.python import PythonFactory
 from agent.ports import EntityChange, ExecutorSettings
 from agent.testing import FakeRun, FakeTemplates, fake_services
 from tests.contract import python_actions
-from tests.contract.executor_rig import KILL_GRACE_S, Prepared, Work
+from tests.contract.executor_rig import FLOOD_BYTES, KILL_GRACE_S, Prepared, Work
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class PythonRig:
         del tmp_path
         name = f"tests.contract.python_actions:{work}"
         return _prepare(name if self.asynchronous else f"{name}_sync", mortal=self.asynchronous)
+
+    def check_flooded(self, run: FakeRun) -> None:
+        """Every byte went to the log, which keeps what fits."""
+        assert run.logged_bytes == FLOOD_BYTES
 
     def check_told(self, run: FakeRun) -> None:
         """Everything that a run can be told arrived."""

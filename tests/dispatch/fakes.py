@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,12 +141,16 @@ class NameIntake:
             return Decoded(invocation(name, agent=False, kind=InvocationKind.CHANGE_EVENT))
         return Decoded(invocation(name, agent=not name.startswith("kafka")))
 
-    def unlock(self, given: Invocation, paths: Sequence[str]) -> tuple[Invocation, tuple[str, ...]]:
+    def unlock(self, given: Invocation, paths: Sequence[str]) -> tuple[Invocation, Mapping[str, tuple[str, ...]]]:
         if "sealed" in paths:
             raise DecryptionError("input 'password' did not open")
         if "secret" in paths:
-            return given.with_inputs({"password": "hunter2hunter2"}, given.document), ("hunter2hunter2",)
-        return given, ()
+            return given.with_inputs({"password": "hunter2hunter2"}, given.document), {
+                "password": ("hunter2hunter2",)
+            }
+        if "pin" in paths:
+            return given.with_inputs({"pin": "4711"}, given.document), {"pin": ("4711",)}
+        return given, {}
 
 
 @dataclass

@@ -368,6 +368,15 @@ def test_opened_inputs_and_named_secrets_are_masked(tmp_path: Path) -> None:
     assert house.reporter.reports["r_deploy-1"].secrets == ["client-secret", "t0ken-value", "hunter2hunter2"]
 
 
+def test_an_opened_input_that_is_too_short_to_be_masked_is_named_in_the_runs_log(tmp_path: Path) -> None:
+    house = live(tmp_path, returning(Succeeded()), "deploy-1", rule=route(decrypt=("pin",)))
+    [(level, line)] = house.reporter.reports["r_deploy-1"].lines
+    assert level == "WARN"
+    assert line == "encrypted input 'pin' is not masked, or not in full: a value in it is shorter than 6 characters"
+    masked = live(tmp_path, returning(Succeeded()), "deploy-1", rule=route(decrypt=("secret",)))
+    assert masked.reporter.reports["r_deploy-1"].lines == []
+
+
 def test_an_input_that_does_not_open_fails_the_run_before_anything_is_executed(tmp_path: Path) -> None:
     house = live(tmp_path, raising(AssertionError("executed")), "deploy-1", rule=route(decrypt=("sealed",)))
     outcome = house.reporter.reports["r_deploy-1"].outcome

@@ -40,7 +40,7 @@ def test_the_readme_can_be_followed(tmp_path: Path) -> None:
     for language, name, text in blocks(ROOT / "README.md"):
         if name:
             (tmp_path / name).write_text(text)
-        elif language == "sh" and not text.startswith("make "):
+        elif language == "sh" and not text.startswith(("make ", ". .venv")):
             script.append(text)
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
     done = subprocess.run(
@@ -53,7 +53,7 @@ def test_the_readme_can_be_followed(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "settings and routes are in order: 1 route" in done.stdout
+    assert "settings and routes are in order: 3 routes" in done.stdout
     assert "create-microservice: MATCHES" in done.stdout
     assert '"./create.sh"' in done.stdout
     assert '"my-service"' in done.stdout
@@ -65,9 +65,11 @@ def test_every_yaml_example_is_a_good_route(
 ) -> None:
     module = tmp_path / "my_actions" / "scaffold.py"
     module.parent.mkdir()
-    [python] = [text for language, _, text in blocks(ROOT / "docs" / "executors.md") if language == "python"]
+    python = next(text for language, _, text in blocks(ROOT / "docs" / "executors.md") if language == "python")
     module.write_text(python)
     monkeypatch.syspath_prepend(str(tmp_path))
+    readme_module = next(text for _, name, text in blocks(ROOT / "README.md") if name == "my_actions.py")
+    (tmp_path / "my_actions" / "__init__.py").write_text(readme_module)
     with_routes = reader()
     try:
         for language, _, text in blocks(document):

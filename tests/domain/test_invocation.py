@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from agent.domain.invocation import Invocation, InvocationKind, InvocationMethod, RunId, Trigger, View
+from agent.domain.invocation import Effort, Invocation, InvocationKind, InvocationMethod, RunId, Trigger, View
 
 INVOCATION = Invocation(
     kind=InvocationKind.ACTION_RUN,
@@ -53,6 +53,14 @@ def test_an_extended_view_leaves_the_first_one_alone() -> None:
     view = View({"a": 1, "b": 2})
     assert view.extended(b=3, c=[4]).text == '{"a":1,"b":3,"c":[4]}'
     assert view.text == '{"a":1,"b":2}'
+
+
+def test_all_views_of_one_message_share_what_their_expressions_cost() -> None:
+    invocation = replace(INVOCATION, effort=Effort())
+    opened = invocation.with_inputs({}, {})
+    invocation.view.extended(a=1).effort.spent_s += 0.5
+    assert (invocation.view.effort.spent_s, opened.view.effort.spent_s) == (0.5, 0.5)
+    assert View({}).effort.spent_s == INVOCATION.effort.spent_s == 0.0
 
 
 def test_the_view_is_made_once() -> None:

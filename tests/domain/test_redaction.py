@@ -207,6 +207,18 @@ def test_json_is_masked_in_strings_and_keys_and_made_fit_to_send() -> None:
     assert isinstance(redactor.mask_json(foreign), str)  # type: ignore[arg-type] # strangers' code passes anything
 
 
+def test_numbers_are_masked_in_json_where_a_secret_stands_in_them() -> None:
+    redactor = Redactor(["12345678", "hunter2-x", "-98765.25"])
+    value: Json = {"pin": 12345678, "longer": 9123456789, "float": -98765.25, "other": [1, 87654321, 0.5, True]}
+    assert redactor.mask_json(value) == {
+        "pin": MASK,
+        "longer": f"9{MASK}9",
+        "float": MASK,
+        "other": [1, 87654321, 0.5, True],
+    }
+    assert redactor.copy().mask_json(12345678) == MASK
+
+
 def test_is_fast_enough_for_a_flood() -> None:
     """The bound is far below what it does (over 75 MiB/s), so that a busy machine does not fail it."""
     redactor = redactor_of(*(b"%032x" % (0x9E3779B97F4A7C15F39CC0605CEDC835 ^ i << 90) for i in range(40)))
@@ -216,3 +228,10 @@ def test_is_fast_enough_for_a_flood() -> None:
     for _ in range(64):
         stream.feed(chunk)
     assert 64 * len(chunk) / (time.process_time() - began) > 10 * 2**20
+
+
+@pytest.mark.parametrize("length", range(len("<<hunter2-x>>") + 1))
+def test_of_a_text_that_is_cut_within_a_secret_no_part_is_shown(length: int) -> None:
+    cut = "<<hunter2-x>>"[:length]
+    expected = {11: f"<<{MASK}", 12: f"<<{MASK}>", 13: f"<<{MASK}>>"}
+    assert Redactor(["hunter2-x"]).mask_text(cut, is_cut=True) == expected.get(length, cut[:2])

@@ -70,7 +70,7 @@ def test_why_a_route_does_not_match(match: Match, reason: str | None) -> None:
 
 def test_a_message_without_an_action_matches_no_pattern_at_all() -> None:
     assert Match(actions=("*",)).explain(invocation(None)) == "it has no action, not '*'"
-    assert Match(blueprints=("*",)).explain(invocation(blueprint=None)) == "blueprint is None, not '*'"
+    assert Match(blueprints=("*",)).explain(invocation(blueprint=None)) == "it has no blueprint, not '*'"
 
 
 def test_a_name_that_looks_like_a_glob_matches_itself() -> None:

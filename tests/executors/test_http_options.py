@@ -11,11 +11,10 @@ from agent.domain.json import Json, JsonObject
 from agent.domain.retry import Backoff
 from agent.domain.route import Template
 from agent.executors.http_options import HTTP_SCHEMA, Mode, read_http_options
-from agent.executors.http_pool import ClientOptions, ClientPool
+from agent.executors.http_pool import ClientOptions
 from agent.executors.http_request import RequestTemplate
 from agent.executors.http_retry import DEFAULT_STATUSES, RetryRule
-from agent.net.proxy import ProxyRules
-from agent.ports import ExecutorSettings
+from agent.ports import Encode, ExecutorSettings
 from agent.testing import FakeTemplates
 from tests.executors.http_server import executor
 
@@ -104,7 +103,7 @@ def test_every_problem_of_a_route_is_told_at_once(tmp_path: Path) -> None:
 class _Unforgiving(FakeTemplates):
     """Finds fault with every template."""
 
-    def template(self, value: Json, path: str) -> Template:
+    def template(self, value: Json, path: str, *, encode: Encode | None = None) -> Template:  # noqa: ARG002 - see above
         raise ConfigurationError(Problem("routes", f"{value} is wrong", path))
 
 
@@ -112,22 +111,3 @@ def test_every_template_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
         RequestTemplate({"url": "a", "body": "b", "idempotency_key": True}, "http", _Unforgiving())
     assert [problem.path for problem in caught.value.problems] == ["http.url", "http.body"]
-
-
-def test_routes_share_a_client_until_their_files_change(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        pool = ClientPool(ProxyRules({}), 10)
-        plain = pool.client(ClientOptions())
-        assert pool.client(ClientOptions()) is plain
-        assert pool.client(ClientOptions(verify=False)) is not plain
-        trusting = ClientOptions(ca_file=tmp_path)
-        first = pool.client(trusting)
-        assert pool.client(trusting) is first
-        (tmp_path / "renewed").touch()
-        assert pool.client(trusting) is not first
-        await pool.close()
-        await pool.close()
-        assert plain.is_closed
-        assert first.is_closed
-
-    asyncio.run(scenario())

@@ -16,11 +16,12 @@ from tests.executors.http_server import answer, executor, run_of, target
 def outcome_of(
     status: int, body: str | bytes = "", options: JsonObject | None = None, **parts: Any
 ) -> tuple[Outcome, FakeRun]:
-    headers = parts.pop("answer_headers", {})
+    headers, secret = parts.pop("answer_headers", {}), parts.pop("secret", "")
 
     async def scenario() -> tuple[Outcome, FakeRun]:
         async with target(answer(status, body, **headers)) as server, executor(options) as http:
             run = run_of(server.url + "/hook?token=secret", **parts)
+            run.mask(secret)
             return await http.execute(run), run
 
     return asyncio.run(scenario())
@@ -127,3 +128,28 @@ def test_a_wrong_content_encoding_is_a_broken_answer() -> None:
     outcome, _ = outcome_of(200, "not gzip", answer_headers={"Content_Encoding": "gzip"})
     assert isinstance(outcome, Failed)
     assert "not in the encoding that it claims" in outcome.reason
+
+
+LONG_SECRET = "s3cr3t-of-many-letters-0123456789"
+
+
+@pytest.mark.parametrize("before", range(300 - len(LONG_SECRET), 301, 8))
+def test_a_secret_across_the_end_of_the_excerpt_is_masked_whole(before: int) -> None:
+    outcome, run = outcome_of(500, "x" * before + LONG_SECRET + "y" * 100, secret=LONG_SECRET)
+    assert isinstance(outcome, Failed)
+    assert LONG_SECRET[:6] not in run.masked(outcome.reason)
+
+
+def test_a_secret_across_the_end_of_what_an_excerpt_is_made_of_is_masked_whole() -> None:
+    outcome, run = outcome_of(500, " " * 1190 + LONG_SECRET, secret=LONG_SECRET)
+    assert isinstance(outcome, Failed)
+    assert LONG_SECRET[:6] not in run.masked(outcome.reason)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_secret_across_the_end_of_a_cut_answer_is_left_out(status: int) -> None:
+    limit: JsonObject = {"max_response_bytes": 100}
+    outcome, run = outcome_of(status, "x" * 80 + LONG_SECRET, limit, secret=LONG_SECRET)
+    response = run.exchanges[0][1]
+    assert response["text"] == "x" * 80
+    assert LONG_SECRET[:6] not in run.masked(outcome.reason if isinstance(outcome, Failed) else "")

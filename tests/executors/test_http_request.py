@@ -103,7 +103,7 @@ def test_everything_can_be_a_template() -> None:
         inputs={"verb": "patch", "name": "grün&co", "n": 1.0},
     )
     assert seen.method == "PATCH"
-    assert seen.path == "/gr%C3%BCn&co?fixed=1&q=gr%C3%BCn%26co&list=1&list=b+c&flag=true"
+    assert seen.path == "/gr%C3%BCn%26co?fixed=1&q=gr%C3%BCn%26co&list=1&list=b+c&flag=true"
     assert seen.headers["x-name"].encode("utf-8", "surrogateescape") == "grün&co".encode()
     assert (seen.headers["x-count"], seen.headers["x-yes"]) == ("3", "true")
     assert "x-none" not in seen.headers
@@ -207,6 +207,14 @@ def test_what_is_no_request_fails_the_run_with_a_clear_reason(
     assert said in outcome.reason
     assert "secret" not in outcome.reason
     assert "\n" not in outcome.reason
+
+
+@pytest.mark.parametrize("name", ["url", "method", "headers", "query"])
+def test_a_long_value_that_makes_no_request_is_not_shown_in_part(name: str) -> None:
+    value: Json = ["s3cr3t-" * 20] if name == "url" else "s3cr3t-" * 20
+    outcome = failed({name: "{{ .inputs.a }}"}, inputs={"a": value})
+    assert "s3cr3t" not in outcome.reason
+    assert "characters" in outcome.reason
 
 
 def test_a_failing_expression_is_told_apart() -> None:

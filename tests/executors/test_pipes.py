@@ -33,6 +33,10 @@ def test_long_lines_are_left_out_whole() -> None:
     assert not _tail(b"x" * 9000)
 
 
+def test_the_end_of_a_long_line_is_left_out_with_it() -> None:
+    assert _tail(b"first\n" + b"x" * 5000, b"the end of a secret") == "first"
+
+
 def test_streams_are_cut_into_lines_separately() -> None:
     tail = Tail()
     stdout, stderr = tail.stream(), tail.stream()

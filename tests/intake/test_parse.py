@@ -63,6 +63,13 @@ def test_many_siblings_are_not_depth() -> None:
     assert parse(json.dumps(document).encode())[1] == document
 
 
+def test_brackets_in_strings_are_not_depth() -> None:
+    document = ["[{" * MAX_DEPTH, {'\\"[' * MAX_DEPTH: '"' + "[" * MAX_DEPTH}, "\\"]
+    assert parse(json.dumps(document).encode())[1] == document
+    with pytest.raises(UndecodableError, match="nested deeper"):
+        parse(b'["\\"]]]",' * (MAX_DEPTH + 1) + b"1" + b"]" * (MAX_DEPTH + 1))
+
+
 def test_a_message_over_the_size_limit_is_not_even_looked_at() -> None:
     with pytest.raises(UndecodableError, match="11 bytes, more than the 10"):
         parse(b"not json!!!", max_bytes=10)

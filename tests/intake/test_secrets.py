@@ -91,7 +91,7 @@ def test_listed_inputs_are_opened_everywhere(intake: MessageIntake) -> None:
     assert opened.inputs == {"password": PLAIN, "name": "api"}
     assert opened.view.value["inputs"] == opened.inputs
     assert CLOSED not in opened.view.text
-    assert plain == (PLAIN,)
+    assert plain == {"password": (PLAIN,)}
     assert closed.inputs["password"] == CLOSED
 
 
@@ -116,7 +116,7 @@ def test_paths_of_a_route_are_opened(intake: MessageIntake, decode: Decode) -> N
         "secrets": [{"k": "a", "value": "v0"}, {"k": "b", "value": "v1"}],
         "plain": "x",
     }
-    assert plain == ("s3cr3t-ü", "v0", "v1")
+    assert plain == dict(zip(paths, [("s3cr3t-ü",), ("v0",), ("v1",)], strict=True))
     assert (opened.run_id, opened.kind, opened.method) == (closed.run_id, closed.kind, closed.method)
     assert closed.document == before
 
@@ -137,12 +137,22 @@ def test_secrets_of_a_change_event_are_opened(intake: MessageIntake, decode: Dec
     assert CLOSED not in opened.view.text
 
 
+@pytest.mark.parametrize("channel", list(Channel))
+def test_opening_gives_a_messages_expressions_no_more_time(
+    channel: Channel, intake: MessageIntake, decode: Decode
+) -> None:
+    closed = decode(packed({"payload": {"properties": {"token": CLOSED}}}), channel)
+    closed.effort.spent_s = 0.5
+    opened, _ = intake.unlock(closed, ["payload.properties.token"])
+    assert opened.view.effort.spent_s == 0.5
+
+
 def test_nothing_to_open_changes_nothing(intake: MessageIntake) -> None:
     closed = invocation({"a": "b"})
-    assert intake.unlock(closed, []) == (closed, ())
+    assert intake.unlock(closed, []) == (closed, {})
     array = MessageIntake(SECRET, StillClock()).decode(b"[1]", Channel.RUNS)
     assert isinstance(array, Decoded)
-    assert intake.unlock(array.invocation, ["0.x", "7"]) == (array.invocation, ())
+    assert intake.unlock(array.invocation, ["0.x", "7"]) == (array.invocation, {})
 
 
 @pytest.mark.parametrize("inputs", [{}, {"token": None}, {"token": ""}])
@@ -152,12 +162,12 @@ def test_an_optional_input_that_was_not_given_is_no_error(inputs: dict[str, Any]
         closed, ["payload.properties.token", "payload.nowhere.0.x", "payload.properties.9"]
     )
     assert opened == closed
-    assert plain == ()
+    assert plain == {}
 
 
 def test_a_listed_name_without_any_inputs_is_no_error(intake: MessageIntake, decode: Decode) -> None:
     closed = decode(packed({"name": CLOSED, "payload": {"censoredProperties": ["name"]}}))
-    assert intake.unlock(closed, []) == (closed, ())
+    assert intake.unlock(closed, []) == (closed, {})
 
 
 @pytest.mark.parametrize("paths", [[], ["payload.properties.token"]])
@@ -170,7 +180,7 @@ def test_an_input_that_does_not_open_fails(paths: list[str], intake: MessageInta
 def test_an_input_that_is_listed_and_named_is_opened_once(intake: MessageIntake) -> None:
     opened, plain = intake.unlock(invocation({"token": CLOSED}, "token"), ["payload.properties.token"])
     assert opened.inputs == {"token": PLAIN}
-    assert plain == (PLAIN,)
+    assert plain == {"token": (PLAIN,)}
 
 
 # ── objects ──────────────────────────────────────────────────────────────────────────────────────────
@@ -184,14 +194,14 @@ def test_an_input_declared_as_an_object_becomes_one(intake: MessageIntake) -> No
     closed = invocation({"account": OBJECT_CLOSED}, "account", **declared("object"))
     opened, plain = intake.unlock(closed, ["payload.properties.account"])
     assert opened.inputs == {"account": {"user": "u", "pw": "p"}}
-    assert plain == ('{"user":"u","pw":"p"}', "u", "p")
+    assert plain == {"account": ('{"user":"u","pw":"p"}', "u", "p")}
 
 
 @pytest.mark.parametrize("action", [declared("string"), {}])
 def test_any_other_input_stays_text_but_its_parts_are_masked(action: dict[str, Any], intake: MessageIntake) -> None:
     opened, plain = intake.unlock(invocation({"account": OBJECT_CLOSED}, "account", **action), [])
     assert opened.inputs == {"account": '{"user":"u","pw":"p"}'}
-    assert plain == ('{"user":"u","pw":"p"}', "u", "p")
+    assert plain == {"account": ('{"user":"u","pw":"p"}', "u", "p")}
 
 
 @pytest.mark.parametrize("text", ["[1]", "text", '"quoted"', "{broken"])
@@ -203,10 +213,17 @@ def test_a_declared_object_that_is_none_stays_text(text: str, intake: MessageInt
 def test_an_empty_secret_is_opened_and_not_masked(intake: MessageIntake) -> None:
     opened, plain = intake.unlock(invocation({"token": encrypted("")}, "token"), [])
     assert opened.inputs == {"token": ""}
-    assert plain == ()
+    assert plain == {"token": ()}
 
 
 def test_nested_strings_are_masked_once_and_empty_ones_not(intake: MessageIntake) -> None:
-    text = '{"keys":["alpha","beta",{"deep":"alpha"}],"empty":"","number":5}'
+    text = '{"keys":["alpha","beta",{"deep":"alpha"}],"empty":"","no":[null,true]}'
     _, plain = intake.unlock(invocation({"account": encrypted(text)}, "account"), [])
-    assert plain == (text, "alpha", "beta")
+    assert plain == {"account": (text, "alpha", "beta")}
+
+
+def test_numbers_inside_are_masked_as_they_are_printed(intake: MessageIntake) -> None:
+    text = '{"pin":12345678,"keys":[-1.50,1e21,12345678901234567891]}'
+    _, plain = intake.unlock(invocation({"account": encrypted(text)}, "account"), [])
+    large = ("12345678901234567891", "12345678901234567000")
+    assert plain == {"account": (text, "12345678", "-1.5", "1e+21", *large)}

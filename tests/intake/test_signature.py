@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from agent.domain.invocation import Channel
 from agent.domain.javascript import stringify
 from agent.intake.reader import MessageIntake
-from agent.intake.signature import SignatureMode, without_signature
+from agent.intake.signature import REPRINTED_CHARS, SignatureMode, without_signature
 from agent.ports import Decoded, Unacceptable
 from tests.intake.port import (
     SECRET,
@@ -72,6 +72,14 @@ def test_messages_signed_by_node_are_believed(name: str) -> None:
 @pytest.mark.parametrize("layout", [{"indent": 2}, {"ensure_ascii": False}, {"separators": (" ,", " : ")}])
 def test_also_after_somebody_laid_them_out_anew(name: str, layout: dict[str, Any]) -> None:
     assert verdict(json.dumps(document(name), **layout).encode("utf-8", "backslashreplace")) == "ok"
+
+
+def test_a_long_message_is_believed_as_it_was_received_and_never_printed_anew() -> None:
+    """Printing a forged one of 10 MB anew would hold the agent for seconds."""
+    inner = agent_message(numbers=[1.5] * (REPRINTED_CHARS // 4))
+    for message in (json.loads(signed(inner)), {"payload": inner, "headers": own_headers(packed(inner))}):
+        assert verdict(packed(message)) == "ok"
+        assert verdict(json.dumps(message).encode()) == "signature"
 
 
 def test_escapes_in_the_headers_names_do_not_hide_them() -> None:

@@ -38,6 +38,9 @@ REFUSED = [
     "::169.254.169.254",
     "64:ff9b::169.254.169.254",
     "2002:a9fe:a9fe::1",
+    "169.254.169.254.",
+    "0xa9fea9fe.",
+    "[fe80::1].",
 ]
 ALLOWED = [
     "127.0.0.1",
@@ -148,7 +151,7 @@ def test_a_proxy_is_not_asked_for_them_either() -> None:
         async with raw_server(keeps_answering()) as proxy:
             rules = ProxyRules({"HTTP_PROXY": proxy.url()})
             async with client(proxies=rules) as http:
-                for host in ("169.254.169.254", "metadata.google.internal"):
+                for host in ("169.254.169.254", "169.254.169.254.", "metadata.google.internal"):
                     with pytest.raises(AddressRefusedError):
                         await http.get(f"http://{host}/")
             assert proxy.connections == 0

@@ -280,6 +280,19 @@ def test_what_is_cheap_on_a_small_message_goes_to_the_worker_with_a_large_one() 
         engine.close()
 
 
+def test_what_is_cheap_in_a_small_environment_goes_to_the_worker_with_a_large_one() -> None:
+    engine = Expressions({"SMALL": "abc", "LARGE": "x" * 2**18}, limit_s=20)
+    try:
+        for name, expected in (("SMALL", 3), ("LARGE", 2**18)):
+            expression = engine.for_route([name]).expression(
+                "[$ENV | to_entries | map(.value) | add | length] | add", "p"
+            )
+            assert expression.render(View({})) == expected
+            assert (engine._worker.pid is None) is (name == "SMALL")
+    finally:
+        engine.close()
+
+
 def test_expressions_show_no_values_of_the_environment(expressions: Expressions) -> None:
     templates = expressions.for_route(["REGION"])
     assert isinstance(templates.expression(".a", "p"), PathExpression)

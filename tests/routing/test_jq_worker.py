@@ -15,6 +15,7 @@ from pathlib import Path
 import jq  # type: ignore[import-not-found]  # ships no types
 import pytest
 
+from agent.domain.invocation import Effort
 from agent.routing.jq_worker import JqFailure, JqWorker, WorkerError
 
 JQ_DIRECTORY = Path(jq.__file__).parent
@@ -152,6 +153,20 @@ def test_one_that_cannot_start_is_told() -> None:
     worker = JqWorker(Path("/nowhere"), limit_s=20)
     with pytest.raises(WorkerError, match="could not be given to a worker process, for none started"):
         worker.evaluate(".", {}, "1")
+    worker.close()
+
+
+def test_one_that_starts_too_slowly_is_waited_for_but_once(tmp_path: Path) -> None:
+    (tmp_path / "jq.py").write_text("import time\ntime.sleep(600)\n")
+    worker, effort = JqWorker(tmp_path, limit_s=20), Effort()
+    begun_s = time.monotonic()
+    with pytest.raises(WorkerError, match="none started: no answer"):
+        worker.evaluate(".", {}, "1", effort)
+    assert time.monotonic() - begun_s < 10
+    assert worker.pid is None
+    with pytest.raises(WorkerError, match="this message's expressions took longer than 20 s"):
+        worker.evaluate(".", {}, "1", effort)
+    assert worker.pid is None
     worker.close()
 
 

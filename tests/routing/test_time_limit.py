@@ -10,10 +10,11 @@ import pytest
 
 from agent.domain.errors import TemplateError
 from agent.domain.invocation import View
+from agent.domain.json import JsonObject
 from agent.routing.expressions import Expressions, RouteTemplates
 
 LIMIT_S = 0.2
-VIEW = View({"n": 1_000_000_000, "s": "a" * 5000 + "b", "deep": [[[[1] * 20] * 20] * 20]})
+DOCUMENT: JsonObject = {"n": 1_000_000_000, "s": "a" * 5000 + "b", "deep": [[[[1] * 20] * 20] * 20]}
 STOPPED = re.compile(
     r"p: `.*`: (took longer than 0\.2 s|gave more than 16 MiB"
     r"|ended its worker process \(SIG\w+\), which may use 512 MiB of memory)"
@@ -54,7 +55,7 @@ def test_what_does_not_end_is_stopped(hurried: RouteTemplates, source: str) -> N
     expression = hurried.expression(source, "p")
     begun_s = time.monotonic()
     with pytest.raises(TemplateError) as caught:
-        expression.render(VIEW)
+        expression.render(View(DOCUMENT))
     assert STOPPED.fullmatch(str(caught.value)), str(caught.value)
     assert time.monotonic() - begun_s < LIMIT_S + 10
 
@@ -74,7 +75,7 @@ def test_regular_expressions_end_one_way_or_the_other(hurried: RouteTemplates, s
     begun_s = time.monotonic()
     told = ""
     try:
-        expression.render(VIEW)
+        expression.render(View(DOCUMENT))
     except TemplateError as error:
         told = str(error)
     assert told == "" or STOPPED.fullmatch(told) or told.endswith(": Regex failure"), told
@@ -86,7 +87,47 @@ def test_after_a_stop_the_next_evaluation_works() -> None:
     try:
         templates = engine.for_route()
         with pytest.raises(TemplateError, match="took longer than 1 s"):
-            templates.expression("[repeat(1)] | length", "p").render(VIEW)
-        assert templates.expression("[.deep[0][0][0][]] | length", "p").render(VIEW) == 20
+            templates.expression("[repeat(1)] | length", "p").render(View(DOCUMENT))
+        assert templates.expression("[.deep[0][0][0][]] | length", "p").render(View(DOCUMENT)) == 20
+    finally:
+        engine.close()
+
+
+def test_all_expressions_of_one_message_share_the_limit() -> None:
+    """As many as there are routes, one after another, would hold the agent for minutes."""
+    engine = Expressions({}, limit_s=1)
+    try:
+        templates = engine.for_route()
+        endless = templates.expression("[repeat(1)] | length", "p")
+        templates.expression("[.deep[]] | length", "p").render(View(DOCUMENT))  # the worker runs from here on
+        view = View(DOCUMENT)
+        begun_s = time.monotonic()
+        with pytest.raises(TemplateError, match="took longer than 1 s"):
+            endless.render(view)
+        told = []
+        for source in ("[repeat(1)] | length", "[.deep[]]", ".s | length", ".n + .n") * 10:
+            with pytest.raises(TemplateError) as caught:
+                templates.expression(source, "p").render(view.extended(outputs={}))
+            told.append(str(caught.value).partition("`: ")[2])
+        assert time.monotonic() - begun_s < 10
+        assert set(told) == {"was not evaluated: this message's expressions took longer than 1 s"}
+        assert templates.expression(".n", "p").render(view) == 1_000_000_000
+    finally:
+        engine.close()
+
+
+def test_what_was_spent_before_is_missing_later() -> None:
+    engine = Expressions({}, limit_s=20)
+    try:
+        templates = engine.for_route()
+        view = View(DOCUMENT)
+        for source in (".s | length", "[.deep[]] | length"):  # one here, one in the worker
+            before_s = view.effort.spent_s
+            templates.expression(source, "p").render(view)
+            assert view.effort.spent_s > before_s
+        view.effort.spent_s = 19.9
+        told = r"took longer than the 0\.1 s that were left of this message's 20 s"
+        with pytest.raises(TemplateError, match=told):
+            templates.expression("[repeat(1)] | length", "p").render(view)
     finally:
         engine.close()

@@ -121,6 +121,7 @@ def with_rig(
             reporter = PortReporter(client, facts, clock, report or ReportLimits(log=BRISK_LOG))
             try:
                 await scenario(Rig(api, client, reporter, facts, clock))
+                assert api.ledger.strays == []
             finally:
                 await reporter.close()
                 await reporter.close()

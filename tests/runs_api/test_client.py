@@ -14,6 +14,7 @@ from agent.domain.json import Json
 from agent.domain.outcome import RunStatus
 from agent.domain.settlement import Refused, Undelivered
 from agent.runs_api import wire
+from agent.runs_api.auth import TokenUnavailableError
 from agent.runs_api.client import Identity, NotProvisioned
 from agent.runs_api.connection import Unanswered
 from agent.runs_api.exchange import Reply
@@ -101,6 +102,40 @@ def test_cancelling_the_one_who_asked_first_does_not_hurt_the_others() -> None:
         with pytest.raises(asyncio.CancelledError):
             await first
         assert len(rig.api.ledger.requests_to(TOKEN)) == 1
+
+    with_rig(scenario)
+
+
+def test_closing_while_a_token_is_fetched_ends_those_who_wait_and_cancels_nobody() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.faults(Fault(path=TOKEN, effect=Effect.HANG, times=None))
+        waiting = [asyncio.create_task(rig.client.organization()) for _ in range(3)]
+        await until(lambda: bool(rig.bodies(TOKEN)))
+        await rig.client.close()
+        assert await asyncio.gather(*waiting) == [Undelivered("no answer in time")] * 3
+        assert len(rig.api.ledger.requests_to(TOKEN)) == 1
+
+    with_rig(scenario, limits=replace(QUICK, attempt_timeout_s=30))
+
+
+def test_tokens_that_are_closed_tell_those_who_wait_that_there_is_none() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.faults(Fault(path=TOKEN, effect=Effect.HANG, times=None))
+        tokens = rig.client._tokens
+        waiting = asyncio.create_task(tokens.get())
+        await until(lambda: bool(rig.bodies(TOKEN)))
+        await tokens.close()
+        with pytest.raises(TokenUnavailableError, match="no access token"):
+            await waiting
+
+    with_rig(scenario, limits=replace(QUICK, attempt_timeout_s=30))
+
+
+def test_a_defect_in_fetching_a_token_comes_out() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.client._tokens._client_secret = lambda: str(1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            await rig.client.organization()
 
     with_rig(scenario)
 
@@ -317,7 +352,7 @@ def test_word_of_a_low_budget_ends_with_its_window() -> None:
 
 def test_a_run_is_looked_up_whatever_its_id_is_made_of() -> None:
     async def scenario(rig: Rig) -> None:
-        run_id = rig.api.ledger.create_run("act", run_id="r_/../?&#%2F ü")
+        run_id = rig.api.ledger.create_run("act", run_id="r_/../+:\\ü")
         assert await rig.client.get_run(RunId(run_id)) == wire.RunState(RunId(run_id), "IN_PROGRESS")
         _ok(await _close_run(rig, run_id))
         state = await rig.client.get_run(RunId(run_id))
@@ -326,6 +361,16 @@ def test_a_run_is_looked_up_whatever_its_id_is_made_of() -> None:
         unknown = await rig.client.get_run(RunId("r_unknown"))
         assert isinstance(unknown, Refused)
         assert unknown.status_code == 404
+
+    with_rig(scenario)
+
+
+def test_a_run_of_an_id_that_port_never_gives_is_unknown_without_a_request() -> None:
+    async def scenario(rig: Rig) -> None:
+        unknown = await rig.client.get_run(RunId(".."))
+        assert isinstance(unknown, Refused)
+        assert unknown.status_code == 404
+        assert rig.api.ledger.requests == []
 
     with_rig(scenario)
 

@@ -78,12 +78,12 @@ def test_what_is_sent_is_json_in_utf8_and_lone_surrogates_do_not_break_it() -> N
         seen.append(request)
         return httpx.Response(201, json={"ok": True})
 
-    once(take, Facts(), wire.add_run_log(RunId("r 1"), "ü \ud800"))
+    once(take, Facts(), wire.add_run_log(RunId("r/1"), "ü \ud800"))
     (request,) = seen
     assert request.content == '{"message":"ü \\ud800"}'.encode()
     assert request.headers["content-type"] == "application/json"
     assert request.headers["authorization"] == "Bearer token"
-    assert request.url.raw_path == b"/v1/actions/runs/r%201/logs"
+    assert request.url.raw_path == b"/v1/actions/runs/r%2F1/logs"
 
 
 def test_a_cancelled_request_is_told_too() -> None:

@@ -7,11 +7,12 @@ import time
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent.domain.errors import EntityRefusedError
-from agent.domain.events import LogDropped
+from agent.domain.events import ApiRequested, LogDropped
 from agent.domain.invocation import InvocationKind, RunId
-from agent.domain.json import JsonObject
+from agent.domain.json import Json, JsonObject
 from agent.domain.outcome import Accepted, Cancelled, CancelReason, Failed, Outcome, Rejected, Succeeded
 from agent.domain.redaction import MASK
 from agent.domain.route import EntityVerb
@@ -23,6 +24,7 @@ from agent.sandbox.port_api import Effect, Fault
 from tests.runs_api.rig import BRISK_LOG, HASTY, Rig, until, with_rig
 
 SECRET = "hunter2-hunter2"
+REST_REFUSED = "(Port refused links, outputs or other details of this report; all of them are left out.)"
 
 
 def test_it_is_a_reporter() -> None:
@@ -193,6 +195,7 @@ def test_in_a_long_run_details_are_told_early_together_and_only_what_is_new_at_t
         report.status_label("testing")
         report.status_label("deploying")
         await until(lambda: rig.api.ledger.runs[run_id].status_label == "deploying")
+        await until(lambda: sum(event.method == "PATCH" for event in rig.facts.of(ApiRequested)) == 2)  # and heard
         report.external_run_id("x")
         await report.finish(Succeeded("done"))
         assert rig.bodies(f"*/{run_id}") == [
@@ -270,8 +273,50 @@ def test_there_is_an_end_to_links_and_outputs() -> None:
         run = rig.api.ledger.runs[run_id]
         assert len(run.links) == 50
         assert run.output == {"small": 1, "last": 2}
-        assert "there are 50 already" in run.log_text
+        assert run.log_text.count("there are 50 already") == 1
         assert "output 'large' was left out" in run.log_text
+
+    with_rig(scenario)
+
+
+def test_an_output_counts_once_however_often_it_is_replaced_and_the_newest_stays() -> None:
+    async def scenario(rig: Rig) -> None:
+        run_id, report = rig.node_run()
+        for n in range(1000):
+            report.output("progress", "x" * 1000 + str(n))
+        assert await report.finish(Succeeded()) == Delivered()
+        run = rig.api.ledger.runs[run_id]
+        assert run.output == {"progress": "x" * 1000 + "999"}
+        assert run.log_text == ""
+
+    with_rig(scenario)
+
+
+def test_an_output_that_grows_too_large_is_left_out_once_said_and_its_old_value_is_not_told() -> None:
+    async def scenario(rig: Rig) -> None:
+        run_id, report = rig.node_run()
+        for size in (10, 600_000, 700_000, 800_000):
+            report.output("grows", "x" * size)
+            report.output("ends small", "x" * size)
+        report.output("ends small", 1)
+        assert await report.finish(Succeeded()) == Delivered()
+        run = rig.api.ledger.runs[run_id]
+        assert run.output == {"ends small": 1}
+        assert run.log_text.count("output 'grows' was left out") == 1
+
+    with_rig(scenario)
+
+
+def test_outputs_count_as_large_as_they_are_sent() -> None:
+    async def scenario(rig: Rig) -> None:
+        run_id, report = rig.node_run()
+        report.output("escaped", "\x01" * 200_000)  # six characters each
+        report.output("plain", "x" * 500_000)
+        assert await report.finish(Succeeded()) == Delivered()
+        assert rig.requests_of(run_id)[-1:] == [f"PATCH /v1/workflows/nodes/runs/{run_id}"]
+        run = rig.api.ledger.runs[run_id]
+        assert run.output == {"plain": "x" * 500_000}
+        assert "output 'escaped' was left out" in run.log_text
 
     with_rig(scenario)
 
@@ -307,14 +352,44 @@ def test_nothing_that_leaves_the_process_shows_a_secret() -> None:
     with_rig(scenario)
 
 
-def test_a_secret_in_a_path_is_masked_too_and_in_what_port_says_back() -> None:
+def test_a_secret_that_would_be_in_a_path_is_told_nowhere() -> None:
     async def scenario(rig: Rig) -> None:
         _, report = rig.action_run(SECRET)
         with pytest.raises(EntityRefusedError) as caught:
             await report.change_entity(EntityChange(EntityVerb.PATCH, SECRET, SECRET))
         assert SECRET not in str(caught.value)
-        assert not any(SECRET in request.path for request in rig.api.ledger.requests)
+        assert rig.api.ledger.requests == []
         await report.finish(Succeeded())
+
+    with_rig(scenario)
+
+
+ECHO: dict[str, Json] = {
+    "page": "x" * 290 + SECRET,
+    "long message": {"message": "x" * 985 + SECRET},
+    "message": {"message": f"cannot use {SECRET}"},
+}
+
+
+@pytest.mark.parametrize("echo", ECHO.values(), ids=list(ECHO))
+@pytest.mark.parametrize("status", [400, 503])
+def test_a_secret_that_port_says_back_is_masked_before_what_it_says_is_cut(status: int, echo: Json) -> None:
+    """Refused and unanswered alike, for entities and for the end of the run."""
+
+    async def scenario(rig: Rig) -> None:
+        _, report = rig.action_run(SECRET)
+        for path in ("*/entities", "/v1/actions/runs/*"):
+            rig.faults(Fault(path=path, status=status, body=echo, times=None))
+        if status == 503:
+            rig.reporter.hurry(0.5)
+        with pytest.raises(EntityRefusedError) as caught:
+            await report.change_entity(EntityChange(EntityVerb.UPSERT, "service", "a"))
+        reported = await report.finish(Succeeded())
+        said = reported.message if isinstance(reported, Refused) else ""
+        said += reported.reason if isinstance(reported, Undelivered) else ""
+        for text in (str(caught.value), said):
+            assert text
+            assert SECRET[:6] not in text
 
     with_rig(scenario)
 
@@ -338,6 +413,38 @@ def test_entities_are_written_patched_and_deleted_tied_to_their_run() -> None:
             ("patch", run_id),
             ("delete", run_id),
         ]
+
+    with_rig(scenario)
+
+
+@pytest.mark.parametrize("verb", EntityVerb)
+@pytest.mark.parametrize("name", ["..", ".", "", "x" * 70_000, "\ud800"], ids=["..", ".", "empty", "long", "torn"])
+def test_no_request_is_made_of_a_name_that_leads_elsewhere(verb: EntityVerb, name: str) -> None:
+    async def scenario(rig: Rig) -> None:
+        run_id, report = rig.action_run()
+        rig.api.ledger.catalogue["service", "a"] = {}
+        changes = [EntityChange(verb, name, "a")]
+        if verb is not EntityVerb.UPSERT:  # whose identifier is in the body
+            changes.append(EntityChange(verb, "service", name))
+        for change in changes:
+            with pytest.raises(EntityRefusedError, match=rf"not asked to {verb} the entity .* none that") as caught:
+                await report.change_entity(change)
+            assert len(str(caught.value)) < 1500
+            str(caught.value).encode()
+        assert rig.api.ledger.requests == []
+        assert await report.finish(Succeeded()) == Delivered()
+        assert rig.requests_of(run_id) == [f"PATCH /v1/actions/runs/{run_id}"]
+
+    with_rig(scenario)
+
+
+@pytest.mark.parametrize("kind", [InvocationKind.ACTION_RUN, InvocationKind.NODE_RUN])
+def test_a_run_of_an_id_that_port_never_gives_is_none(kind: InvocationKind) -> None:
+    async def scenario(rig: Rig) -> None:
+        report = rig.reporter.open(RunId(".."), kind, ())
+        report.log("a line")
+        assert await report.finish(Failed("why")) == NothingToReport()
+        assert rig.api.ledger.requests == []
 
     with_rig(scenario)
 
@@ -466,10 +573,46 @@ def test_a_detail_that_port_does_not_like_does_not_leave_the_run_open(kind: str)
         run_id, report = rig.action_run() if kind == "action" else rig.node_run()
         rig.faults(Fault(path=f"*/{run_id}", status=422))
         report.link("not to Port's taste")
-        assert await report.finish(Failed("why")) == Delivered()
+        with capture_logs() as lines:
+            assert await report.finish(Failed("why")) == Delivered()
         run = rig.api.ledger.runs[run_id]
         assert run.terminal_statuses == ["FAILURE" if kind == "action" else "FAILED"]
         assert run.links == []
+        told = run.summary if kind == "action" else run.log_text
+        assert told == f"why\n\n{REST_REFUSED}"
+        assert lines == [
+            {
+                "event": "Port refused a part of the report",
+                "log_level": "warning",
+                "status_code": 422,
+                "detail": "scripted 422",
+            }
+        ]
+
+    with_rig(scenario)
+
+
+@pytest.mark.parametrize("summary", [None, "done"])
+def test_a_summary_that_port_does_not_like_either_is_given_up(summary: str | None) -> None:
+    async def scenario(rig: Rig) -> None:
+        run_id, report = rig.action_run()
+        rig.faults(Fault(path=f"*/{run_id}", status=422, times=2))
+        report.link("not to Port's taste")
+        assert await report.finish(Succeeded(summary)) == Delivered()
+        assert rig.bodies(f"*/{run_id}")[1:] == [
+            {"status": "SUCCESS", "summary": f"{summary or ''}\n\n{REST_REFUSED}".strip()},
+            {"status": "SUCCESS"},
+        ]
+
+    with_rig(scenario)
+
+
+def test_a_summary_alone_is_not_tried_twice() -> None:
+    async def scenario(rig: Rig) -> None:
+        run_id, report = rig.action_run()
+        rig.faults(Fault(path=f"*/{run_id}", status=413))
+        assert await report.finish(Failed("why")) == Delivered()
+        assert rig.bodies(f"*/{run_id}") == [{"status": "FAILURE", "summary": "why"}, {"status": "FAILURE"}]
 
     with_rig(scenario)
 

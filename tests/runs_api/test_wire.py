@@ -53,11 +53,36 @@ def test_a_node_run_has_its_own_words() -> None:
 
 
 def test_names_in_paths_are_quoted_and_are_not_in_the_pattern() -> None:
-    change = EntityChange(EntityVerb.PATCH, "a/b ?", "../x#y", {"title": "t"})
+    change = EntityChange(EntityVerb.PATCH, "a/b:@", "../x+ü", {"title": "t"})
     request = wire.change_entity(change, RUN)
-    assert request.path == "/v1/blueprints/a%2Fb%20%3F/entities/..%2Fx%23y"
+    assert request.path == "/v1/blueprints/a%2Fb%3A%40/entities/..%2Fx%2B%C3%BC"
     assert request.route == "/v1/blueprints/{blueprint}/entities/{identifier}"
     assert request.query == {"run_id": "r_1"}
+
+
+UNFIT = ["", ".", "..", "a b", "a?b", "a#b", "a%2Fb", "a\n", "x" * 1001, "\ud800", "²", "[masked]"]
+
+
+@pytest.mark.parametrize("name", UNFIT, ids=ascii)
+def test_a_name_that_port_gives_to_nothing_is_in_no_path(name: str) -> None:
+    for verb in (EntityVerb.PATCH, EntityVerb.DELETE):
+        with pytest.raises(wire.UnfitIdentifierError, match="its identifier is none that Port takes"):
+            wire.change_entity(EntityChange(verb, "service", name), RUN)
+    for verb in EntityVerb:
+        with pytest.raises(wire.UnfitIdentifierError, match="its blueprint is none"):
+            wire.change_entity(EntityChange(verb, name, "x"), RUN)
+    for request in (wire.get_run, wire.patch_run, wire.patch_node_run):
+        with pytest.raises(wire.UnfitIdentifierError, match="its run_id is none"):
+            request(RunId(name))
+    with pytest.raises(wire.UnfitIdentifierError):
+        wire.add_run_log(RunId(name), "x")
+    with pytest.raises(wire.UnfitIdentifierError):
+        wire.add_node_run_logs(RunId(name), [])
+
+
+@pytest.mark.parametrize("name", ["...", "a..", "_user", "a\\b/c=d@e.f+g:h-1", "Größe", "名", "x" * 1000])
+def test_a_name_that_port_may_give_is(name: str) -> None:
+    assert wire.is_identifier(name)
 
 
 def test_an_entity_may_leave_its_identifier_to_port_and_its_run_unnamed() -> None:
@@ -120,8 +145,13 @@ def test_runs_and_organisations_without_their_id_are_none() -> None:
         ({"message": {"deep": 1}}, "text", "text"),
         (None, " <html> ", "<html>"),
         (None, "", "no reason given"),
-        (None, "x" * 1000, "x" * 300),
+        (None, "x" * 5000, "x" * 5000),
     ],
 )
 def test_why_port_refused(body: Json, text: str, message: str) -> None:
     assert wire.read_message(body, text) == message
+
+
+def test_an_excerpt_says_that_it_is_one() -> None:
+    assert wire.excerpt("x" * 1000) == "x" * 1000
+    assert wire.excerpt("x" * 1001) == "x" * 1000 + " …"

@@ -191,6 +191,21 @@ def test_every_answer_tells_the_budget_and_a_trace_id() -> None:
     with_api(scenario)
 
 
+@pytest.mark.parametrize(
+    "stray", ["DELETE /v1/blueprints/service", "GET /v1/nothing", "DELETE /v1/blueprints/b/entities", "PATCH /"]
+)
+def test_a_request_that_went_astray_is_recorded_and_pointed_out(stray: str) -> None:
+    async def scenario(api: PortApi, client: PortClient) -> None:
+        await client("GET", "/v1/organization")
+        assert api.ledger.strays == []
+        assert (await client(*stray.split())).status in (404, 405)
+        assert api.ledger.strays == api.ledger.counts()["strays"] == [stray]
+        last = api.ledger.requests[-1]
+        assert (f"{last.method} {last.path}", last.stray, last.applied) == (stray, True, False)
+
+    with_api(scenario)
+
+
 def test_a_spent_budget_is_429_until_the_window_ends() -> None:
     async def scenario(api: PortApi, client: PortClient) -> None:
         api.rate_limit = RateLimit(limit=1, period_s=60, enforced=True, reset_as_epoch=True)

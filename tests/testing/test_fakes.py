@@ -59,6 +59,19 @@ def test_the_log_is_masked_and_capped() -> None:
         assert run.dropped_bytes == 26
 
 
+def test_an_action_may_cut_what_is_masked() -> None:
+    with FakeRun() as run:
+        run.mask("s3cr3t-word")
+        for each in (run, run.sync):
+            assert each.masked("a s3cr3t-word, a s3cr3t") == "a [masked], a s3cr3t"
+            assert each.masked("a s3cr3t-word, a s3cr3t", is_cut=True) == "a [masked], a "
+
+
+def test_fake_templates_encode_what_stands_inside_of_text() -> None:
+    template = FakeTemplates().template(["{{ .x }}", "{{ .x }}/{{ .x }}"], "path", encode=str.upper)
+    assert template.render(View({"x": "a"})) == ["a", "a/A"]
+
+
 def test_fake_templates_know_paths() -> None:
     view = View({"a": {"b": [1, 2]}, "c": None})
     template = FakeTemplates().template({"x": "{{ .a.b }}", "y": ["{{.a}}!", "{{ .c.d }}"], "z": 1}, "path")

@@ -1,0 +1,72 @@
+"""A process that a test starts, with its output in a file."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+class Child:
+    """One process at a time, which may be started again; its output is appended to ``log_file``.
+
+    The environment is exactly ``env``. `end` must be called at the end, whatever happened in between.
+    """
+
+    def __init__(self, argv: Sequence[str], log_file: Path, env: Mapping[str, str]) -> None:
+        self.log_file = log_file
+        self.env = dict(env)
+        self._argv = list(argv)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it. Raises ``AssertionError`` if it runs already."""
+        assert not self.running, f"{self._argv} runs already"
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=self.env
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended (negative: by that signal), ``None`` while it runs or before its start."""
+        return None if self._process is None else self._process.poll()
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to it, e.g. SIGSTOP and SIGCONT to freeze and thaw it."""
+        assert self._process is not None, "not started"
+        self._process.send_signal(number)
+
+    def wait(self, timeout_s: float) -> int:
+        """Its exit code, once it has ended by itself; fails with its last output if it does not in time."""
+        assert self._process is not None, "not started"
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self._argv} still runs after {timeout_s:g} s:\n{self.tail()}") from None
+
+    def stop(self, timeout_s: float) -> int:
+        """SIGTERM, then `wait`."""
+        self.send(signal.SIGTERM)
+        return self.wait(timeout_s)
+
+    def end(self) -> None:
+        """Kills it if it still runs. Idempotent."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def output(self) -> str:
+        """Everything it has written so far, over all its starts."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def tail(self, lines: int = 40, without: str | None = None) -> str:
+        """The last lines of its output, leaving out those that have ``without`` in them."""
+        chosen = [line for line in self.output().splitlines() if without is None or without not in line]
+        return "\n".join(chosen[-lines:])

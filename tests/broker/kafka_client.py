@@ -1,0 +1,101 @@
+"""What the tests do at the broker: make topics, give rights, produce, and read what a group has committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it does not mark what it re-exports
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from tests.broker.real_kafka import AGENT, RealKafka
+
+_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a group has committed for one partition; ``offset`` is ``None`` where it has not yet."""
+
+    offset: int | None
+    metadata: str
+
+
+class KafkaClient:
+    """An administrator's view of one broker. Every method waits for the broker, for 20 s at most."""
+
+    def __init__(self, kafka: RealKafka) -> None:
+        self._kafka = kafka
+
+    def create_topic(self, topic: str, partitions: int) -> None:
+        """Makes a topic and waits until it is there."""
+        admin = AdminClient(self._kafka.client_config())
+        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(_TIMEOUT_S)
+
+    def allow_agent(self, org: str) -> None:
+        """Gives the agent's account what Port gives: reading topics and using groups named ``org.…``."""
+        grants = [
+            AclBinding(
+                kind,
+                f"{org}.",
+                ResourcePatternType.PREFIXED,
+                f"User:{AGENT.username}",
+                "*",
+                operation,
+                AclPermissionType.ALLOW,
+            )
+            for kind, operation in (
+                (ResourceType.TOPIC, AclOperation.READ),
+                (ResourceType.GROUP, AclOperation.READ),
+            )
+        ]
+        admin = AdminClient(self._kafka.client_config())
+        for future in admin.create_acls(grants).values():
+            future.result(_TIMEOUT_S)
+
+    def produce(self, topic: str, values: Iterable[bytes | None]) -> None:
+        """Appends records without key, spread over the partitions, and waits until the broker has them."""
+        failures: list[KafkaError] = []
+
+        def note(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                failures.append(error)
+
+        producer = Producer(
+            # "random" and a sticky time of 0: every partition gets its share even of a few records
+            {**self._kafka.client_config(), "partitioner": "random", "sticky.partitioning.linger.ms": 0}
+        )
+        for value in values:
+            producer.produce(topic, value, on_delivery=note)
+            producer.poll(0)
+        left = producer.flush(_TIMEOUT_S)
+        assert not left, f"{left} records were not taken by Kafka within {_TIMEOUT_S:g} s"
+        assert not failures, f"Kafka refused records: {failures[0]}"
+
+    def end_offsets(self, topic: str) -> dict[int, int]:
+        """By partition, the offset that the next record will get."""
+        with Consumer({**self._kafka.client_config(), "group.id": "reader"}) as consumer:
+            return {
+                partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), _TIMEOUT_S)[1]
+                for partition in self._partitions(consumer, topic)
+            }
+
+    def committed(self, group: str, topic: str) -> dict[int, Committed]:
+        """By partition, what ``group`` has committed."""
+        with Consumer({**self._kafka.client_config(), "group.id": group}) as consumer:
+            asked = [TopicPartition(topic, partition) for partition in self._partitions(consumer, topic)]
+            return {
+                found.partition: Committed(found.offset if found.offset >= 0 else None, found.metadata or "")
+                for found in consumer.committed(asked, _TIMEOUT_S)
+            }
+
+    def _partitions(self, consumer: Consumer, topic: str) -> list[int]:
+        return sorted(consumer.list_topics(topic, _TIMEOUT_S).topics[topic].partitions)

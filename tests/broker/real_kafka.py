@@ -1,0 +1,219 @@
+"""A real Apache Kafka of one node, set up as Port's: SASL_SSL, SCRAM-SHA-512, and narrow rights for the agent."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from tests.broker.child import Child
+from tests.broker.waiting import wait_until
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A SCRAM user of the broker."""
+
+    username: str
+    password: str
+
+
+ADMIN = Account("admin", "admin-made-up-secret")
+AGENT = Account("agent", "agent-made-up-secret")
+
+_JVM = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
+_HOST = "127.0.0.1"
+
+
+class RealKafka:
+    """One broker that is also its own controller; its records outlive `stop`, `kill` and `start`.
+
+    ``libs`` holds Kafka's jars, ``home`` everything that this broker writes. The ports are chosen once, so
+    that clients find it again after a restart. `close` must be called at the end.
+    """
+
+    def __init__(self, libs: Path, home: Path) -> None:
+        self.ca_file = home / "ca.pem"
+        self._home = home
+        self._classpath = f"{libs}/*"
+        self._port, self._controller_port = free_ports(2)
+        self._properties = home / "server.properties"
+        home.mkdir(parents=True, exist_ok=True)
+        self._write_certificates()
+        self._properties.write_text(self._server_properties())
+        (home / "log4j2.properties").write_text(_LOG4J2)
+        self._format()
+        self._child = Child(
+            self._java("kafka.Kafka", str(self._properties)), home / "broker.log", {"LC_ALL": "C.UTF-8"}
+        )
+
+    @property
+    def bootstrap(self) -> str:
+        """``host:port`` of the SASL_SSL listener."""
+        return f"{_HOST}:{self._port}"
+
+    def client_config(self, account: Account = ADMIN) -> dict[str, str | int | float | bool]:
+        """What a confluent_kafka client needs to connect as ``account``."""
+        return {
+            "bootstrap.servers": self.bootstrap,
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": account.username,
+            "sasl.password": account.password,
+            "ssl.ca.location": str(self.ca_file),
+            "socket.timeout.ms": 10_000,
+            "reconnect.backoff.max.ms": 500,
+            "log_level": 2,
+        }
+
+    def start(self, timeout_s: float = 60) -> None:
+        """Starts it and waits until a client can log in and see the broker."""
+        self._child.start()
+        # A client that keeps running through the start would wait out its reconnect backoff; a new one does not.
+        wait_until(self._answers, timeout_s=timeout_s, what="Kafka to answer")
+
+    def stop(self, timeout_s: float = 60) -> None:
+        """An orderly shutdown."""
+        self._child.stop(timeout_s)
+
+    def kill(self) -> None:
+        """Ends it without warning; `start` recovers its logs."""
+        self._child.end()
+
+    def freeze(self) -> None:
+        """It answers nobody until `thaw`, and its connections stay open."""
+        self._child.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Ends `freeze`."""
+        self._child.send(signal.SIGCONT)
+
+    def close(self) -> None:
+        """Ends it and removes its records. Idempotent."""
+        self._child.end()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def tail(self) -> str:
+        """The last lines of its own log."""
+        return self._child.tail()
+
+    def _answers(self) -> bool:
+        assert self._child.running, f"Kafka ended with {self._child.exit_code}:\n{self.tail()}"
+        try:
+            return bool(AdminClient(self.client_config()).list_topics(timeout=2).brokers)
+        except KafkaException:
+            return False
+
+    def _java(self, main: str, *arguments: str) -> list[str]:
+        java = shutil.which("java")
+        assert java is not None, "java is missing; install a Java 17 runtime (.ci/run does it)"
+        log4j = f"-Dlog4j2.configurationFile={self._home / 'log4j2.properties'}"
+        return [java, *_JVM, log4j, "-cp", self._classpath, main, *arguments]
+
+    def _format(self) -> None:
+        users = [f"--add-scram=SCRAM-SHA-512=[name={a.username},password={a.password}]" for a in (ADMIN, AGENT)]
+        command = ["format", "--standalone", "--cluster-id=AAAAAAAAAAAAAAAAAAAAAA", *users]
+        done = subprocess.run(
+            self._java("kafka.tools.StorageTool", *command, f"--config={self._properties}"),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}"
+
+    def _write_certificates(self) -> None:
+        authority = trustme.CA()
+        certificate = authority.issue_cert(_HOST, "localhost")
+        authority.cert_pem.write_to_path(str(self.ca_file))
+        # Kafka reads PKCS #8 keys only.
+        key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+        (self._home / "broker.pem").write_bytes(pem + chain)
+
+    def _server_properties(self) -> str:
+        return _SERVER_PROPERTIES.format(
+            host=_HOST,
+            port=self._port,
+            controller_port=self._controller_port,
+            home=self._home,
+            admin=ADMIN,
+        )
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports below the range for outgoing connections: a client that finds the broker down can't take its port."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randint(12_000, 30_000)  # noqa: S311 - a port is no secret
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if port not in ports and probe.connect_ex((_HOST, port)) != 0:
+                ports.append(port)
+    return ports
+
+
+_SERVER_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+listeners=CLIENTS://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=CLIENTS://{host}:{port}
+listener.security.protocol.map=CLIENTS:SASL_SSL,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+controller.quorum.bootstrap.servers={host}:{controller_port}
+inter.broker.listener.name=CLIENTS
+log.dirs={home}/records
+
+sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
+listener.name.clients.scram-sha-512.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required \
+username="{admin.username}" password="{admin.password}";
+ssl.keystore.type=PEM
+ssl.keystore.location={home}/broker.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={home}/ca.pem
+
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:{admin.username};User:ANONYMOUS
+
+# after a kill, the controller takes the broker back only once its old session is over
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
+
+auto.create.topics.enable=false
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=200
+log.cleaner.dedupe.buffer.size=8388608
+"""
+
+_LOG4J2 = """\
+appender.console.type=Console
+appender.console.name=console
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%d{HH:mm:ss.SSS} %p %m (%c{1})%n
+rootLogger.level=WARN
+rootLogger.appenderRef.console.ref=console
+"""

@@ -1,0 +1,178 @@
+"""The agent against a real Apache Kafka, with real processes and signals, and Port's stand-in as the judge."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from agent.domain.json import JsonObject
+from agent.sandbox import messages
+from tests.broker.real_kafka import AGENT, Account, RealKafka
+from tests.broker.stage import Stage
+from tests.broker.waiting import wait_until
+from tests.broker.workload import noise, orders
+
+pytestmark = pytest.mark.kafka
+
+SEED = int(os.environ.get("BROKER_SEED") or random.SystemRandom().randrange(10**6))
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Chance with a seed that a failed test prints; BROKER_SEED=… repeats it."""
+    print(f"BROKER_SEED={SEED}")  # noqa: T201 - pytest shows it for failed tests only
+    return random.Random(SEED)  # noqa: S311 - no secrets are made of it
+
+
+@pytest.mark.timeout(240)
+def test_two_agents_one_stopped_half_way_finish_2000_mixed_runs_once_each(
+    kafka: RealKafka, tmp_path: Path, chance: random.Random
+) -> None:
+    with Stage(kafka, tmp_path, "org_T3stTwo") as stage:
+        stage.make_topics()
+        leaver, stayer = stage.start_agent("leaver"), stage.start_agent("stayer")
+        leaver.wait_ready()
+        stayer.wait_ready()
+        stage.place(orders(chance, 2000, stage.org, stage.port.client_secret), noise(chance, 200, stage.org))
+
+        stage.wait_executed(1000)
+        assert leaver.stop(timeout_s=60) == 0, leaver.tail()
+        assert stage.port.unfinished() > 0, "the leaver left too late: nothing was left to do for the stayer"
+        stage.wait_finished(timeout_s=120)
+        assert stayer.stop(timeout_s=60) == 0, stayer.tail()
+
+        stage.check_each_run_once()
+        runs = stage.port.runs()
+        assert len(runs) == 2000
+        assert max(run["requests"] for run in runs.values()) <= 2, "a short quiet run costs two requests"
+
+
+def test_the_tutorials_message_reaches_each_executor(kafka: RealKafka, tmp_path: Path) -> None:
+    def ordered(run_id: str, action: str) -> bytes:
+        """The tutorial's message as it stands there: wrapped, unsigned, with a method that is not for agents."""
+        click = messages.Click(
+            run_id, action, {"name": "my-microservice", "region": "eu-west-1"}, "microservice", org_id=stage.org
+        )
+        method: JsonObject = {"url": "https://smee.io/HWbNEEngVPEQRJA", "agent": False, "type": "WEBHOOK"}
+        return messages.wire_text(messages.tutorial(click, method)).encode()
+
+    with Stage(kafka, tmp_path, "org_T3stTutorial") as stage:
+        stage.make_topics()
+        stage.routes.write_text(_TUTORIAL_ROUTES.format(url=stage.executions.url))
+        (tmp_path / "tutorial_actions.py").write_text(_TUTORIAL_ACTION)
+        wanted = {f"r_tutorial{kind}": f"create_{kind}" for kind in ("process", "http", "python")}
+        for run_id, action in wanted.items():
+            stage.port.create_run(run_id, action)
+        stage.client.produce(stage.topic, [ordered(run_id, action) for run_id, action in wanted.items()])
+        agent = stage.start_agent("agent")
+        stage.wait_finished(timeout_s=60)
+        assert agent.stop(timeout_s=30) == 0, agent.tail()
+
+        runs = stage.port.runs()
+        assert [runs[run_id]["terminal_statuses"] for run_id in wanted] == [["SUCCESS"]] * 3, stage.report()
+        for kind in ("process", "python"):
+            log = "\n".join(line["message"] for line in runs[f"r_tutorial{kind}"]["logs"])
+            assert "my-microservice in eu-west-1" in log
+        assert [body["inputs"] for body in stage.executions.requests] == [
+            {"name": "my-microservice", "region": "eu-west-1"}
+        ]
+        assert runs["r_tutorialprocess"]["links"] == ["https://git.example.com/my-microservice"]
+        assert runs["r_tutorialpython"]["summary"] == "created my-microservice"
+
+
+def test_an_agent_that_starts_before_its_broker_waits_for_it(
+    kafka_libs: Path, tmp_path: Path, chance: random.Random
+) -> None:
+    kafka = RealKafka(kafka_libs, tmp_path / "kafka")
+    try:
+        with Stage(kafka, tmp_path, "org_T3stEarly") as stage:
+            agent = stage.start_agent("agent")
+            wait_until(lambda: agent.probe("/livez") == 200, timeout_s=30, what=agent.tail)
+            settled_s = time.monotonic() + 5
+            wait_until(lambda: time.monotonic() > settled_s, timeout_s=10, what="the agent to show its manners")
+            assert agent.running, agent.tail()
+            assert agent.probe("/livez") == 200
+            assert agent.probe("/readyz") == 503
+            complaints = [line for line in agent.output().splitlines() if kafka.bootstrap in line]
+            assert len(complaints) == 1, agent.output()
+
+            kafka.start()
+            stage.make_topics()
+            agent.wait_ready()
+            stage.place(orders(chance, 20, stage.org, stage.port.client_secret))
+            stage.wait_finished(timeout_s=60)
+            assert agent.stop(timeout_s=30) == 0, agent.tail()
+            stage.check_each_run_once()
+    finally:
+        kafka.close()
+
+
+def test_a_broker_that_restarts_in_the_middle_of_runs_loses_nothing(
+    kafka: RealKafka, tmp_path: Path, chance: random.Random
+) -> None:
+    with Stage(kafka, tmp_path, "org_T3stBounce", pause_s=0.3) as stage:
+        stage.make_topics()
+        agent = stage.start_agent("agent", {"AGENT_MAX_CONCURRENT_RUNS": "8"})
+        agent.wait_ready()
+        stage.place(orders(chance, 300, stage.org, stage.port.client_secret))
+        stage.wait_executed(60)
+        kafka.stop()
+        assert stage.port.unfinished() > 0, "the broker stopped too late: all runs had ended"
+        kafka.start()
+        stage.wait_finished(timeout_s=90)
+        assert agent.stop(timeout_s=30) == 0, agent.tail()
+        stage.check_each_run_once()
+
+
+def test_a_wrong_password_is_told_and_a_new_one_is_fetched(
+    kafka: RealKafka, tmp_path: Path, chance: random.Random
+) -> None:
+    with Stage(kafka, tmp_path, "org_T3stPass", account=Account(AGENT.username, "wrong-secret")) as stage:
+        stage.make_topics()
+        agent = stage.start_agent("agent")
+        wait_until(lambda: "uthentication" in agent.output(), timeout_s=60, what=agent.tail)
+        assert agent.probe("/livez") == 200
+        assert agent.probe("/readyz") == 503
+
+        doctor = agent.ask("doctor")
+        assert doctor.returncode == 1, doctor
+        assert "uthentication" in doctor.stdout + doctor.stderr
+        assert "Traceback" not in agent.output() + doctor.stdout + doctor.stderr
+        assert "wrong-secret" not in agent.output() + doctor.stdout + doctor.stderr
+
+        right = {"ok": True, "credentials": stage.credentials(AGENT)}
+        stage.port.misbehave({"path": "/v1/kafka-credentials", "status": 200, "body": right, "times": None})
+        agent.wait_ready(timeout_s=100)
+        stage.place(orders(chance, 20, stage.org, stage.port.client_secret))
+        stage.wait_finished(timeout_s=60)
+        assert agent.stop(timeout_s=30) == 0, agent.tail()
+        stage.check_each_run_once()
+
+
+_TUTORIAL_ROUTES = """\
+routes:
+  - name: by-process
+    match: {{action: create_process, blueprint: microservice}}
+    process:
+      command: [/bin/sh, -c, 'echo "$1 in $2"; echo "link=https://git.example.com/$1" >>"$AGENT_OUTPUT"', create,
+        "{{{{ .inputs.name }}}}", "{{{{ .inputs.region }}}}"]
+  - name: by-http
+    match: {{action: create_http}}
+    http: {{method: POST, url: "{url}/create", body: {{inputs: "{{{{ .inputs }}}}"}}}}
+  - name: by-python
+    match: {{action: create_python}}
+    python: {{callable: "tutorial_actions:create"}}
+"""
+
+_TUTORIAL_ACTION = """\
+from agent import Run, Succeeded
+
+
+async def create(run: Run) -> Succeeded:
+    run.log(f"{run.inputs['name']} in {run.inputs['region']}")
+    return Succeeded(f"created {run.inputs['name']}")
+"""

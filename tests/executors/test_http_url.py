@@ -1,0 +1,113 @@
+"""What a message can make of a route's url: through the templates that routes really have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from agent.domain.invocation import View
+from agent.domain.json import Json
+from agent.executors.http_request import RequestTemplate, UnsendableError
+from agent.routing.expressions import Expressions, RouteTemplates
+
+ENVIRONMENT = {"BASE": "http://ops:8080/api", "HOST": "ops:8080"}
+
+
+@pytest.fixture(scope="module")
+def templates() -> Iterator[RouteTemplates]:
+    engine = Expressions(ENVIRONMENT, limit_s=20)
+    yield engine.for_route(["BASE", "HOST"])
+    engine.close()
+
+
+def called(templates: RouteTemplates, url: str, value: Json) -> str:
+    """The url that a route with ``url`` calls for an input ``x``."""
+    view = View({"inputs": {"x": value}})
+    return str(RequestTemplate({"url": url}, "routes[0].http", templates).render(view).url)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("billing", "billing"),
+        ("admin/wipe?x=", "admin%2Fwipe%3Fx%3D"),
+        ("a b&c#d", "a%20b%26c%23d"),
+        ("100%", "100%25"),
+        ("%2e%2e", "%252e%252e"),
+        ("grün", "gr%C3%BCn"),
+        ("...", "..."),
+        ("\ud800", "%EF%BF%BD"),
+        ("v1.2", "v1.2"),
+        (7, "7"),
+        ({"a": 1}, "%7B%22a%22%3A1%7D"),
+    ],
+)
+def test_a_value_inside_a_url_stays_one_piece_of_it(templates: RouteTemplates, value: Json, expected: str) -> None:
+    for base in ("http://ops/services", "http://ops/find?name="):
+        joint = "" if base.endswith("=") else "/"
+        url = base + joint + "{{ .inputs.x }}"
+        assert called(templates, url, value) == base + joint + expected
+        assert called(templates, url.replace(".inputs.x", ".inputs | .x"), value) == base + joint + expected
+
+
+@pytest.mark.parametrize("value", ["../../admin/wipe?x=", "..", ".", "..\\..\\admin", "a/./b", "a/.."])
+def test_a_value_does_not_climb_out_of_its_path(templates: RouteTemplates, value: str) -> None:
+    with pytest.raises(UnsendableError, match=r"leads to another path") as caught:
+        called(templates, "http://ops/services/{{ .inputs.x }}/restart", value)
+    assert "admin" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "value"),
+    [
+        ("http://ops/services/.{{ .inputs.x }}/restart", "."),
+        ("http://ops/services/{{ .inputs.x }}{{ .inputs.x }}/restart", "."),
+        ("http://ops/services/{{ .inputs.x }}?fixed", ".."),
+        ("{{ env.BASE }}/services/{{ .inputs.x }}#part", ".."),
+        ('{{ "http://ops/services/" + .inputs.x }}', "../admin"),
+        ("{{ .inputs.x }}", "http://ops/services/%2E%2e/admin"),
+    ],
+)
+def test_climbing_is_seen_however_the_url_is_put_together(templates: RouteTemplates, url: str, value: str) -> None:
+    with pytest.raises(UnsendableError, match=r"leads to another path"):
+        called(templates, url, value)
+
+
+def test_dots_in_a_query_climb_nowhere(templates: RouteTemplates) -> None:
+    assert called(templates, "http://ops/x?up={{ .inputs.x }}", "../..") == "http://ops/x?up=..%2F.."
+
+
+@pytest.mark.parametrize("value", ["evil.example/#", "evil.example?", "evil.example\\", "ops@evil.example:80/"])
+def test_a_value_does_not_choose_the_host(templates: RouteTemplates, value: str) -> None:
+    with pytest.raises(UnsendableError, match="percent-encoded") as caught:
+        called(templates, "https://{{ .inputs.x }}.ops/restart", value)
+    assert "evil" not in str(caught.value)
+
+
+def test_a_value_does_not_choose_the_host_by_the_port(templates: RouteTemplates) -> None:
+    assert called(templates, "http://127.0.0.1:{{ .inputs.x }}/x", 8081) == "http://127.0.0.1:8081/x"
+    with pytest.raises(UnsendableError, match="cannot be read"):
+        called(templates, "http://ops:{{ .inputs.x }}/x", "80@evil.example")
+
+
+@pytest.mark.parametrize(
+    ("url", "value", "expected"),
+    [
+        ("{{ .inputs.x }}", "https://ops/a?b=c d", "https://ops/a?b=c%20d"),
+        ("{{ .inputs.x }}/restart", "https://ops/a", "https://ops/a/restart"),
+        ("{{ env.BASE }}/{{ .inputs.x }}", "a/b", "http://ops:8080/api/a%2Fb"),
+        ("http://{{env.HOST}}/{{ .inputs.x }}", "a/b", "http://ops:8080/a%2Fb"),
+        ("http://{{ $ENV.HOST }}/x", "", "http://ops:8080/x"),
+        ("http://[::1]:80/{{ .inputs.x }}", "a", "http://[::1]/a"),
+    ],
+)
+def test_what_the_operator_vouches_for_stays_as_it_is(
+    templates: RouteTemplates, url: str, value: str, expected: str
+) -> None:
+    assert called(templates, url, value) == expected
+
+
+def test_the_message_names_its_url_as_ever(templates: RouteTemplates) -> None:
+    view = View({"action": {"invocationMethod": {"url": "http://ops/a/../b"}}, "message": {}})
+    assert str(RequestTemplate({}, "routes[0].http", templates).render(view).url) == "http://ops/b"

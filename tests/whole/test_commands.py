@@ -1,0 +1,172 @@
+"""The other commands: what they print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from agent import __version__
+from agent.sandbox import messages
+from agent.sandbox.messages import Click, encrypted
+from tests.whole.commands import Commands, command
+from tests.whole.one_agent import port_message
+from tests.whole.world import CLIENT_SECRET, World
+
+BROKEN_ROUTES = """\
+routes:
+  - name: one
+    match: {action: a}
+    process: {comand: [echo]}
+  - name: two
+    match: {action: b}
+    process: {command: [echo, "{{ .inputs.name | }}"]}
+  - name: three
+    match: {action: c}
+    python: {callable: "no_such_module:function"}
+  - name: four
+    match: {action: d}
+    http: {url: "{{ env.HOME }}/x", timeout: soon}
+"""
+
+
+@pytest.fixture
+def commands(world: World, tmp_path: Path) -> Commands:
+    return Commands(world, tmp_path)
+
+
+def test_version(tmp_path: Path) -> None:
+    ended = command("--version", env={}, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout.strip()) == (0, __version__)
+
+
+def test_check_of_what_is_in_order_names_the_routes(commands: Commands) -> None:
+    ended = commands("check")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "3 routes" in ended.stdout
+    assert "greet: process, action greet" in ended.stdout
+
+
+def test_check_lists_every_error_with_file_line_path_and_hint(world: World, tmp_path: Path) -> None:
+    commands = Commands(world, tmp_path, BROKEN_ROUTES)
+    ended = commands("check", AGENT_MAX_CONCURRENT_RUNS="none")
+    assert ended.returncode == 1
+    for line, path, part in (
+        (4, "routes[0].process", "comand"),
+        (7, "routes[1].process.command[1]", ""),
+        (10, "routes[2].python.callable", "AGENT_PYTHONPATH"),
+        (13, "routes[3].http", "soon"),
+    ):
+        place = re.escape(f"{commands.routes}:{line}: {path}")
+        assert re.search(rf"^{place}.*{part}", ended.stdout, re.MULTILINE), (place, ended.stdout)
+    assert "AGENT_MAX_CONCURRENT_RUNS: " in ended.stdout
+    assert "did you mean command?" in ended.stdout
+
+
+def test_check_needs_no_credentials_to_look_at_routes(world: World, tmp_path: Path) -> None:
+    """As in the CI job of whoever keeps the routes: what is missing is said, and the routes are read."""
+    commands = Commands(world, tmp_path, BROKEN_ROUTES)
+    ended = command("check", env={"AGENT_ROUTES_PATH": str(commands.routes)}, cwd=tmp_path)
+    assert ended.returncode == 1
+    assert "PORT_ORG_ID: is not set" in ended.stdout
+    assert "routes[0].process" in ended.stdout
+
+
+def test_explain_shows_each_rules_verdict_and_what_would_be_done_and_does_nothing(
+    world: World, commands: Commands
+) -> None:
+    requests = len(world.ledger.requests)
+    click = Click("r_explained", "call", {"name": "billing"})
+    ended = commands.explain(messages.wire_text(messages.kafka_v1(click)))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    lines = ended.stdout.splitlines()
+    assert any("r_explained" in line for line in lines)
+    assert any(re.match(r"route +greet: action is 'call', not 'greet'", line) for line in lines)
+    assert any(re.match(r"route +call: MATCHES", line) for line in lines)
+    assert not any("vm-changed" in line for line in lines), "after the first match none is asked"
+    assert '"url": "https://ops.example/billing"' in ended.stdout
+    assert '"method": "PUT"' in ended.stdout
+    assert len(world.ledger.requests) == requests
+
+
+def test_explain_shows_command_key_entity_and_report(commands: Commands) -> None:
+    click = Click("r_explained", "greet", {"name": "billing", "region": "eu"}, "service")
+    ended = commands.explain(messages.wire_text(messages.kafka_v1(click)))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    for part in ('"hello billing"', '"REGION": "eu"', 'key: "billing"', "entities[0] (upsert)", "report.link"):
+        assert part in ended.stdout
+
+
+def test_explain_takes_the_tutorial_and_reads_standard_input(commands: Commands) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "agent", "explain", "-"],
+        input=port_message("tutorial_create"),
+        env={"PATH": "/usr/bin:/bin", **commands.settings},
+        cwd=commands.home,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "r_QOz6WoOB1Q2lmhZZ" in ended.stdout
+    assert "no route matched" in ended.stdout
+
+
+def test_explain_of_a_forged_message_says_so_and_fails(commands: Commands) -> None:
+    click = Click("r_forged", "call", {"name": "n"})
+    message = messages.signed_message(messages.webhook(click, "http://x.example/"), "another organisation's secret")
+    ended = commands.explain(message)
+    assert ended.returncode == 1
+    assert "REFUSED (signature)" in ended.stdout
+    assert re.search(r"route +call: MATCHES", ended.stdout), "what it would do is shown all the same"
+
+
+def test_explain_of_a_message_for_agents_without_a_route_fails(commands: Commands) -> None:
+    click = Click("r_unrouted", "grete", {"name": "n"}, "service")
+    message = messages.signed_message(messages.webhook(click, "http://x.example/"), CLIENT_SECRET)
+    ended = commands.explain(message)
+    assert ended.returncode == 1
+    assert "no route matched" in ended.stdout
+    assert "greet" in ended.stdout
+    ignoring = commands.explain(message, AGENT_UNROUTED="ignore")
+    assert ignoring.returncode == 0
+    assert "left to other agents" in ignoring.stdout
+
+
+def test_explain_of_a_change_event(commands: Commands) -> None:
+    ended = commands.explain(port_message("entity_changed"), "--change-log")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert re.search(r"route +vm-changed: MATCHES", ended.stdout)
+
+
+def test_explain_keeps_encrypted_inputs_closed(commands: Commands) -> None:
+    closed = encrypted("the plain words", CLIENT_SECRET)
+    click = Click("r_closed", "call", {"name": closed}, encrypted=("name",))
+    ended = commands.explain(messages.wire_text(messages.kafka_v1(click)))
+    assert "the plain words" not in ended.stdout + ended.stderr
+    assert re.search(r"encrypted +name", ended.stdout)
+
+
+def test_explain_of_what_is_no_message_or_no_file(commands: Commands) -> None:
+    assert commands.explain("not JSON").returncode == 1
+    missing = commands("explain", "no-such-file.json")
+    assert missing.returncode == 2
+    assert "no-such-file.json" in missing.stderr
+
+
+def test_schema_is_one_that_editors_can_use(tmp_path: Path) -> None:
+    ended = command("schema", env={}, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    schema = json.loads(ended.stdout)
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    route = {"name": "r", "match": {"action": "a"}}
+    assert validator.is_valid({"routes": [{**route, "process": {"command": ["echo"]}}]})
+    assert not validator.is_valid({"routes": [route]})
+    assert not validator.is_valid({"routes": [{**route, "process": {"comand": ["echo"]}}]})
