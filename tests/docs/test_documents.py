@@ -75,11 +75,11 @@ def test_every_yaml_example_is_a_good_route(
         for language, _, text in blocks(document):
             if language != "yaml":
                 continue
+            whole = text
             if not text.startswith("routes:"):
-                text = "routes:\n  - name: example\n    match: {action: example}\n" + "".join(
-                    f"    {line}\n" for line in text.splitlines()
-                )  # noqa: PLW2901 - completed
-            with_routes.parse(text.encode(), document.name)
+                options = "".join(f"    {line}\n" for line in text.splitlines())
+                whole = f"routes:\n  - name: example\n    match: {{action: example}}\n{options}"
+            with_routes.parse(whole.encode(), document.name)
     finally:
         with_routes.close()
         for name in ("my_actions", "my_actions.scaffold"):
