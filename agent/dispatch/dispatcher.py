@@ -172,7 +172,7 @@ class Dispatcher:
             ticket = _ticket(job)
         except TemplateError as error:
             failed = Failed(f"the route's key: {error}", FailureKind.BAD_TEMPLATE)
-            self._begin(self._fail(delivery, invocation, failed, routed.route.name))
+            self._fail(delivery, invocation, failed, routed.route.name)
             return
         self._admission.offer(ticket)
         self._waiting_since[id(ticket)] = delivery.received_at_s
@@ -187,7 +187,7 @@ class Dispatcher:
         else:
             self._observer.notify(RunReceived(self._source.name, "unrouted", invocation.run_id))
             failed = Failed(unrouted.reason, FailureKind.NO_ROUTE)
-            self._begin(self._fail(delivery, invocation, failed, "unrouted"))
+            self._fail(delivery, invocation, failed, "unrouted")
 
     # ── from job to life ─────────────────────────────────────────────────────────────────────────────
 
@@ -197,7 +197,10 @@ class Dispatcher:
             if ticket is None:
                 break
             self._waiting_since.pop(id(ticket), None)
-            self._begin(self._live(ticket))
+            if self._source.started(ticket.item.delivery.receipt):
+                self._begin(self._live(ticket))
+            else:
+                self._admission.release(ticket)
         self._open_or_close_the_door()
         self._tell_waiting()
 
@@ -222,8 +225,6 @@ class Dispatcher:
         job = ticket.item
         with structlog.contextvars.bound_contextvars(run_id=job.invocation.run_id, route=job.routed.route.name):
             try:
-                if not self._source.started(job.delivery.receipt):
-                    return
                 ended = await self._lives.execute(job)
             except Exception:
                 log.exception(_CONFESSION)
@@ -234,8 +235,14 @@ class Dispatcher:
                 self._start_what_may()
             await self._conclude(job.delivery, ended)
 
-    async def _fail(self, delivery: Delivery, invocation: Invocation, outcome: Failed, route: str) -> None:
-        """Ends a run that no executor will ever see."""
+    def _fail(self, delivery: Delivery, invocation: Invocation, outcome: Failed, route: str) -> None:
+        """Ends a run that no executor will ever see, unless its message went to another agent."""
+        if self._source.started(delivery.receipt):
+            self._begin(self._report_failure(delivery, invocation, outcome, route))
+
+    async def _report_failure(
+        self, delivery: Delivery, invocation: Invocation, outcome: Failed, route: str
+    ) -> None:
         with structlog.contextvars.bound_contextvars(run_id=invocation.run_id, route=route):
             await self._conclude(delivery, self._lives.unexecuted(invocation, outcome, route))
 

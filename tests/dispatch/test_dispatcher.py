@@ -204,6 +204,20 @@ def test_a_run_of_a_partition_that_went_to_another_agent_is_not_begun(tmp_path: 
     assert house.source.settled == {"deploy-2": Settlement.ACCEPT}
 
 
+def test_a_run_without_a_route_that_went_to_another_agent_is_that_agents_to_fail(tmp_path: Path) -> None:
+    async def go() -> House:
+        house = House([(route(match=Match(actions=("deploy",))), returning(Succeeded()))], tmp_path)
+        house.source.revoked.add("stale-1")
+        house.source.put("stale-1")
+        house.source.put("deploy-2")
+        await house.settle(1)
+        return house
+
+    house = asyncio.run(go())
+    assert list(house.reporter.reports) == ["r_deploy-2"]
+    assert house.source.settled == {"deploy-2": Settlement.ACCEPT}
+
+
 def test_a_run_that_takes_too_long_is_cancelled_and_fails(tmp_path: Path) -> None:
     async def forever(run: RunContext) -> Outcome:
         assert run.cancellation is None

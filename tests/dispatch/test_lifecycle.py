@@ -93,6 +93,29 @@ def test_a_drain_executes_what_waits_below_a_started_run(tmp_path: Path) -> None
     }
 
 
+def test_a_run_that_has_its_slot_holds_back_those_below_it_before_its_first_step(tmp_path: Path) -> None:
+    """Between the slot and the first step a drain may begin; the run is executed all the same."""
+
+    async def go() -> tuple[int, House]:
+        gated = Route(name="gated", match=Match(actions=("gated",)), executor="work", max_concurrent=1)
+        house = House([(gated, Work(forever)), (RULE, Work(forever))], tmp_path)
+        for name in ("gated-1", "gated-2", "quick-3"):
+            house.source.put(name)
+        async with asyncio.TaskGroup() as runs:
+            intake = runs.create_task(house.dispatcher.take_in(runs))
+            await asyncio.sleep(0)  # all three are read, and none has taken its first step
+            assert not house.reporter.reports
+            given_back = house.dispatcher.give_back()
+            intake.cancel()
+            house.dispatcher.abort()
+        return given_back, house
+
+    given_back, house = asyncio.run(go())
+    assert house.source.begun == ["gated-1", "quick-3"]
+    assert given_back == 0
+    assert "gated-2" not in house.source.settled
+
+
 def test_when_the_drain_is_over_what_still_waits_is_given_back_all_the_same(tmp_path: Path) -> None:
     async def go() -> House:
         gated = Route(name="gated", match=Match(actions=("gated",)), executor="work", max_concurrent=1)
