@@ -42,7 +42,7 @@ _WRONG_SETTINGS = 2
 
 
 def main() -> NoReturn:
-    """The console script."""
+    """The command line; `agent.__main__` calls it, after it has seen to early signals."""
     # Retries are told as facts of ours; the library's own lines would say each twice.
     stamina.instrumentation.set_on_retry_hooks([])
     app()
@@ -66,8 +66,6 @@ def root(
 @app.command()
 def run() -> None:
     """Run the agent until SIGTERM; a second one skips the drain."""
-    # Until there is a loop to drain, a stop is simply an end; a container's first process would ignore it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = _settings()
     redactor = configure(settings.AGENT_LOG_FORMAT, settings.LOG_LEVEL, settings.secrets)
     try:

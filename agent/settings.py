@@ -134,7 +134,8 @@ class Settings(BaseSettings):
         description="Messages for agents without a route: fail their runs, or ignore where agents share a topic.",
     )
     AGENT_JQ_TIMEOUT_S: Annotated[float, Field(gt=0, le=60)] = Field(
-        1.0, description="Time limit of one jq expression. Seconds."
+        1.0,
+        description="Time limit of all jq expressions of one message together; the rest then fails. Seconds.",
     )
     AGENT_HTTP_ALLOW_LINK_LOCAL: bool = Field(
         False, description="Whether HTTP routes may call link-local and cloud metadata addresses."

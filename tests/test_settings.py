@@ -5,10 +5,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from pydantic_core import PydanticUndefined
 
 from agent.domain.errors import ConfigurationError
 from agent.settings import Settings, defaults, environment, load, misspelt
+from tests.docs.settings_table import settings_table, shown_default
 
 ROOT = Path(__file__).parents[1]
 NEEDED = {"PORT_ORG_ID": "org_1", "PORT_CLIENT_ID": "id", "PORT_CLIENT_SECRET": "s3cret-s3cret"}
@@ -208,11 +208,8 @@ def test_the_example_file_and_the_settings_agree() -> None:
     expected = []
     for name, field in Settings.model_fields.items():
         assert field.description, f"{name} has no description"
-        default = "" if field.default in (None, PydanticUndefined) else str(field.default)
-        if name == "AGENT_STATE_DIR":
-            default = "/tmp/action-agent"
         lead = "" if field.is_required() else "# "
-        expected.append((field.description, f"{lead}{name}={default}"))
+        expected.append((field.description, f"{lead}{name}={shown_default(name, field)}"))
     lines = (ROOT / ".env.example").read_text().splitlines()
     found = [
         (comment.removeprefix("# "), line)
@@ -220,3 +217,9 @@ def test_the_example_file_and_the_settings_agree() -> None:
         if line.removeprefix("# ").partition("=")[0] in Settings.model_fields
     ]
     assert found == expected
+
+
+def test_the_readme_has_every_setting_as_it_is() -> None:
+    assert settings_table() in (ROOT / "README.md").read_text(), (
+        "renew the table in README.md with: python -m tests.docs.settings_table"
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from agent.clock import SystemClock
 from agent.composition import Silent, open_registry
@@ -70,7 +71,7 @@ def test_every_yaml_example_is_a_good_route(
     monkeypatch.syspath_prepend(str(tmp_path))
     readme_module = next(text for _, name, text in blocks(ROOT / "README.md") if name == "my_actions.py")
     (tmp_path / "my_actions" / "__init__.py").write_text(readme_module)
-    with_routes = reader()
+    with_routes = reader({"DEPLOY_TOKEN": "a-token-of-the-examples"})
     try:
         for language, _, text in blocks(document):
             if language != "yaml":
@@ -97,6 +98,18 @@ def test_every_key_of_a_route_is_described() -> None:
         for key in properties[name]["properties"]:
             known = f"`{key}`" in executors or f"`{key}:" in executors or f"  {key}: " in executors
             assert known, f"docs/executors.md says nothing of {name}.{key}"
+
+
+def test_the_readmes_reference_shows_every_key_of_a_route() -> None:
+    registry = open_registry(defaults(), {}, Silent(), SystemClock())
+    schema: Any = routes_schema(registry)["properties"]
+    text = next(text for _, _, text in blocks(ROOT / "README.md") if "max_attempts" in text)
+    [shown] = yaml.load(text, yaml.BaseLoader)["routes"]  # noqa: S506 - makes texts only; for others `on` is true
+    route = schema["routes"]["items"]["properties"]
+    assert shown.keys() | registry.names == route.keys()
+    assert shown["match"].keys() == route["match"]["properties"].keys()
+    assert shown["report"].keys() == route["report"]["properties"].keys()
+    assert shown["entities"][0].keys() == route["entities"]["items"]["properties"].keys()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

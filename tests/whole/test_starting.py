@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.whole.commands import command
 from tests.whole.one_agent import OneAgent
 from tests.whole.world import CLIENT_SECRET, World
 
+ROOT = Path(__file__).parents[2]
 RUN = [sys.executable, "-P", "-m", "agent", "run"]
 
 ROUTES_HERE = """\
@@ -186,6 +188,23 @@ def test_a_stop_before_it_was_ever_ready_is_an_orderly_one(world: World) -> None
             agent.wait_line("started")
             agent.send(signal.SIGTERM)
             assert agent.wait_end() == 0, agent.process.last_words()
+
+
+@pytest.mark.parametrize(("name", "code"), [("run", 0), ("doctor", 128 + signal.SIGTERM)])
+def test_a_stop_while_the_agent_still_loads_is_heard(tmp_path: Path, name: str, code: int) -> None:
+    (tmp_path / "typer.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n")
+    loading = subprocess.Popen(
+        [sys.executable, "-m", "agent", name],
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with loading:
+        assert loading.stdout is not None
+        assert loading.stdout.readline() == "loading\n"
+        loading.send_signal(signal.SIGTERM)
+        assert loading.wait(timeout=30) == code
 
 
 def test_missing_settings_are_all_named_and_the_exit_code_is_2(world: World) -> None:
