@@ -1,0 +1,24 @@
+"""Builds the agent: the only room that names concrete classes, and where settings become objects."""
+
+from agent.composition.agent import Agent
+from agent.composition.clients import (
+    CredentialsUnavailableError,
+    fetch_kafka_credentials,
+    kafka_settings,
+    open_runs_client,
+)
+from agent.composition.listeners import Silent
+from agent.composition.rules import Rules, open_intake, open_registry, open_rules
+
+__all__ = [
+    "Agent",
+    "CredentialsUnavailableError",
+    "Rules",
+    "Silent",
+    "fetch_kafka_credentials",
+    "kafka_settings",
+    "open_intake",
+    "open_registry",
+    "open_rules",
+    "open_runs_client",
+]
