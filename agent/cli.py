@@ -139,7 +139,7 @@ def sandbox(
         bool, typer.Option("--once", help="Invoke every example once, print the results, exit.")
     ] = False,
     port: Annotated[int | None, typer.Option(help="Port of the web page; default: any free one.")] = None,
-    routes: Annotated[Path | None, typer.Option(help="Your own routes file instead of the examples.")] = None,
+    routes: Annotated[Path | None, typer.Option(help="Your own routes file; not with --once.")] = None,
 ) -> None:
     """Run everything on this machine, without an account."""
     # Its parts are needed by nobody else, and cost memory.

@@ -155,7 +155,8 @@ Encode = Callable[[str], str]
 class TemplateCompiler(Protocol):
     """Compiles one route's configuration into templates; handed to executors, which cannot see `agent.routing`.
 
-    The expressions may read the environment variables that the route lists under ``env:``, and no others.
+    The expressions may read the environment variables that the route lists under ``env:``, and no others. They are
+    to be rendered with `RunContext.view`: one that plainly reads a top-level name that is not in it is refused.
     """
 
     def template(self, value: Json, path: str, *, encode: Encode | None = None) -> Template:
@@ -263,6 +264,9 @@ class RunContext(Protocol):
 
     def log(self, message: str, *, level: str = "INFO") -> None:
         """One or more lines for the run's log. ``level``: DEBUG, INFO, WARN, ERROR (shown for workflow nodes)."""
+
+    def traceback(self, text: str) -> None:
+        """The traceback of the exception that ends the work: for the run's log, if the route asks for it."""
 
     def stream(self, name: str) -> LogStream:
         """A new stream of raw output; streams are masked separately and their lines interleave."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from agent.clock import SystemClock
 from agent.composition import Silent, open_intake, open_rules, open_runs_client
 from agent.domain.errors import ConfigurationError, Problem
+from agent.domain.route import DEFAULT_ATTEMPTS, OnInterrupted, Route
 from agent.settings import Settings, misspelt
 
 
@@ -43,7 +44,19 @@ async def check(
     write(f"settings and routes are in order: {len(routes)} route{'s' if len(routes) != 1 else ''} from {source}")
     for route in routes:
         write(f"  {route.name}: {route.executor}, {_matches(route.match.actions, route.match.types)}")
+    for route in routes:
+        if unheeded := _unheeded(route):
+            write(f"note: {route.where}: route {route.name} says {unheeded}: no effect in this version yet")
     return 0
+
+
+def _unheeded(route: Route) -> str:
+    """What the route says about interrupted runs: recovery, which will heed it, is not there yet."""
+    said = {
+        f"on_interrupted: {route.on_interrupted}": route.on_interrupted is not OnInterrupted.FAIL,
+        f"max_attempts: {route.max_attempts}": route.max_attempts != DEFAULT_ATTEMPTS,
+    }
+    return " and ".join(what for what, differs in said.items() if differs)
 
 
 def _matches(actions: tuple[str, ...], types: tuple[str, ...]) -> str:

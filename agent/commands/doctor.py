@@ -17,12 +17,17 @@ from agent.composition import (
     open_runs_client,
 )
 from agent.domain.errors import ConfigurationError
+from agent.domain.events import ApiRetried, Event, TokenRefreshed
+from agent.domain.redaction import Redactor
 from agent.domain.settlement import Refused, Undelivered
 from agent.kafka.config import KafkaCredentials
 from agent.kafka.probe import probe
+from agent.ports import Observer
 from agent.runs_api.client import Identity, RunsClient
 from agent.settings import Settings
 
+_API_TIMEOUT_S = 15.0
+_CREDENTIALS_TIMEOUT_S = 30.0
 _KAFKA_TIMEOUT_S = 15.0
 _MAX_SKEW_S = 60.0
 
@@ -44,12 +49,48 @@ class Finding:
         return line + (f"\n      -> {self.hint}" if self.problem and self.hint else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Trying:
+    """Something that may take long is about to be tried, for ``limit_s`` at the most."""
+
+    what: str
+    limit_s: float
+
+    def __str__(self) -> str:
+        """A line that stands for itself, also where nobody watches it come."""
+        return f"      trying {self.what}, for up to {self.limit_s:.0f} s …"
+
+
+class _FirstTrouble:
+    """An observer that says at once what is wrong with Port's API: it is tried again until the time is up."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._said = False
+
+    def notify(self, event: Event) -> None:
+        match event:
+            case ApiRetried(detail=detail) | TokenRefreshed("error", detail) if not self._said:
+                self._said = True
+                self._write(f"      {detail}; trying again …")
+            case _:
+                pass
+
+
 async def doctor(settings: Settings, environment: Mapping[str, str], write: Callable[[str], None]) -> int:
-    """Prints each finding as it comes. 0 if nothing failed, else 1."""
+    """Prints each finding as it comes, and before what may take long what that is. 0 if nothing failed, else 1.
+
+    ``write`` shows a whole line at once.
+    """
+    redactor = Redactor(settings.secrets)
+
+    def masked(line: str) -> None:
+        write(redactor.mask_text(line))
+
     failures = 0
-    async for finding in _findings(settings, environment):
-        write(str(finding))
-        failures += bool(finding.problem) and not finding.warning
+    async for step in _steps(settings, environment, _FirstTrouble(masked)):
+        masked(str(step))
+        failures += isinstance(step, Finding) and bool(step.problem) and not step.warning
     write("all is well" if not failures else f"{failures} check{'s' if failures > 1 else ''} failed")
     return int(failures > 0)
 
@@ -59,26 +100,29 @@ def run_doctor(settings: Settings, environment: Mapping[str, str], write: Callab
     return asyncio.run(doctor(settings, environment, write))
 
 
-async def _findings(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[Finding]:
+async def _steps(
+    settings: Settings, environment: Mapping[str, str], observer: Observer
+) -> AsyncIterator[Finding | Trying]:
     clock = SystemClock()
     yield await _routes(settings, environment)
     yield _state_dir(settings)
     yield _group(settings)
     try:
-        client = open_runs_client(settings, environment, Silent(), clock)
+        client = open_runs_client(settings, environment, observer, clock)
     except ConfigurationError as error:
         yield Finding("Port's API", problem=str(error))
         return
     try:
         reached = False
+        yield Trying(f"Port's API at {settings.PORT_API_BASE_URL}", _API_TIMEOUT_S)
         async for finding in _api(settings, client, clock.epoch):
             reached = reached or not finding.problem
             yield finding
         if not reached and kafka_settings(settings).needs_credentials:
             yield Finding("Kafka", problem="not tried: its credentials come from Port's API")
             return
-        async for finding in _kafka(settings, client):
-            yield finding
+        async for step in _kafka(settings, client):
+            yield step
     finally:
         await client.close()
 
@@ -115,7 +159,7 @@ def _group(settings: Settings) -> Finding:
 
 
 async def _api(settings: Settings, client: RunsClient, now_epoch_s: Callable[[], float]) -> AsyncIterator[Finding]:
-    identity = await client.organization()
+    identity = await client.organization(_API_TIMEOUT_S)
     if not isinstance(identity, Identity):
         yield _api_failure(settings, identity)
         return
@@ -145,16 +189,19 @@ def _api_failure(settings: Settings, answer: Refused | Undelivered) -> Finding:
     return Finding("Port's API", problem=problem, hint=hint)
 
 
-async def _kafka(settings: Settings, client: RunsClient) -> AsyncIterator[Finding]:
+async def _kafka(settings: Settings, client: RunsClient) -> AsyncIterator[Finding | Trying]:
     kafka = kafka_settings(settings)
     credentials: KafkaCredentials | None = None
     if kafka.needs_credentials:
+        yield Trying("to get Kafka credentials from Port's API", _CREDENTIALS_TIMEOUT_S)
         try:
             credentials = await fetch_kafka_credentials(client)
         except CredentialsUnavailableError as error:
             yield Finding("Kafka credentials", problem=str(error))
             return
         yield Finding("Kafka credentials", f"user {credentials.username}, {len(credentials.brokers)} brokers")
+    brokers = kafka.bootstrap_servers or ", ".join(credentials.brokers if credentials else ())
+    yield Trying(f"Kafka at {brokers}", 2 * _KAFKA_TIMEOUT_S)
     found = await asyncio.to_thread(probe, kafka, credentials, _KAFKA_TIMEOUT_S)
     if found.problem is not None:
         yield Finding("Kafka", problem=found.problem, hint=found.hint)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from agent.clock import SystemClock
 from agent.composition import Rules, Silent, open_intake, open_rules
 from agent.domain.errors import TemplateError
-from agent.domain.invocation import Channel, Invocation, InvocationKind
+from agent.domain.invocation import Channel, Effort, Invocation, InvocationKind
 from agent.domain.json import Json
 from agent.domain.redaction import Redactor
 from agent.domain.route import Route, Template, Unrouted
@@ -88,6 +89,7 @@ def _write_invocation(invocation: Invocation, write: Write) -> None:
 async def _explain_routes(settings: Settings, rules: Rules, invocation: Invocation, write: Write) -> int:
     for verdict in rules.current.explain(invocation):
         write(f"route        {verdict.route}: {'MATCHES' if verdict.reason is None else verdict.reason}")
+    invocation = replace(invocation, effort=Effort())  # what explaining cost is not what the message will cost
     routed = rules.current.resolve(invocation)
     if isinstance(routed, Unrouted):
         return _write_unrouted(settings, invocation, routed, write)
@@ -102,10 +104,16 @@ async def _explain_routes(settings: Settings, rules: Rules, invocation: Invocati
     return int(failed)
 
 
+_WHY_PASSED_OVER = {
+    False: "it is not addressed to agents, so it is meant for another consumer",
+    True: "it is not addressed to agents, and whether it is for that route is not known",
+}
+
+
 def _write_unrouted(settings: Settings, invocation: Invocation, unrouted: Unrouted, write: Write) -> int:
     write(f"result       {unrouted.reason}")
     if invocation.kind is InvocationKind.CHANGE_EVENT or not invocation.for_agents:
-        write("would        be passed over: it is not addressed to agents, so it is meant for another consumer")
+        write(f"would        be passed over: {_WHY_PASSED_OVER[unrouted.undecided]}")
         return 0
     if settings.AGENT_UNROUTED == "ignore":
         write("would        be left to other agents (AGENT_UNROUTED=ignore)")

@@ -107,6 +107,11 @@ class ActiveRun:
         """Adds to the run's log."""
         self._report.log(message, level)
 
+    def traceback(self, text: str) -> None:
+        """Adds it to the run's log where the route says ``traceback: true``."""
+        if self._route.traceback:
+            self.log(text, level="ERROR")
+
     def stream(self, name: str) -> LogStream:
         """Opens a stream into the run's log."""
         return self._report.stream(name)

@@ -26,7 +26,6 @@ _MARGIN_S = 5.0
 _DETAIL = {
     CancelReason.AGENT_STOP: "the agent was stopped while the run was in progress",
     CancelReason.CLOSED_IN_PORT: "the run was closed in Port",
-    CancelReason.OPERATOR: "stopped by an operator",
 }
 
 
@@ -99,9 +98,10 @@ def _meaning(task: asyncio.Future[Outcome], run: ActiveRun, route: Route) -> Out
 
 
 def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 1:
+    """As a person says it; below a minute with its fraction, for 700 ms are not 1 s."""
+    if seconds < 60:
         return f"{seconds:g} s"
+    whole = round(seconds)
     hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
     parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
     return " ".join(f"{n} {unit}" for n, unit in parts if n)

@@ -155,6 +155,7 @@ class Lives:
                 reason,
                 ended.report.masked(detail).partition("\n")[0],
                 duration_s,
+                ended.invocation.action,
             )
         )
 

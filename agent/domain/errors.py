@@ -5,6 +5,7 @@
     AgentError
     ├── ConfigurationError    the operator's: a setting or a file is wrong; nothing was executed
     ├── TemplateError         the operator's or the message's: an expression failed on this message
+    │   └── UnevaluatedError  … or its time or memory ran out: there is no telling what it would have given
     ├── DecryptionError       the message's, or a rotated secret: an encrypted input did not open
     ├── SourceLostError       the consumer cannot go on: the agent drains and exits non-zero, to be restarted
     └── EntityRefusedError    Port's final word on an entity (4xx), or it could not be reached in time
@@ -51,6 +52,10 @@ class ConfigurationError(AgentError):
 
 class TemplateError(AgentError):
     """An expression failed on this message: what it was, where it stands, and what the engine said."""
+
+
+class UnevaluatedError(TemplateError):
+    """An expression was not evaluated to its end, because its time or memory ran out: its value is not known."""
 
 
 class DecryptionError(AgentError):

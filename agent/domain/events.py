@@ -54,7 +54,7 @@ class RunStarted:
 class RunFinished:
     """The executor is done. ``status``: success, failure, accepted, rejected, cancelled.
 
-    ``detail`` is the first line of why it failed, masked.
+    ``detail`` is the first line of why it failed, masked. ``action`` is ``None`` for messages that name none.
     """
 
     executor: str
@@ -64,6 +64,7 @@ class RunFinished:
     reason: str
     detail: str
     duration_s: float
+    action: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +105,14 @@ class ApiRequested:
 
 @dataclass(frozen=True, slots=True)
 class ApiRetried:
-    """A request to Port's API will be sent once more: status_429, timeout, connection, token."""
+    """A request to Port's API will be sent once more: status_429, timeout, connection, token.
+
+    ``detail`` is a line for people: the request, and what was answered or why nothing was; without any secret.
+    """
 
     route: str
     reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +125,10 @@ class RateBudget:
 
 @dataclass(frozen=True, slots=True)
 class TokenRefreshed:
-    """A token was asked for: ok, refused, error."""
+    """A token was asked for: ok, refused, error. ``detail``: a line for people, as in `ApiRetried`."""
 
     result: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import NewType
@@ -141,10 +141,6 @@ class Invocation:
             },
             self.effort,
         )
-
-    def with_inputs(self, inputs: JsonObject, document: Json) -> Invocation:
-        """The same invocation after decryption: plain ``inputs``, and the ``document`` that carries them."""
-        return replace(self, inputs=inputs, document=document)
 
 
 def _entity_stub(entity_id: str | None) -> Mapping[str, Json] | None:

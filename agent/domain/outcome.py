@@ -36,7 +36,6 @@ class CancelReason(StrEnum):
 
     AGENT_STOP = "agent_stop"
     CLOSED_IN_PORT = "closed_in_port"
-    OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,22 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Protocol
 
-from agent.domain.errors import TemplateError
+from agent.domain.errors import TemplateError, UnevaluatedError
 from agent.domain.invocation import Invocation, InvocationKind, View
 from agent.domain.json import Json
+
+DEFAULT_ATTEMPTS = 2
+"""How often a run may start in all, where its route does not say."""
 
 
 class Template(Protocol):
     """A compiled piece of configuration: plain JSON with ``{{ jq }}`` inside, or a bare jq expression."""
 
     def render(self, view: View) -> Json:
-        """The value for this message. Bounded in time. Raises `TemplateError` where an expression fails."""
+        """The value for this message. Bounded in time.
+
+        Raises `TemplateError` where an expression fails, its subclass `UnevaluatedError` where it ran out of time.
+        """
 
 
 class OnInterrupted(StrEnum):
@@ -125,25 +131,31 @@ class Route:
     entities: tuple[EntityRule, ...] = ()
     report: ReportRule = field(default_factory=ReportRule)
     on_interrupted: OnInterrupted = OnInterrupted.FAIL
-    max_attempts: int = 2
+    max_attempts: int = DEFAULT_ATTEMPTS
     traceback: bool = False
     where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Unrouted:
-    """No route matched. ``reason`` is a sentence for the run's page; ``nearest`` the closest route's name."""
+    """No route matched. ``reason`` is a sentence for the run's page; ``nearest`` the closest route's name.
+
+    ``undecided``: whether ``nearest`` matches is not known, as the evaluation of its ``when`` was broken off; no
+    later route was asked, for the message may have been meant for this one.
+    """
 
     reason: str
     nearest: str | None = None
+    undecided: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One route's answer in an explanation: ``reason`` is ``None`` where it matched."""
+    """One route's answer: ``reason`` is ``None`` where it matched; for ``undecided`` see `Unrouted`."""
 
     route: str
     reason: str | None
+    undecided: bool = False
 
 
 class RoutingTable:
@@ -169,22 +181,29 @@ class RoutingTable:
                 self._names.setdefault(word, route)
 
     def resolve(self, invocation: Invocation) -> Route | Unrouted:
-        """The first route that matches. A ``when`` that fails is no match; its error stands in the reason."""
+        """The first route that matches.
+
+        A ``when`` that fails is no match; its error stands in the reason. One that ran out of time ends the search:
+        a later, wider route must not take what may be another's.
+        """
         errors: list[str] = []
         for route in self._candidates(invocation):
-            reason = _verdict(route, invocation)
-            if reason is None:
+            verdict = _verdict(route, invocation)
+            if verdict.undecided:
+                reason = f"whether route {route.name!r} matches is not known, and no later one was tried"
+                return Unrouted(f"{reason}: {verdict.reason}", route.name, undecided=True)
+            if verdict.reason is None:
                 return route
-            if reason.startswith("`when` failed"):
-                errors.append(f"route {route.name}: {reason}")
+            if verdict.reason.startswith("`when` failed"):
+                errors.append(f"route {route.name}: {verdict.reason}")
         return self._unrouted(invocation, errors)
 
     def explain(self, invocation: Invocation) -> list[Verdict]:
-        """Every route's verdict, in order, up to and including the first match."""
+        """Every route's verdict, in order, up to and including the first match or the first that is undecided."""
         verdicts: list[Verdict] = []
         for route in self.routes:
-            verdicts.append(Verdict(route.name, _verdict(route, invocation)))
-            if verdicts[-1].reason is None:
+            verdicts.append(_verdict(route, invocation))
+            if verdicts[-1].reason is None or verdicts[-1].undecided:
                 break
         return verdicts
 
@@ -199,9 +218,8 @@ class RoutingTable:
         blueprint = f" on blueprint {invocation.blueprint!r}" if invocation.blueprint else ""
         reason = f"no route matched {subject}{blueprint}"
         if nearest is not None:
-            reason += (
-                f"; the nearest route is {nearest.name!r}: {_verdict(nearest, invocation) or 'it matches now'}"
-            )
+            why = _verdict(nearest, invocation).reason or "it matches now"
+            reason += f"; the nearest route is {nearest.name!r}: {why}"
         return Unrouted("; ".join([reason, *errors]), nearest.name if nearest is not None else None)
 
     def _nearest_anew(self, action: str) -> Route | None:
@@ -210,11 +228,13 @@ class RoutingTable:
         return self._names[close[0]] if close else None
 
 
-def _verdict(route: Route, invocation: Invocation) -> str | None:
+def _verdict(route: Route, invocation: Invocation) -> Verdict:
     try:
-        return route.match.explain(invocation)
+        return Verdict(route.name, route.match.explain(invocation))
+    except UnevaluatedError as error:
+        return Verdict(route.name, f"`when` was not evaluated: {error}", undecided=True)
     except TemplateError as error:
-        return f"`when` failed: {error}"
+        return Verdict(route.name, f"`when` failed: {error}")
 
 
 def _said(verdict: Json) -> str:

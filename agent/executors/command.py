@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ OWN_VARIABLES = ("RUN_ID", "ACTION", "BLUEPRINT", "PORT_API_BASE_URL", OUTPUT_VA
 
 _CREDENTIALS = ("PORT_CLIENT_ID", "PORT_CLIENT_SECRET")
 _DEFAULTS = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+_SHOWN_CHARS = 120
 _HIDDEN = "(from the agent's environment)"
 
 
@@ -30,11 +31,28 @@ class CommandLine:
     environment: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """The program or one of its arguments; ``source`` is how the route writes it, ``path`` where."""
+
+    source: Json
+    path: str
+    template: Template
+
+    def render(self, view: View) -> str:
+        """Its text. Raises `TemplateError`, also for null, which a program would take for a word of its own."""
+        value = self.template.render(view)
+        if value is None:
+            hint = 'where it may be missing, end the expression with // "…"'
+            raise TemplateError(f"{self.path}: {_shown(self.source)} gave null, which is no argument; {hint}")
+        return as_text(value)
+
+
 class CommandTemplate:
     """A route's command, environment and passed variables, compiled."""
 
     def __init__(
-        self, argv: Template, environment: Template, passed: Mapping[str, str], port_api_base_url: str
+        self, argv: Sequence[Argument], environment: Template, passed: Mapping[str, str], port_api_base_url: str
     ) -> None:
         self._argv = argv
         self._environment = environment
@@ -66,9 +84,7 @@ class CommandTemplate:
         return {"command": list(self._render_argv(view)), "env": {**hidden, **self._render_environment(view)}}
 
     def _render_argv(self, view: View) -> tuple[str, ...]:
-        rendered = self._argv.render(view)
-        parts = rendered if isinstance(rendered, list | tuple) else (rendered,)
-        return tuple(map(as_text, parts))
+        return tuple(argument.render(view) for argument in self._argv)
 
     def _render_environment(self, view: View) -> dict[str, str]:
         rendered = as_object(self._environment.render(view))
@@ -82,16 +98,20 @@ def compile_command(
     command, variables, names = options.get("command"), as_object(options.get("env")), options.get("pass_env")
     passed = [str(name) for name in names] if isinstance(names, list) else []
     problems = [*_command_problems(command, path), *_variable_problems(variables, passed, path, services)]
-    compiled: list[Template] = []
-    for value, where in ((command, f"{path}.command"), (variables, f"{path}.env")):
+    argv: list[Argument] = []
+    for place, source in _arguments(command, path):
         try:
-            compiled.append(templates.template(value, where))
+            argv.append(Argument(source, place, templates.template(source, place)))
         except ConfigurationError as error:
             problems.extend(error.problems)
+    try:
+        environment = templates.template(variables, f"{path}.env")
+    except ConfigurationError as error:
+        raise ConfigurationError(*problems, *error.problems) from None
     if problems:
         raise ConfigurationError(*problems)
     taken = {name: services.environment[name] for name in passed if name in services.environment}
-    return CommandTemplate(compiled[0], compiled[1], taken, services.settings.port_api_base_url)
+    return CommandTemplate(argv, environment, taken, services.settings.port_api_base_url)
 
 
 def absolute_program(argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -106,6 +126,15 @@ def _command_problems(command: Json, path: str) -> Iterator[Problem]:
         yield Problem("routes", "a command is a list of arguments, not one text", f"{path}.command", hint)
     elif not isinstance(command, list | tuple) or not command:
         yield Problem("routes", "expected a list with the program and its arguments", f"{path}.command")
+    for place, source in _arguments(command, path):
+        if source is None:
+            yield Problem("routes", "an argument cannot be null", place, 'write "", or leave it out')
+
+
+def _arguments(command: Json, path: str) -> Iterator[tuple[str, Json]]:
+    """The place of each argument, and how it is written."""
+    for index, source in enumerate(command if isinstance(command, list | tuple) else ()):
+        yield f"{path}.command[{index}]", source
 
 
 def _variable_problems(
@@ -122,6 +151,11 @@ def _variable_problems(
         if name.removesuffix("_FILE") in _CREDENTIALS or (secret and services.environment.get(name) == secret):
             hint = "give the command credentials of its own"
             yield Problem("routes", f"{name} is the agent's own credential", f"{path}.pass_env", hint)
+
+
+def _shown(source: Json) -> str:
+    text = " ".join(as_text(source).split())
+    return f"`{text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + '…'}`"
 
 
 def _text_at(view: View, part: str, name: str) -> str:

@@ -13,6 +13,7 @@ from agent.domain.json import Json, JsonObject
 from agent.ports import RunContext
 
 _EXCERPT_CHARS = 300
+_REPLACEMENT = "\ufffd"
 _UNREADABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
@@ -76,12 +77,15 @@ async def read_answer(response: httpx.Response, max_bytes: int) -> Answer:
                 await response.aclose()  # which ends the iteration
     except httpx.DecodingError as error:
         raise httpx.RemoteProtocolError(f"the answer is not in the encoding that it claims: {error}") from error
+    truncated = len(body) > max_bytes
+    text = _text(bytes(body[:max_bytes]), response.charset_encoding)
     return Answer(
         status=response.status_code,
         phrase=response.reason_phrase,
         headers=response.headers,
-        text=_text(bytes(body[:max_bytes]), response.charset_encoding),
-        truncated=len(body) > max_bytes,
+        # What is left of a character that was cut through would hide that a secret begins before it.
+        text=text.rstrip(_REPLACEMENT) if truncated else text,
+        truncated=truncated,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from agent.domain.duration import DURATION_PATTERN, parse_duration_s
+from agent.domain.duration import duration_schema, parse_duration_s
 from agent.domain.json import Json, JsonObject, as_object
 from agent.domain.retry import Backoff
 from agent.executors.http_pool import ClientOptions
@@ -26,11 +26,6 @@ class Mode(StrEnum):
     """The agent: a 2xx is SUCCESS."""
     ASYNC = "async"
     """The other side: a 2xx leaves the run to it."""
-
-
-def _duration(description: str) -> JsonObject:
-    forms: Json = [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": DURATION_PATTERN}]
-    return {"description": description, "anyOf": forms}
 
 
 def _text(description: str) -> JsonObject:
@@ -91,8 +86,10 @@ HTTP_SCHEMA: JsonObject = {
             "Content-Type says so; null sends nothing. By default the message itself, but nothing where the route "
             "sets GET or HEAD."
         },
-        "timeout": _duration("The longest that the server may take to answer; default: WEBHOOK_INVOKER_TIMEOUT."),
-        "connect_timeout": _duration("The longest that connecting may take; default 10 s."),
+        "timeout": duration_schema(
+            "The longest that the server may take to answer; default: WEBHOOK_INVOKER_TIMEOUT."
+        ),
+        "connect_timeout": duration_schema("The longest that connecting may take; default 10 s."),
         "retry": _RETRY_SCHEMA,
         "mode": {
             "description": "sync: 2xx ends the run as SUCCESS; async: 2xx leaves it to the other side to end; auto "

@@ -35,11 +35,12 @@ class ClientOptions:
 
 @dataclass(eq=False, slots=True)
 class _Shared:
-    """A client and the number of requests that it is busy with."""
+    """A client and the number of requests that it is busy with. Before the first one it holds nothing open."""
 
     client: httpx.AsyncClient
     fingerprint: tuple[int | None, ...]
     requests: int = 0
+    used: bool = False
 
 
 class ClientPool:
@@ -64,7 +65,7 @@ class ClientPool:
         if known is not None and known.fingerprint == fingerprint:
             return
         self._current[options] = _Shared(self._open(options), fingerprint)
-        if known is not None:
+        if known is not None and known.used:
             self._outdated.add(known)
 
     @asynccontextmanager
@@ -72,6 +73,7 @@ class ClientPool:
         """The client for ``options``, which were prepared, for the time of one request."""
         shared = self._current[options]
         shared.requests += 1
+        shared.used = True
         try:
             yield shared.client
         finally:

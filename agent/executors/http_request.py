@@ -226,9 +226,12 @@ def _encoded(text: str) -> str:
 
 
 def _climbs(url: str) -> bool:
-    """Whether some server may take a segment of the path for a step; many decode before they look."""
-    segments = re.split(r"[/\\]", unquote(re.split(r"[?#]", url.strip(), maxsplit=1)[0]))
-    return "." in segments or ".." in segments
+    """Whether some server may take a segment of the path for a step.
+
+    Many decode before they look, and Java's take away what follows a semicolon.
+    """
+    path = unquote(re.split(r"[?#]", url.strip(), maxsplit=1)[0])
+    return any(segment.partition(";")[0] in (".", "..") for segment in re.split(r"[/\\]", path))
 
 
 def _parsed(text: str) -> httpx.URL:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.domain.duration import DURATION_PATTERN, parse_duration_s
+from agent.domain.duration import duration_schema, parse_duration_s
 from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.json import JsonObject
 from agent.executors.child import SignalScope
@@ -44,13 +44,9 @@ PROCESS_SCHEMA: JsonObject = {
             "type": "string",
             "minLength": 1,
         },
-        "kill_grace": {
-            "description": "How long after SIGTERM a stopped command is killed; by default AGENT_KILL_GRACE_S.",
-            "anyOf": [
-                {"type": "number", "minimum": 0},
-                {"type": "string", "pattern": DURATION_PATTERN, "x-expected": "a length of time such as 5s"},
-            ],
-        },
+        "kill_grace": duration_schema(
+            "How long after SIGTERM a stopped command is killed; by default AGENT_KILL_GRACE_S.", may_be_zero=True
+        ),
         "signal_scope": {
             "description": "Whether SIGTERM goes to the whole tree of processes (default) or to the command alone.",
             "enum": [str(scope) for scope in SignalScope],

@@ -117,7 +117,9 @@ class Descendants:
 
     def _claims(self, command: Command, pid: int) -> bool:
         owner = _tracking_id(pid)
-        if owner is None or not owner.startswith(self._prefix):
+        if owner is None:
+            owner = self._members.get(pid, "")  # a killed process loses its environment before it is a zombie
+        if not owner.startswith(self._prefix):
             return False
         return owner == command.tracking_id or owner not in self._current
 
@@ -176,12 +178,15 @@ def _stat(pid: int) -> _Stat | None:
 
 
 def _tracking_id(pid: int) -> str | None:
+    """Empty for a process that carries none; ``None`` for one whose environment is gone or cannot be read."""
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
+        return None
+    if not environment:
         return None
     marker = f"{TRACKING_VARIABLE}=".encode()
     for entry in environment.split(b"\0"):
         if entry.startswith(marker):
             return entry.removeprefix(marker).decode(errors="replace")
-    return None
+    return ""

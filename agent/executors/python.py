@@ -32,10 +32,6 @@ _SCHEMA: JsonObject = {
             "pattern": r"^[\w.]+:[\w.]+$",
             "x-expected": "module:function, such as my_actions.scaffold:create",
         },
-        "traceback": {
-            "description": "Whether the traceback of an exception goes into the run's log.",
-            "type": "boolean",
-        },
     },
 }
 
@@ -65,7 +61,6 @@ class PythonFactory:
         return PythonExecutor(
             name,
             function,
-            shows_traceback=options.get("traceback") is True,
             grace_s=self._grace_s,
             left_behind=self._left_behind,
         )
@@ -88,13 +83,11 @@ class PythonExecutor:
         name: str,
         function: Callable[[Any], object],
         *,
-        shows_traceback: bool,
         grace_s: float,
         left_behind: _LeftBehind,
     ) -> None:
         self._name = name
         self._function = function
-        self._shows_traceback = shows_traceback
         self._grace_s = grace_s
         self._left_behind = left_behind
 
@@ -107,8 +100,8 @@ class PythonExecutor:
         """Calls the function to its end, or until it is stopped."""
         call = self._call_asynchronous if is_asynchronous(self._function) else self._call_synchronous
         verdict = await call(run)
-        if verdict.trace and self._shows_traceback:
-            run.log(verdict.trace, level="ERROR")
+        if verdict.trace:
+            run.traceback(verdict.trace)
         return verdict.outcome
 
     async def _call_asynchronous(self, run: RunContext) -> _Verdict:

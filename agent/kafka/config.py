@@ -40,6 +40,11 @@ class KafkaSettings:
     commit_interval_s: float = 1.0
 
     @property
+    def reads_from_start(self) -> bool:
+        """Whether a group that has committed nothing yet begins with the oldest record."""
+        return self.auto_offset_reset in {"earliest", "smallest", "beginning"}
+
+    @property
     def needs_credentials(self) -> bool:
         """Whether anything of the connection comes from Port's API."""
         return not self.bootstrap_servers or self.security_protocol.startswith("sasl")

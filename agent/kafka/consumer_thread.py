@@ -3,7 +3,8 @@
 Work never runs here. Settlements come in by a queue and are entered in the ledger between two polls; records
 go out by the `Handoff`. While the dispatcher is behind, the thread first waits a moment for room (a pause throws
 away what the client has prefetched) and then pauses its partitions, polling on, so that the group never
-misses it, however long the runs take.
+misses it, however long the runs take. `Pauses` and `PartitionWatch` are parts of this thread: it lends them the
+client.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -21,29 +21,20 @@ from agent.delivery.commit_policy import CommitPolicy, CommitState
 from agent.delivery.ledger import IllegalTransitionError
 from agent.delivery.positions import Partition, Position
 from agent.domain.errors import SourceLostError
-from agent.domain.events import Committed, Consumed, PartitionStatus, Polled, Rebalanced, SourceFailed
+from agent.domain.events import Committed, Consumed, Polled, Rebalanced, SourceFailed
 from agent.domain.invocation import Channel
 from agent.domain.settlement import Settlement
+from agent.kafka.client import OpenConsumer, partition_of, refuses_credentials, topic_partitions
 from agent.kafka.config import KafkaCredentials, KafkaSettings
 from agent.kafka.handoff import Handoff
+from agent.kafka.partition_watch import PartitionWatch
+from agent.kafka.pauses import Pauses
 from agent.ports import Clock, Delivery, Observer
 
 _POLL_S = 0.1
 _ROOM_WAIT_S = 0.05
 _BATCH = 200
 _STATUS_INTERVAL_S = 2.0
-_LOOK_UP_S = 2.0
-
-_AUTHENTICATION_CODES = frozenset(
-    {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}  # noqa: SLF001 - librdkafka's own error codes are spelled so
-)
-
-
-class OpenConsumer(Protocol):
-    """Makes the client; `confluent_kafka.Consumer`, but for tests of failing clients."""
-
-    def __call__(self, config: dict[str, object], /, *, logger: logging.Logger) -> Consumer:
-        """A consumer that is not subscribed yet."""
 
 
 class ConsumerThread:
@@ -72,11 +63,10 @@ class ConsumerThread:
         self._on_refused = on_refused
         self._open_consumer = open_consumer
         self._assignment = Assignment()
+        self._pauses = Pauses(self._assignment, settings.max_span)
+        self._watch = PartitionWatch(self._assignment, self._pauses, from_start=settings.reads_from_start)
         self._commits = CommitState(CommitPolicy(settings.commit_interval_s))
         self._commands: deque[Callable[[], None]] = deque()
-        self._read_at: dict[Partition, deque[tuple[int, float]]] = {}
-        self._places: dict[Partition, tuple[int, int]] = {}
-        self._paused: set[Partition] = set()
         self._no_room = False
         self._joined = False
         self._status_due_s = 0.0
@@ -140,7 +130,7 @@ class ConsumerThread:
         )
         while not self._closing.is_set():
             self._apply_commands()
-            self._pause_and_resume()
+            self._pauses.update(self._consumer, everything=self._no_room or self._intake_stopped.is_set())
             self._commit_if_due()
             self._tell_status_if_due()
             self._pass_on(self._fetch())
@@ -153,29 +143,10 @@ class ConsumerThread:
                 # A defect of ours, and one message's: the ledger is unchanged, so nothing is committed too far.
                 self._observer.notify(SourceFailed("ledger", str(error)))
 
-    def _pause_and_resume(self) -> None:
-        wanted = self._pausable()
-        if not (self._no_room or self._intake_stopped.is_set()):
-            wanted = {p for p in wanted if self._assignment.ledger(p).span >= self._settings.max_span}
-        if pause := wanted - self._paused:
-            self._consumer.pause([_topic_partition(p) for p in pause])
-        if resume := self._paused - wanted:
-            self._consumer.resume([_topic_partition(p) for p in resume])
-        self._paused = wanted
-
-    def _pausable(self) -> set[Partition]:
-        """The partitions that have given a record since they were assigned.
-
-        A pause before that may overtake the client's own start of the partition (librdkafka #5591): it is then
-        never read again, without any error.
-        """
-        ledger = self._assignment.ledger
-        return {p for p in self._assignment.partitions if ledger(p).next_offset is not None}
-
     def _fetch(self) -> list[Message]:
         """Whatever is there, after waiting a little. Fetches nothing while the handoff has no room."""
         self._no_room = self._handoff.full and not self._handoff.wait_for_room(_ROOM_WAIT_S)
-        if self._no_room and not self._paused.issuperset(self._pausable()):
+        if self._no_room and not self._pauses.are_complete():
             return []  # pause first: a poll now would fetch more
         first = self._consumer.poll(_ROOM_WAIT_S if self._no_room else _POLL_S)
         self._observer.notify(Polled(self._clock.epoch()))
@@ -200,7 +171,7 @@ class ConsumerThread:
             counts[topic] = counts.get(topic, 0) + 1
             if position is None:
                 continue
-            self._read_at.setdefault(partition, deque()).append((offset, now_s))
+            self._watch.note_read(partition, offset, now_s)
             channel = Channel.CHANGE_LOG if topic == self._settings.change_log_topic else Channel.RUNS
             body = message.value() or b""
             deliveries.append(Delivery(body, position, channel, now_s, f"{partition}@{offset}"))
@@ -229,7 +200,7 @@ class ConsumerThread:
             return
         self._commits.began(now_s)
         try:
-            self._consumer.commit(offsets=_topic_partitions(offsets), asynchronous=True)
+            self._consumer.commit(offsets=topic_partitions(offsets), asynchronous=True)
         except KafkaException as error:
             self._on_commit(error.args[0], [])
 
@@ -239,7 +210,7 @@ class ConsumerThread:
         if not offsets:
             return
         try:
-            answer = self._consumer.commit(offsets=_topic_partitions(offsets), asynchronous=False)
+            answer = self._consumer.commit(offsets=topic_partitions(offsets), asynchronous=False)
         except KafkaException as error:
             self._on_commit(error.args[0], [])
         else:
@@ -247,30 +218,30 @@ class ConsumerThread:
 
     def _on_commit(self, error: KafkaError | None, answers: list[TopicPartition]) -> None:
         """What the broker took, partition by partition; it may be the answer to an earlier commit."""
-        taken = {_partition(a): a.offset for a in answers if error is None and a.error is None}
+        taken = {partition_of(a): a.offset for a in answers if error is None and a.error is None}
         self._commits.ended({p: o for p, o in taken.items() if p in self._assignment.partitions})
         failed = error or next((a.error for a in answers if a.error is not None), None)
-        self._observer.notify(Committed("ok" if failed is None else _code(failed)))
+        self._observer.notify(Committed("ok" if failed is None else failed.name()))
 
     # ── rebalances (called within poll) ──────────────────────────────────────────────────────────────
 
-    def _on_assign(self, _consumer: Consumer, topic_partitions: list[TopicPartition]) -> None:
-        partitions = [_partition(tp) for tp in topic_partitions]
+    def _on_assign(self, _consumer: Consumer, spelled: list[TopicPartition]) -> None:
+        partitions = [partition_of(p) for p in spelled]
         self._forget(partitions)
         self._assignment.assign(partitions)
         self._joined = True
         self._tell_rebalance("assigned", partitions)
 
-    def _on_revoke(self, _consumer: Consumer, topic_partitions: list[TopicPartition]) -> None:
-        partitions = [_partition(tp) for tp in topic_partitions]
+    def _on_revoke(self, _consumer: Consumer, spelled: list[TopicPartition]) -> None:
+        partitions = [partition_of(p) for p in spelled]
         self._apply_commands()
         self._commit_now(partitions)
         self._give_up("revoked", partitions)
 
-    def _on_lost(self, _consumer: Consumer, topic_partitions: list[TopicPartition]) -> None:
+    def _on_lost(self, _consumer: Consumer, spelled: list[TopicPartition]) -> None:
         # Somebody else has them already: a commit now would be refused, or worse, taken.
         self._joined = False
-        self._give_up("lost", [_partition(tp) for tp in topic_partitions])
+        self._give_up("lost", [partition_of(p) for p in spelled])
 
     def _give_up(self, event: str, partitions: list[Partition]) -> None:
         self._assignment.revoke(partitions)
@@ -279,13 +250,8 @@ class ConsumerThread:
 
     def _forget(self, partitions: list[Partition]) -> None:
         self._commits.forget(partitions)
-        if paused := self._paused.intersection(partitions):
-            # The client keeps a pause beyond the assignment: a partition that came back would never be read.
-            self._consumer.resume([_topic_partition(p) for p in paused])
-            self._paused -= paused
-        for partition in partitions:
-            self._read_at.pop(partition, None)
-            self._places.pop(partition, None)
+        self._pauses.lift(self._consumer, partitions)
+        self._watch.forget(partitions)
 
     def _tell_rebalance(self, event: str, partitions: list[Partition]) -> None:
         self._status_due_s = 0.0
@@ -294,9 +260,9 @@ class ConsumerThread:
     # ── what is told ─────────────────────────────────────────────────────────────────────────────────
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() in _AUTHENTICATION_CODES:
+        if refuses_credentials(error):
             self._on_refused()
-        self._observer.notify(SourceFailed(_code(error), error.str(), fatal=error.fatal()))
+        self._observer.notify(SourceFailed(error.name(), error.str(), fatal=error.fatal()))
         if error.fatal():
             raise KafkaException(error)
 
@@ -309,58 +275,5 @@ class ConsumerThread:
             # A member without partitions gets no callback, but it is a member: an idle stand-by.
             self._joined = True
             self._tell_rebalance("assigned", [])
-        self._look_up_places()
-        for partition in self._assignment.partitions:
-            self._observer.notify(self._status(partition, now_s))
-
-    def _look_up_places(self) -> None:
-        """Where freshly assigned partitions stand, for their lag until the first record comes."""
-        unknown = [p for p in self._assignment.partitions if p not in self._places]
-        if not unknown:
-            return
-        earliest = self._settings.auto_offset_reset in {"earliest", "smallest", "beginning"}
-        try:
-            committed = self._consumer.committed([_topic_partition(p) for p in unknown], _LOOK_UP_S)
-            for answer in committed:
-                low, high = self._consumer.get_watermark_offsets(answer, timeout=_LOOK_UP_S)
-                first = answer.offset if answer.offset >= 0 else low if earliest else high
-                self._places[_partition(answer)] = (first, high)
-        except KafkaException:
-            return  # it is only for the lag, and is asked again with the next status
-
-    def _status(self, partition: Partition, now_s: float) -> PartitionStatus:
-        ledger = self._assignment.ledger(partition)
-        first, end = self._places.get(partition, (-1, -1))
-        base = first if ledger.committable is None else ledger.committable
-        _low, high = self._consumer.get_watermark_offsets(_topic_partition(partition), cached=True)
-        high = max(high, end)
-        read_at = self._read_at.get(partition, deque())
-        while read_at and read_at[0][0] < base:
-            read_at.popleft()
-        return PartitionStatus(
-            topic=partition.topic,
-            index=partition.index,
-            lag=max(0, high - base) if high >= 0 and base >= 0 else None,
-            uncommitted=ledger.unsettled,
-            span=ledger.span,
-            oldest_uncommitted_age_s=now_s - read_at[0][1] if read_at else None,
-            paused=partition in self._paused,
-        )
-
-
-def _topic_partition(partition: Partition, offset: int | None = None) -> TopicPartition:
-    if offset is None:
-        return TopicPartition(partition.topic, partition.index)
-    return TopicPartition(partition.topic, partition.index, offset)
-
-
-def _topic_partitions(offsets: Mapping[Partition, int]) -> list[TopicPartition]:
-    return [_topic_partition(partition, offset) for partition, offset in offsets.items()]
-
-
-def _partition(topic_partition: TopicPartition) -> Partition:
-    return Partition(topic_partition.topic, topic_partition.partition)
-
-
-def _code(error: KafkaError) -> str:
-    return error.name()
+        for status in self._watch.statuses(self._consumer, now_s):
+            self._observer.notify(status)

@@ -33,7 +33,17 @@ _REFUSED_NETWORKS = tuple(
 _METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data.ec2.internal"})
 """Refused by name, too: through a proxy we do not see what they resolve to."""
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_IPV4_AT_THE_END = tuple(
+    map(
+        ipaddress.IPv6Network,
+        (
+            "::/96",  # IPv4-compatible
+            "::ffff:0:0:0/96",  # IPv4-translated
+            "64:ff9b::/96",  # NAT64
+            "64:ff9b:1::/48",  # NAT64 within one network
+        ),
+    )
+)
 
 
 def is_refused(address: Address) -> bool:
@@ -90,7 +100,7 @@ def _readings(address: Address) -> list[Address]:
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
     hidden = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64 or int(address) < 2**32:
+    if any(address in network for network in _IPV4_AT_THE_END):
         hidden.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return [address, *(a for a in hidden if a is not None)]
 

@@ -20,6 +20,8 @@ from agent.observability.observers import EventTable
 from agent.ports import Clock, Health, Observer
 
 _BEAT_S = 1.0
+_LEAST_TELLING = "_ALL_BROKERS_DOWN"
+"""It follows whatever else went wrong, and says nothing of why."""
 _NO_TOKEN = {
     "refused": "Port's API refuses the credentials; are PORT_CLIENT_ID and PORT_CLIENT_SECRET right?",
     "error": "Port's API cannot be reached",
@@ -38,6 +40,7 @@ class Readiness:
         self._announce = announce
         self._health = Health(ok=False, reason="")
         self._group = "waiting to join the consumer group"
+        self._group_error = ""
         self._port = "waiting for Port's API"
         self._draining = False
         self._become_what_is_true()
@@ -63,16 +66,18 @@ class Readiness:
 
     def _rebalanced(self, event: Rebalanced) -> None:
         if event.event == "assigned":
-            self._group = ""
+            self._group = self._group_error = ""
         elif event.event == "lost":
             self._group = "lost its partitions; rejoining the consumer group"
+            self._group_error = ""
         self._become_what_is_true()
 
     def _source_failed(self, event: SourceFailed) -> None:
         failure = f"{event.code}: {event.detail}"
         if event.fatal:
             self._group = f"the Kafka client failed for good: {failure}"
-        elif self._group:
+        elif self._group and not (event.code == _LEAST_TELLING and self._group_error):
+            self._group_error = failure
             self._group = f"waiting to join the consumer group; last error: {failure}"
         self._become_what_is_true()
 

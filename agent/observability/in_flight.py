@@ -33,16 +33,15 @@ class RunsInFlight:
         run = RunInFlight(event.executor, event.route, event.run_id, event.action, now_s)
         self._runs.setdefault((event.executor, event.route, event.run_id), []).append(run)
 
-    def finish(self, event: RunFinished) -> RunInFlight | None:
-        """Notes an end; the run that ended, or ``None`` if it never started (no route, bad template)."""
+    def finish(self, event: RunFinished) -> None:
+        """Notes an end; also of a run that never started (no route, bad template)."""
         key = (event.executor, event.route, event.run_id)
         runs = self._runs.get(key)
         if runs is None:
-            return None
-        run = runs.pop(0)
+            return
+        runs.pop(0)
         if not runs:
             del self._runs[key]
-        return run
 
     def all(self) -> list[RunInFlight]:
         """Every run in flight, the oldest first."""

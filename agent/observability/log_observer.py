@@ -10,7 +10,6 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from agent.domain import events
-from agent.observability.in_flight import RunsInFlight
 from agent.observability.observers import EventTable
 from agent.observability.repeats import Repeats
 from agent.ports import Clock
@@ -30,7 +29,6 @@ class LogObserver:
         self._clock = clock
         self._log: FilteringBoundLogger = structlog.get_logger().bind() if logger is None else logger
         self._lock = threading.Lock()
-        self._in_flight = RunsInFlight()
         self._repeats = Repeats()
         self._table = EventTable()
         self._hear_runs()
@@ -76,8 +74,6 @@ class LogObserver:
         )
 
     def _started(self, event: events.RunStarted) -> None:
-        with self._lock:
-            self._in_flight.start(event, self._clock.monotonic())
         self._log.info(
             "run started",
             run_id=event.run_id,
@@ -88,13 +84,11 @@ class LogObserver:
         )
 
     def _finished(self, event: events.RunFinished) -> None:
-        with self._lock:
-            run = self._in_flight.finish(event)
         self._log.info(
             "run finished",
             run_id=event.run_id,
             route=event.route,
-            action=run.action if run else None,
+            action=event.action,
             executor=event.executor,
             outcome=event.status,
             duration_s=round(event.duration_s, 3),
@@ -137,11 +131,12 @@ class LogObserver:
             self._once_a_minute("commit failing", event.result, result=event.result)
 
     def _api_retried(self, event: events.ApiRetried) -> None:
-        self._once_a_minute("port api failing", event.reason, reason=event.reason, route=event.route)
+        about = {"reason": event.reason, "route": event.route, "detail": event.detail}
+        self._once_a_minute("port api failing", event.reason, **about)
 
     def _token_refreshed(self, event: events.TokenRefreshed) -> None:
         if event.result != "ok":
-            self._once_a_minute("port token not granted", event.result, result=event.result)
+            self._once_a_minute("port token not granted", event.result, result=event.result, detail=event.detail)
 
     # ── the agent itself ─────────────────────────────────────────────────────────────────────────────
 

@@ -167,14 +167,14 @@ class StatusBoard:
         self._trouble(f"message rejected: {event.reason}", event.detail)
 
     def _finished(self, event: events.RunFinished) -> None:
-        run = self._in_flight.finish(event)
+        self._in_flight.finish(event)
         self._count(event.status)
         self._recent.append(
             RecentRun(
                 run_id=event.run_id,
                 route=event.route,
                 executor=event.executor,
-                action=run.action if run else None,
+                action=event.action,
                 status=event.status,
                 reason=event.reason,
                 detail=event.detail[:MAX_TEXT_CHARS],

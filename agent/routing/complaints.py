@@ -9,12 +9,19 @@ from typing import Any, cast
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from agent.domain.duration import DURATION_PATTERN
 from agent.domain.errors import Problem
 from agent.domain.json import Json, as_object, compact
 from agent.routing.document import Document
 from agent.routing.places import item, member
 from agent.routing.templates import kind
+
+Places = Callable[[Sequence[str | int], str], str]
+"""Where a key belongs that is unknown at a path inside of the value, as a hint; empty text where nobody knows."""
+
+
+def _nowhere(path: Sequence[str | int], name: str) -> str:  # noqa: ARG001 - one of `Places`
+    return ""
+
 
 _TYPES = {
     "string": "text",
@@ -25,15 +32,15 @@ _TYPES = {
     "array": "a list",
     "null": "null",
 }
-_EXPECTED = {DURATION_PATTERN: "a length of time such as 30s, 10m or 1h30m"}
-"""What texts look like that fit a well-known pattern; other schemas say it themselves, as ``x-expected``."""
 _BOOLEAN_WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 _SHOWN_CHARS = 60
 
 
-def complaints(document: Document, validator: Draft202012Validator, value: Json, path: str) -> list[Problem]:
+def complaints(
+    document: Document, validator: Draft202012Validator, value: Json, path: str, places: Places = _nowhere
+) -> list[Problem]:
     """Every violation of the validator's schema by ``value``, which stands at ``path``."""
-    problems = (p for error in validator.iter_errors(value) for p in _translate(document, error, path))
+    problems = [p for error in validator.iter_errors(value) for p in _translate(document, error, path, places)]
     return list(dict.fromkeys(problems))
 
 
@@ -45,15 +52,15 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     return f"known here: {', '.join(known)}" if known else ""
 
 
-def _translate(document: Document, error: ValidationError, base: str) -> Iterator[Problem]:
+def _translate(document: Document, error: ValidationError, base: str, places: Places) -> Iterator[Problem]:
     path = base
     for step in error.relative_path:
         path = item(path, step) if isinstance(step, int) else member(path, step)
     rule = str(error.validator)
     if rule in ("anyOf", "oneOf") and error.context:
-        yield from _alternatives(document, error, path)
+        yield from _alternatives(document, error, path, places)
     elif rule in ("additionalProperties", "unevaluatedProperties"):
-        yield from _unknown_keys(document, error, path)
+        yield from _unknown_keys(document, error, path, places)
     elif rule == "required":
         names: Any = error.validator_value
         missing = [name for name in names if name not in as_object(_value(error))]
@@ -63,7 +70,7 @@ def _translate(document: Document, error: ValidationError, base: str) -> Iterato
         yield document.problem(path, message, hint)
 
 
-def _alternatives(document: Document, error: ValidationError, path: str) -> Iterator[Problem]:
+def _alternatives(document: Document, error: ValidationError, path: str, places: Places) -> Iterator[Problem]:
     """The complaint about the alternative that was meant, as far as the value's type tells."""
     branches: dict[int, list[ValidationError]] = {}
     for inner in error.context or ():
@@ -71,7 +78,7 @@ def _alternatives(document: Document, error: ValidationError, path: str) -> Iter
     meant = [errors for errors in branches.values() if not any(_is_type_error(e, error) for e in errors)]
     if meant:
         for inner in min(meant, key=len):
-            yield from _translate(document, inner, path)
+            yield from _translate(document, inner, path, places)
         return
     wanted = dict.fromkeys(t for errors in branches.values() for e in errors for t in _types(e))
     yield document.problem(
@@ -79,12 +86,13 @@ def _alternatives(document: Document, error: ValidationError, path: str) -> Iter
     )
 
 
-def _unknown_keys(document: Document, error: ValidationError, path: str) -> Iterator[Problem]:
+def _unknown_keys(document: Document, error: ValidationError, path: str, places: Places) -> Iterator[Problem]:
     schema = error.schema if isinstance(error.schema, Mapping) else {}
     known = [str(name) for name in schema.get("properties", {})]
     for name in as_object(_value(error)):
         if repr(name) in error.message:  # the only place where the library says which keys it means
-            yield document.problem(member(path, name), f"unknown key `{name}`", did_you_mean(name, known))
+            hint = places(list(error.relative_path), name) or did_you_mean(name, known)
+            yield document.problem(member(path, name), f"unknown key `{name}`", hint)
 
 
 def _sentence(rule: str, error: ValidationError) -> tuple[str, str]:
@@ -103,7 +111,7 @@ def _sentence(rule: str, error: ValidationError) -> tuple[str, str]:
         case "const":
             return f"must be {compact(limit)}, not {shown}", ""
         case "pattern" | "format":
-            expected = schema.get("x-expected") or _EXPECTED.get(limit, f"text that fits {limit}")
+            expected = schema.get("x-expected") or f"text that fits {limit}"
             return f"must be {expected}, not {shown}", ""
         case _:
             say = _LIMITS.get(rule)

@@ -12,13 +12,15 @@ from typing import Protocol, TypeAlias
 
 import jq  # type: ignore[import-not-found]  # ships no types; `_Program` states what is used of it
 
-from agent.domain.errors import ConfigurationError, Problem, TemplateError
+from agent.domain.errors import ConfigurationError, Problem, TemplateError, UnevaluatedError
 from agent.domain.invocation import View
 from agent.domain.json import Json, compact
 from agent.domain.route import Template
 from agent.ports import Encode
 from agent.routing.jq_cost import is_affordable, is_object_key, weight
-from agent.routing.jq_errors import compile_error, compile_hint, shown, without_values
+from agent.routing.jq_errors import compile_error, shown, without_values
+from agent.routing.jq_hints import compile_hint, dotted, subtraction_hint, unseen_hint
+from agent.routing.jq_names import top_names
 from agent.routing.jq_paths import PathError, PlainPath, parse_path, walk
 from agent.routing.jq_tokens import Token, tokenize
 from agent.routing.jq_worker import JqFailure, JqWorker, WorkerError
@@ -79,10 +81,14 @@ class Expressions:
         self._worker = JqWorker(Path(jq.__file__).parent, limit_s)
         self._compile = functools.lru_cache(maxsize=4096)(self._compile_anew)
 
-    def for_route(self, names: Sequence[str] = ()) -> RouteTemplates:
-        """The `agent.ports.TemplateCompiler` of a route that lists ``names`` under ``env:``."""
+    def for_route(self, names: Sequence[str] = (), seen: Sequence[str] | None = None) -> RouteTemplates:
+        """The `agent.ports.TemplateCompiler` of a route that lists ``names`` under ``env:``.
+
+        ``seen``: the top-level names of the views that its expressions will be rendered with, to refuse others;
+        ``None`` where these are not known.
+        """
         visible = {name: self._environment[name] for name in names if name in self._environment}
-        return RouteTemplates(tuple(names), visible, self._worker, self._compile)
+        return RouteTemplates(tuple(names), visible, self._worker, self._compile, seen)
 
     def _compile_anew(self, source: str, environment: _Environment) -> _Gentle | None:
         """``None``: only the worker may have to do with it, for even compiling it may take long and much memory."""
@@ -107,6 +113,7 @@ class RouteTemplates:
     environment: Mapping[str, str] = field(repr=False)
     worker: JqWorker
     compile_program: Callable[[str, _Environment], _Gentle | None]
+    seen: Sequence[str] | None = None
 
     def template(self, value: Json, path: str, *, encode: Encode | None = None) -> Template:
         """``value`` with ``{{ jq }}`` inside; see `agent.routing.templates`. Raises `ConfigurationError`."""
@@ -125,6 +132,12 @@ class RouteTemplates:
             raise ConfigurationError(
                 Problem(path, "an expression is empty", hint="write a jq path such as .inputs")
             )
+        template = self._compiled(source, path, tokens)
+        if unseen := list(self._unseen(source, path, tokens)):
+            raise ConfigurationError(*unseen)
+        return template
+
+    def _compiled(self, source: str, path: str, tokens: Sequence[Token]) -> Template:
         if (steps := parse_path(source)) is not None:
             return PathExpression(source, path, steps)
         if problems := [*_refusals(tokens, path), *self._hidden(tokens, path)]:
@@ -139,6 +152,16 @@ class RouteTemplates:
         except WorkerError as error:
             message = f"compiling it {error}"
         raise ConfigurationError(Problem(path, f"`{shown(source)}`: {message}", hint=hint))
+
+    def _unseen(self, source: str, path: str, tokens: Sequence[Token]) -> Iterator[Problem]:
+        """Top-level names that the expression reads and no view will ever have."""
+        seen = self.seen
+        if seen is None:
+            return
+        for name in dict.fromkeys(top_names(tokens)):
+            if name not in seen:
+                message = f"`{shown(source)}`: nothing here is called `.{name}`"
+                yield Problem(path, message, hint=unseen_hint(name, seen, tokens))
 
     def _hidden(self, tokens: Sequence[Token], path: str) -> Iterator[Problem]:
         """Variables of the environment that the expression names and the route does not list."""
@@ -180,7 +203,10 @@ class JqExpression:
     worker: JqWorker = field(repr=False)
 
     def render(self, view: View) -> Json:
-        """The first result, null if there is none. Blocks up to the message's limit. Raises `TemplateError`."""
+        """The first result, null if there is none. Blocks up to the message's limit.
+
+        Raises `TemplateError`, and `UnevaluatedError` where time or memory ran out.
+        """
         try:
             with self.worker.patience.counted(view.effort):
                 text = self._text(view)
@@ -189,9 +215,10 @@ class JqExpression:
                     return next(iter(self.gentle.program.input_text(text)), None)
             return self.worker.evaluate(_PRELUDE + self.source, {"__env": self.environment}, text, view.effort)
         except (ValueError, JqFailure) as error:
-            raise _failed(self.source, self.path, without_values(str(error), self.source)) from None
+            told = without_values(str(error), self.source)
+            raise _failed(self.source, self.path, told + subtraction_hint(told, self.source)) from None
         except WorkerError as error:
-            raise _failed(self.source, self.path, str(error)) from None
+            raise UnevaluatedError(_told(self.source, self.path, str(error))) from None
         except (RecursionError, MemoryError):
             raise _failed(self.source, self.path, "gave a value that is too deep or too large") from None
 
@@ -212,7 +239,8 @@ def _refusals(tokens: Sequence[Token], path: str) -> Iterator[Problem]:
         if token.kind == "format" and token.text not in _FORMATS:
             yield Problem(path, f"`{token.text}` is not a format", hint=f"jq has {' '.join(_FORMATS)}")
         if token.kind == "name" and token.text in _REFUSED and not is_object_key(tokens, index):
-            yield Problem(path, f"`{token.text}` is not available: {_REFUSED[token.text]}")
+            message = f"`{token.text}` is not available: {_REFUSED[token.text]}"
+            yield Problem(path, message, hint=dotted(tokens, index))
 
 
 def _member_read(tokens: Sequence[Token], index: int) -> str | None:
@@ -239,4 +267,8 @@ def _unreadable(error: Exception) -> str:
 
 
 def _failed(source: str, path: str, what: str) -> TemplateError:
-    return TemplateError(f"{path}: `{shown(source)}`: {what}")
+    return TemplateError(_told(source, path, what))
+
+
+def _told(source: str, path: str, what: str) -> str:
+    return f"{path}: `{shown(source)}`: {what}"

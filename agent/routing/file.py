@@ -14,6 +14,7 @@ from agent.routing.builtin import builtin_routes
 from agent.routing.complaints import complaints
 from agent.routing.document import Document, parse, read_file
 from agent.routing.expressions import Expressions
+from agent.routing.misplaced import ProperPlaces
 from agent.routing.route_builder import RouteBuilder
 from agent.routing.route_set import RouteSet
 from agent.routing.schema import FILE_SCHEMA, check_schemas, route_schema
@@ -43,7 +44,9 @@ class RoutesReader:
         self._default_timeout_s = default_timeout_s
         self._expressions = Expressions(environment, jq_timeout_s)
         self._file_validator = Draft202012Validator(dict(FILE_SCHEMA))
-        self._route_validator = Draft202012Validator(dict(route_schema(executors)))
+        schema = route_schema(executors)
+        self._route_validator = Draft202012Validator(dict(schema))
+        self._places = ProperPlaces(schema, executors)
 
     @property
     def expressions(self) -> Expressions:
@@ -86,7 +89,7 @@ class RoutesReader:
 
     def _builder(self, document: Document, raw: Json, index: int) -> RouteBuilder:
         path = f"routes[{index}]"
-        violations = complaints(document, self._route_validator, raw, path)
+        violations = complaints(document, self._route_validator, raw, path, self._places.hint)
         return RouteBuilder(
             document=document,
             raw=as_object(raw),

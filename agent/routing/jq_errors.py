@@ -7,7 +7,6 @@ text is only repeated where it can be seen to hold none.
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 
 from agent.routing.jq_tokens import tokenize
 
@@ -41,7 +40,6 @@ _VALUE = re.compile(
     re.DOTALL,
 )
 _PLACE = re.compile(r" at <top-level>, line (\d+), column (\d+):.*", re.DOTALL)
-_UNKNOWN = re.compile(r"(\$?[A-Za-z_][A-Za-z0-9_:]*)(?:/(\d+))? is not defined")
 _PLAIN_WORDS = {
     "IDENT": "a name",
     "FIELD": "a field",
@@ -94,18 +92,3 @@ def compile_error(message: str, first_line: int) -> str:
     line, column = int(place[1]) - first_line + 1, place[2]
     where = f"line {line}, column {column}" if line > 1 else f"column {column}"
     return f"{said} ({where})"
-
-
-def compile_hint(message: str, source: str, known: list[str]) -> str:
-    """What to try instead. ``known`` names jq's functions as ``name/arity``."""
-    unknown = _UNKNOWN.search(message)
-    if unknown is not None and unknown[2] is not None:
-        close = get_close_matches(unknown[1], [name.partition("/")[0] for name in known], n=1, cutoff=0.8)
-        if close and close[0] == unknown[1]:
-            return f"{close[0]} takes another number of arguments"
-        return f"did you mean {close[0]}?" if close else "text needs double quotes"
-    if "{{" in source:
-        return "one bare jq expression is expected here, without {{ }} around its parts"
-    if "'" in source:
-        return "text inside an expression needs double quotes"
-    return ""

@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 from pathlib import Path
 
+import structlog
+
 from agent.domain.errors import ConfigurationError
 from agent.domain.events import RoutesReloaded
 from agent.domain.invocation import Invocation
@@ -14,6 +16,8 @@ from agent.ports import Observer, Routed
 from agent.routing.document import read_file
 from agent.routing.file import RoutesReader
 from agent.routing.route_set import RouteSet
+
+log = structlog.get_logger(__name__)
 
 _Signature = tuple[int, int, int, int, int]
 
@@ -41,8 +45,11 @@ class LiveRoutes:
         return self._current
 
     def resolve(self, invocation: Invocation) -> Routed | Unrouted:
-        """The first route in force that matches, with its executor."""
-        return self._current.resolve(invocation)
+        """The first route in force that matches, with its executor. Logs a condition that ran out of time."""
+        routed = self._current.resolve(invocation)
+        if isinstance(routed, Unrouted) and routed.undecided:
+            log.warning("no route was found in time", run_id=invocation.run_id, reason=routed.reason)
+        return routed
 
     def explain(self, invocation: Invocation) -> list[Verdict]:
         """Why each route in force does or does not match."""

@@ -8,11 +8,21 @@ from dataclasses import dataclass
 from agent.domain.duration import parse_duration_s
 from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.json import Json, JsonObject, as_object
-from agent.domain.route import EntityRule, EntityVerb, Match, OnInterrupted, ReportRule, Route, Template
+from agent.domain.route import (
+    DEFAULT_ATTEMPTS,
+    EntityRule,
+    EntityVerb,
+    Match,
+    OnInterrupted,
+    ReportRule,
+    Route,
+    Template,
+)
 from agent.ports import Executor, Executors, Routed
 from agent.routing.complaints import did_you_mean
 from agent.routing.document import Document
 from agent.routing.expressions import Expressions, RouteTemplates
+from agent.routing.jq_names import AFTER_THE_WORK, BEFORE_THE_WORK
 from agent.routing.jq_paths import parse_path
 from agent.routing.places import item, member
 from agent.routing.schema import takes_route_timeout
@@ -41,7 +51,7 @@ class RouteBuilder:
         executor_name = self._executor_name()
         if self.problems or executor_name is None:
             return None
-        templates = self.expressions.for_route(self._names("env"))
+        templates = self.expressions.for_route(self._names("env"), BEFORE_THE_WORK)
         self._check_variables()
         options, timeout_s = self._options(executor_name)
         route = self._route(executor_name, options, timeout_s, templates)
@@ -62,6 +72,7 @@ class RouteBuilder:
 
     def _route(self, executor_name: str, options: JsonObject, timeout_s: float, templates: RouteTemplates) -> Route:
         raw = self.raw
+        afterwards = self.expressions.for_route(self._names("env"), AFTER_THE_WORK)
         limit, attempts = raw.get("max_concurrent"), raw.get("max_attempts")
         return Route(
             name=str(raw["name"]),
@@ -73,10 +84,10 @@ class RouteBuilder:
             key=self._template(templates, raw, self.path, "key", reads_paths=True),
             decrypt=self._names("decrypt"),
             secrets=self._names("secrets"),
-            entities=self._entities(templates),
-            report=self._report(templates),
+            entities=self._entities(afterwards),
+            report=self._report(afterwards),
             on_interrupted=OnInterrupted(str(raw.get("on_interrupted", OnInterrupted.FAIL))),
-            max_attempts=attempts if isinstance(attempts, int) else 2,
+            max_attempts=attempts if isinstance(attempts, int) else DEFAULT_ATTEMPTS,
             traceback=raw.get("traceback") is True,
             where=self.document.at(self.path),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from agent.domain.duration import DURATION_PATTERN
+from agent.domain.duration import duration_schema
 from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.invocation import InvocationKind
 from agent.domain.json import Json, JsonObject, as_object
@@ -82,7 +82,10 @@ def _options(name: str, schema: JsonObject) -> JsonObject:
     return {
         "$id": f"urn:action-agent:executor:{name}",
         **schema,
-        "properties": {**known, "timeout": _duration("How long a run may take; the same as the route's timeout.")},
+        "properties": {
+            **known,
+            "timeout": duration_schema("How long a run may take; the same as the route's timeout."),
+        },
     }
 
 
@@ -101,7 +104,7 @@ def _route_properties() -> dict[str, Json]:
             "x-expected": "a name of 1 to 100 printable characters",
         },
         "match": _match(),
-        "timeout": _duration("How long a run may take, e.g. 30s, 10m, 1h30m; then it is stopped and fails."),
+        "timeout": duration_schema("How long a run may take, e.g. 30s, 10m, 1h30m; then it is stopped and fails."),
         "max_concurrent": {
             "description": "How many runs of this route may be under way at once.",
             "type": "integer",
@@ -235,18 +238,4 @@ def _report() -> JsonObject:
             **{name: {"description": f"{text} {_TEMPLATE}", "type": "string"} for name, text in texts.items()},
         },
         "additionalProperties": False,
-    }
-
-
-def _duration(description: str) -> JsonObject:
-    return {
-        "description": description,
-        "anyOf": [
-            {"type": "number", "exclusiveMinimum": 0},
-            {
-                "type": "string",
-                "pattern": DURATION_PATTERN,
-                "x-expected": "a length of time such as 30s, 10m or 1h30m",
-            },
-        ],
     }

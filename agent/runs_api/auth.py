@@ -7,9 +7,10 @@ import random
 from collections.abc import Callable
 
 from agent.domain.events import TokenRefreshed
+from agent.domain.json import as_object
 from agent.domain.retry import Backoff, is_transient, server_wait_s
 from agent.ports import Clock, Observer
-from agent.runs_api.exchange import Exchange, NoReplyError, Reply
+from agent.runs_api.exchange import Exchange, NoReplyError, Reply, quoted
 from agent.runs_api.wire import access_token, read_token
 
 _MARGIN_S = 60.0
@@ -94,21 +95,22 @@ class AccessTokens:
 
     async def _fetch(self) -> None:
         asked_at_s = self._clock.monotonic()
+        secret = ""
         try:
-            reply = await self._exchange.once(access_token(self._client_id, self._client_secret()), None)
+            secret = self._client_secret()
+            reply = await self._exchange.once(access_token(self._client_id, secret), None)
         except (NoReplyError, OSError) as error:  # OSError: the secret's file could not be read
-            self._failed("error", f"no access token: {error}", None)
+            self._failed("error", quoted(str(error), secret), None)
         else:
-            self._take(reply, asked_at_s)
+            self._take(reply, asked_at_s, secret)
         finally:
             self._refresh = None
 
-    def _take(self, reply: Reply, asked_at_s: float) -> None:
+    def _take(self, reply: Reply, asked_at_s: float, secret: str) -> None:
         token = read_token(reply.body) if reply.ok else None
         if token is None:
             final = 400 <= reply.status_code < 500 and not is_transient(reply.status_code)
-            reason = f"no access token: HTTP {reply.status_code}: {reply.message}"
-            self._failed("refused" if final else "error", reason, reply)
+            self._failed("refused" if final else "error", _said(reply, secret), reply)
             return
         lifetime_s = max(_MIN_LIFETIME_S, token.lifetime_s)
         self._token = token.value
@@ -117,12 +119,21 @@ class AccessTokens:
         self._failures, self._ask_again_at_s, self._problem = 0, 0.0, None
         self._observer.notify(TokenRefreshed("ok"))
 
-    def _failed(self, result: str, reason: str, reply: Reply | None) -> None:
+    def _failed(self, result: str, said: str, reply: Reply | None) -> None:
         self._failures += 1
         wait_s = self._backoff.wait_s(self._failures, random.random())  # noqa: S311 - jitter, no secret
         if reply is not None:
             asked_s = server_wait_s(reply.headers, reply.at_epoch_s, throttled=reply.status_code == 429)
             wait_s = max(wait_s, asked_s or 0.0)
         self._ask_again_at_s = self._clock.monotonic() + wait_s
-        self._problem = TokenUnavailableError(reason, wait_s, reply if result == "refused" else None)
-        self._observer.notify(TokenRefreshed(result))
+        refusal = reply if result == "refused" else None
+        self._problem = TokenUnavailableError(f"no access token: {said}", wait_s, refusal)
+        detail = self._exchange.told(access_token(self._client_id, ""), said)
+        self._observer.notify(TokenRefreshed(result, detail))
+
+
+def _said(reply: Reply, secret: str) -> str:
+    """Why there is no token in this answer; an answer that has one, but in a form unknown to us, is not quoted."""
+    if reply.ok or "accessToken" in as_object(reply.body):
+        return f"HTTP {reply.status_code}: the answer does not have the documented form"
+    return quoted(f"HTTP {reply.status_code}: {reply.message}", secret)

@@ -15,7 +15,7 @@ from agent.domain.retry import Backoff, is_transient, server_wait_s
 from agent.ports import Clock, Observer
 from agent.runs_api.auth import AccessTokens, TokenUnavailableError
 from agent.runs_api.budget import RequestBudget
-from agent.runs_api.exchange import Exchange, NoReplyError, Reply
+from agent.runs_api.exchange import Exchange, NoReplyError, Reply, quoted
 from agent.runs_api.wire import Request
 
 _BACKOFF = Backoff(first_s=0.5, cap_s=8.0, jitter=0.5)
@@ -162,16 +162,15 @@ class Connection:
             reply = await self._exchange.once(request, token)
         except NoReplyError as error:
             trail.maybe_applied |= error.maybe_applied
-            raise self._again(request, trail, error.word, str(error)) from error
+            raise self._again(request, trail, error.word, quoted(str(error), token)) from error
         self._note_budget(reply)
         return self._judge(request, reply, trail, token, patient=patient)
 
     def _judge(self, request: Request, reply: Reply, trail: _Trail, token: str, *, patient: bool) -> Reply:
         code = reply.status_code
-        said = f"HTTP {code}: {reply.message}"
         if code == 401 and (patient or not trail.renewed_token):
             self._tokens.reject(token)
-            again = self._again(request, trail, "token", said)
+            again = self._again(request, trail, "token", _said(reply, token))
             if not trail.renewed_token:
                 trail.renewed_token, again.wait_s = True, 0.0
             raise again
@@ -179,14 +178,14 @@ class Connection:
             return replace(reply, maybe_repeated=trail.maybe_applied)
         trail.maybe_applied |= code >= 500
         asked_s = server_wait_s(reply.headers, reply.at_epoch_s, throttled=code == 429)
-        raise self._again(request, trail, f"status_{code}", said, asked_s)
+        raise self._again(request, trail, f"status_{code}", _said(reply, token), asked_s)
 
     def _again(
         self, request: Request, trail: _Trail, word: str, said: str, asked_s: float | None = None
     ) -> _TryAgainError:
         """With our own wait, or the one that was asked for and a little more: not all shall come at once."""
         trail.last = said
-        self._observer.notify(ApiRetried(request.route, word))
+        self._observer.notify(ApiRetried(request.route, word, self._exchange.told(request, said)))
         own_s = self._limits.backoff.wait_s(trail.attempts, random.random())  # noqa: S311 - jitter, no secret
         if asked_s is None:
             return _TryAgainError(own_s)
@@ -196,6 +195,10 @@ class Connection:
         budget = self._budget.note(reply.headers, self._clock.monotonic(), reply.at_epoch_s)
         if budget is not None:
             self._observer.notify(budget)
+
+
+def _said(reply: Reply, token: str) -> str:
+    return quoted(f"HTTP {reply.status_code}: {reply.message}", token)
 
 
 def _wait_s(error: Exception) -> float | bool:

@@ -9,10 +9,12 @@ import httpx
 
 from agent.domain.events import ApiRequested
 from agent.domain.json import Json, compact
+from agent.domain.redaction import Redactor
 from agent.domain.retry import server_epoch_s
 from agent.net.errors import never_sent
+from agent.net.shown import shown_url
 from agent.ports import Clock, Observer
-from agent.runs_api.wire import Request, read_message
+from agent.runs_api.wire import Request, excerpt, read_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class NoReplyError(Exception):
         self.maybe_applied = maybe_applied
 
 
+def quoted(said: str, *secrets: str) -> str:
+    """What the other side said, as one line of bounded length; ``secrets`` that it repeats are masked."""
+    return excerpt(" ".join(Redactor(secrets).mask_text(said).split()))
+
+
 class Exchange:
     """The API behind ``base_url``, with or without a slash or ``/v1`` at its end. Borrows ``http``.
 
@@ -67,6 +74,13 @@ class Exchange:
         self._observer = observer
         self._clock = clock
         self._timeout = httpx.Timeout(attempt_timeout_s, connect=connect_timeout_s)
+
+    def told(self, request: Request, said: str) -> str:
+        """``said`` with the request that it is about, such as ``POST https://…/v1/auth/access_token: HTTP 401: …``.
+
+        Neither query nor credentials of the address are shown, nor the names in the path.
+        """
+        return f"{request.method} {shown_url(httpx.URL(self._root)).rstrip('/')}{request.route}: {said}"
 
     async def once(self, request: Request, token: str | None) -> Reply:
         """Sends the request once. Raises `NoReplyError`. A cancelled one may have been applied."""

@@ -6,11 +6,23 @@ It may import anything below it; nothing but the command line imports it.
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
+
+_WRONG_USAGE = 2
 
 
 def main(*, once: bool, port: int | None = None, routes: Path | None = None) -> int:
-    """Runs the sandbox until it is done or interrupted; returns the exit code. See `run_sandbox`."""
+    """Runs the sandbox until it is done or interrupted; returns the exit code. See `run_sandbox`.
+
+    2 for what does not go together: ``once`` invokes the examples, which need their own routes.
+    """
+    if once and routes is not None:
+        sys.stderr.write(
+            "--once invokes the examples, which your routes do not know: leave out --once and start your actions"
+            " on the page, or leave out --routes.\n"
+        )
+        return _WRONG_USAGE
     # Imported late: the stand-in for Port also runs as a module of this package, without everything else.
     from agent.sandbox.sandbox import run_sandbox  # noqa: PLC0415 - see above
 

@@ -54,6 +54,15 @@ class AgentProcess:
                 start_new_session=True,
             )
 
+    @property
+    def exit_code(self) -> int | None:
+        """``None`` while it runs; negative: the signal that killed it. Raises `SandboxError` before `start`."""
+        return self._started().returncode
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to the agent alone. Raises `SandboxError` before `start`."""
+        self._started().send_signal(number)
+
     async def ready(self) -> None:
         """Returns as soon as the agent says that it is ready."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
@@ -78,9 +87,8 @@ class AgentProcess:
 
         One that does not end in 20 s is killed, with what it has started.
         """
-        process = self._started()
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
+        if self.exit_code is None:
+            self.send(signal.SIGTERM)
         try:
             async with asyncio.timeout(_STOP_TIMEOUT_S):
                 return await self.ended()

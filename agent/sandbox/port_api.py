@@ -46,6 +46,7 @@ class PortApi:
 
     Belongs to the event loop that serves it. ``kafka`` is what ``/v1/kafka-credentials`` gives:
     ``{"brokers": […], "username": …, "password": …}``, or ``None`` where no topic was provisioned.
+    `organization` is what ``/v1/organization`` gives, and may be changed meanwhile.
     """
 
     def __init__(
@@ -56,14 +57,19 @@ class PortApi:
         ledger: Ledger | None = None,
         kafka: JsonObject | None = None,
     ) -> None:
-        self.org_id = org_id
+        self.organization: dict[str, Json] = {"id": org_id, "name": org_id, "featureFlags": [], "settings": {}}
         self.credentials = credentials or Credentials()
         self.ledger = ledger or Ledger()
         self.script = Script()
         self.rate_limit = RateLimit()
         self.url = ""
         self._closing = asyncio.Event()
-        self._routes = PortRoutes(self.ledger, self.credentials, org_id, kafka)
+        self._routes = PortRoutes(self.ledger, self.credentials, self.organization, kafka)
+
+    @property
+    def org_id(self) -> str:
+        """Whose credentials these are."""
+        return str(self.organization["id"])
 
     @property
     def client_id(self) -> str:

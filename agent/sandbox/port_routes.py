@@ -49,12 +49,14 @@ class Credentials:
 
 
 class PortRoutes:
-    """One method per route. Each raises `Refusal` where Port would refuse."""
+    """One method per route. Each raises `Refusal` where Port would refuse. ``organization`` is changed in place."""
 
-    def __init__(self, ledger: Ledger, credentials: Credentials, org_id: str, kafka: JsonObject | None) -> None:
+    def __init__(
+        self, ledger: Ledger, credentials: Credentials, organization: dict[str, Json], kafka: JsonObject | None
+    ) -> None:
         self._ledger = ledger
         self._credentials = credentials
-        self._organization: dict[str, Json] = {"id": org_id, "name": org_id, "featureFlags": [], "settings": {}}
+        self._organization = organization
         self._kafka = kafka
 
     def table(self) -> list[web.RouteDef]:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -73,7 +73,8 @@ async def run_sandbox(*, once: bool, port: int | None = None, routes: Path | Non
 
     ``once``: invokes every example, prints how each ended, and returns 0 only if all ended as they should and
     the agent stopped cleanly. Otherwise serves the page on ``port`` (``None``: a free one) until Ctrl-C.
-    ``routes`` (an absolute path) replaces the example routes. Nothing is left behind: no process, no file.
+    ``routes`` (an absolute path) replaces the example routes, and makes no sense together with ``once``: the
+    agent then stands in the current directory, as with ``run``. Nothing is left behind: no process, no file.
     """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -155,10 +156,12 @@ async def _started(
         for name in (topic, f"{api.org_id}.change.log"):
             broker.create_topic(name)
         invoker = Invoker(api.ledger, broker, topic=topic, client_secret=api.client_secret, target_url=page.url)
-        examples = _copied_examples(home)
-        routes_path = examples / "routes.yaml" if routes is None else routes
+        cwd = _copied_examples(home) if routes is None else Path.cwd()
+        routes_path = cwd / "routes.yaml" if routes is None else routes
         settings = _agent_settings(api, broker, page.url, home, routes_path)
-        agent = AgentProcess(settings, examples, home / "agent.log" if quiet else None)
+        if routes is not None and (python_path := environment().get("AGENT_PYTHONPATH")):
+            settings["AGENT_PYTHONPATH"] = python_path
+        agent = AgentProcess(settings, cwd, home / "agent.log" if quiet else None)
         try:
             await agent.start()
             page.open(invoker, agent_url=agent.url, routes_path=str(routes_path))
@@ -183,8 +186,12 @@ def _copied_examples(home: Path) -> Path:
 
 def _agent_settings(
     api: PortApi, broker: EmbeddedBroker, target_url: str, home: Path, routes: Path
-) -> Mapping[str, str]:
-    """The agent's environment: ours without any setting of an agent, and with the sandbox's own."""
+) -> dict[str, str]:
+    """The agent's environment: ours without any setting of an agent, and with the sandbox's own.
+
+    What could lead it to another organisation, topic or place is set in any case: a `.env` file where it stands
+    has no say in that.
+    """
     theirs = {*Settings.model_fields, *(f"{name}_FILE" for name in Settings.model_fields)}
     kept = {
         name: value for name, value in environment().items() if name not in theirs and name.upper() not in _PROXIES
@@ -199,6 +206,10 @@ def _agent_settings(
         "KAFKA_CONSUMER_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
         "KAFKA_CONSUMER_SECURITY_PROTOCOL": "plaintext",
         "KAFKA_CONSUMER_AUTHENTICATION_MECHANISM": "none",
+        "KAFKA_CONSUMER_GROUP_ID": f"{api.org_id}.action-agent",
+        "KAFKA_CONSUMER_AUTO_OFFSET_RESET": "earliest",
+        "KAFKA_RUNS_TOPIC": f"{api.org_id}.runs",
+        "KAFKA_CHANGE_LOG_TOPIC": f"{api.org_id}.change.log",
         "AGENT_ROUTES_PATH": str(routes),
         "AGENT_PYTHONPATH": str(routes.parent),
         "AGENT_STATE_DIR": str(state),

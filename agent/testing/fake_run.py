@@ -52,6 +52,7 @@ class FakeRun:
         self.outputs: dict[str, Json] = {}
         self.exchanges: list[tuple[JsonObject, JsonObject]] = []
         self.retries: list[str] = []
+        self.tracebacks: list[str] = []
         self.entity_changes: list[EntityChange] = []
 
     def __enter__(self) -> Self:
@@ -146,6 +147,10 @@ class FakeRun:
         """Records lines."""
         for line in self.masked(message).splitlines() or [""]:
             self._log.add(LogLine(line, level))
+
+    def traceback(self, text: str) -> None:
+        """Records a traceback."""
+        self.tracebacks.append(self.masked(text))
 
     def stream(self, name: str) -> LogStream:
         """A stream whose complete lines are recorded."""

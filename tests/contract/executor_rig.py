@@ -36,6 +36,9 @@ class Work(StrEnum):
     LEAK = "leak"
     """Say `SECRET` in everything it says, also in pieces, then fail with it in the reason, there also across the
     place from which on the executor leaves something out."""
+    SPILL = "spill"
+    """Fail with `SECRET` in the reason, after so much output (or response body) that the executor does not look at
+    all of it, with `SECRET` across the place where it stops."""
     TELL = "tell"
     """Succeed, and tell whatever this executor can tell beside log and outcome."""
 

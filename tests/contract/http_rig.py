@@ -14,15 +14,20 @@ from agent.testing import FakeRun, FakeTemplates, fake_services
 from tests.contract.executor_rig import FLOOD_BYTES, KILL_GRACE_S, SECRET, Prepared, Work
 
 _MAX_RESPONSE_BYTES = 1000
-_SECRET_MIDDLE = len(SECRET) // 2
 _QUOTED_CHARS = 300
 """So much of an answer stands in a reason."""
+
+
+def _secret_across(end: int) -> str:
+    """`SECRET` in full, and once more across the ``end``."""
+    return f"told {SECRET} ".ljust(end - len(SECRET) // 2, ".") + SECRET
 
 
 _ANSWERS = {
     Work.SUCCEED: (200, "done"),
     Work.FAIL: (500, "all is broken"),
-    Work.LEAK: (500, f"told {SECRET} ".ljust(_QUOTED_CHARS - _SECRET_MIDDLE, ".") + SECRET),
+    Work.LEAK: (500, _secret_across(_QUOTED_CHARS)),
+    Work.SPILL: (500, _secret_across(_MAX_RESPONSE_BYTES)),
     Work.TELL: (201, '{"id": 7}'),
 }
 

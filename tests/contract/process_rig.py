@@ -22,9 +22,12 @@ _SCRIPTS = {
     Work.FLOOD: f"exec head -c {FLOOD_BYTES} /dev/zero",
     Work.LEAK: f"""
         printf %s {_FIRST}; sleep 0.05; echo {_SECOND}; echo {SECRET} >&2
-        printf %5000s {_FIRST}; sleep 0.05; printf %s {_SECOND}  # a line that is too long for the reason
         printf 'link=https://x/{SECRET}\\nsummary={SECRET}\\nstatus_label={SECRET}\\n' >>$AGENT_OUTPUT
         printf 'external_run_id={SECRET}\\nmine={SECRET}\\n' >>$AGENT_OUTPUT
+        exit 1""",
+    Work.SPILL: f"""
+        echo told {SECRET}
+        printf %5000s {_FIRST}; sleep 0.05; printf %s {_SECOND}  # a line that is too long for the reason
         exit 1""",
     Work.TELL: """
         cat >>$AGENT_OUTPUT <<'END'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +145,9 @@ class NameIntake:
         if "sealed" in paths:
             raise DecryptionError("input 'password' did not open")
         if "secret" in paths:
-            return given.with_inputs({"password": "hunter2hunter2"}, given.document), {
-                "password": ("hunter2hunter2",)
-            }
+            return replace(given, inputs={"password": "hunter2hunter2"}), {"password": ("hunter2hunter2",)}
         if "pin" in paths:
-            return given.with_inputs({"pin": "4711"}, given.document), {"pin": ("4711",)}
+            return replace(given, inputs={"pin": "4711"}), {"pin": ("4711",)}
         return given, {}
 
 

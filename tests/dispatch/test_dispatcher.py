@@ -190,23 +190,10 @@ def test_the_offset_is_settled_by_what_port_knows(tmp_path: Path, answer: Any, s
     assert asyncio.run(go()).source.settled == {"deploy-1": settlement}
 
 
-def test_a_run_of_a_partition_that_went_to_another_agent_is_not_begun(tmp_path: Path) -> None:
+@pytest.mark.parametrize("match", [Match(), Match(actions=("deploy",))], ids=["routed", "unrouted"])
+def test_a_run_whose_partition_went_to_another_agent_is_that_agents(tmp_path: Path, match: Match) -> None:
     async def go() -> House:
-        house = House([(route(), returning(Succeeded()))], tmp_path)
-        house.source.revoked.add("stale-1")
-        house.source.put("stale-1")
-        house.source.put("deploy-2")
-        await house.settle(1)
-        return house
-
-    house = asyncio.run(go())
-    assert list(house.reporter.reports) == ["r_deploy-2"]
-    assert house.source.settled == {"deploy-2": Settlement.ACCEPT}
-
-
-def test_a_run_without_a_route_that_went_to_another_agent_is_that_agents_to_fail(tmp_path: Path) -> None:
-    async def go() -> House:
-        house = House([(route(match=Match(actions=("deploy",))), returning(Succeeded()))], tmp_path)
+        house = House([(route(match=match), returning(Succeeded()))], tmp_path)
         house.source.revoked.add("stale-1")
         house.source.put("stale-1")
         house.source.put("deploy-2")

@@ -15,6 +15,7 @@ import yaml
 
 from agent.clock import SystemClock
 from agent.composition import Silent, open_registry
+from agent.executors.command import OWN_VARIABLES
 from agent.routing.file import RoutesReader
 from agent.routing.schema import routes_schema
 from agent.settings import Settings, defaults
@@ -116,7 +117,7 @@ def test_the_readmes_reference_shows_every_key_of_a_route() -> None:
 def test_settings_and_files_that_are_named_exist(document: Path) -> None:
     text = document.read_text()
     for name in set(re.findall(r"`((?:AGENT|PORT|KAFKA)_[A-Z_]+)`", text)):
-        own = {"PORT_API_BASE_URL", "AGENT_OUTPUT"}
+        own = OWN_VARIABLES
         assert name in Settings.model_fields or name in own, f"{document.name} names {name}, which is no setting"
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (document.parent / link).exists(), f"{document.name} links to {link}"

@@ -57,7 +57,7 @@ def test_an_extended_view_leaves_the_first_one_alone() -> None:
 
 def test_all_views_of_one_message_share_what_their_expressions_cost() -> None:
     invocation = replace(INVOCATION, effort=Effort())
-    opened = invocation.with_inputs({}, {})
+    opened = replace(invocation, inputs={}, document={})
     invocation.view.extended(a=1).effort.spent_s += 0.5
     assert (invocation.view.effort.spent_s, opened.view.effort.spent_s) == (0.5, 0.5)
     assert View({}).effort.spent_s == INVOCATION.effort.spent_s == 0.0
@@ -70,7 +70,7 @@ def test_the_view_is_made_once() -> None:
 
 def test_opened_inputs_make_a_new_invocation_with_a_view_of_its_own() -> None:
     assert INVOCATION.view.value["inputs"] == {"hard": True}
-    opened = INVOCATION.with_inputs({"hard": False}, {"opened": True})
+    opened = replace(INVOCATION, inputs={"hard": False}, document={"opened": True})
     assert (opened.view.value["inputs"], opened.view.value["message"]) == ({"hard": False}, {"opened": True})
     assert INVOCATION.inputs == {"hard": True}
 

@@ -34,8 +34,8 @@ SUCCESS, FAILURE = RunStatus.SUCCESS, RunStatus.FAILURE
             "cancelled",
         ),
         (
-            Cancelled(CancelReason.OPERATOR),
-            Conclusion(FAILURE, "cancelled: operator", cancelled=True),
+            Cancelled(CancelReason.AGENT_STOP),
+            Conclusion(FAILURE, "cancelled: agent_stop", cancelled=True),
             "cancelled",
         ),
     ],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.domain.errors import TemplateError
+from agent.domain.errors import TemplateError, UnevaluatedError
 from agent.domain.invocation import Invocation, InvocationKind, InvocationMethod, RunId, Trigger, View
 from agent.domain.json import Json
 from agent.domain.route import Match, Route, RoutingTable, Unrouted, Verdict
@@ -107,6 +107,28 @@ def test_a_condition_that_fails_is_no_match_and_stands_in_the_reason() -> None:
         "no route matched action 'deploy' on blueprint 'service'; the nearest route is 'first': `when` failed: "
         f"{broken}; route first: `when` failed: {broken}"
     )
+
+
+def test_a_condition_that_ran_out_of_time_ends_the_search() -> None:
+    late = UnevaluatedError("routes[1].match.when: `[repeat(1)]`: took longer than 1 s")
+    table = RoutingTable(
+        [route("no", "deploy", when=False), route("slow", "deploy", when=late), route("catch-all")]
+    )
+    assert table.resolve(invocation()) == Unrouted(
+        f"whether route 'slow' matches is not known, and no later one was tried: `when` was not evaluated: {late}",
+        "slow",
+        undecided=True,
+    )
+    assert table.explain(invocation()) == [
+        Verdict("no", "`when` gave false, not true"),
+        Verdict("slow", f"`when` was not evaluated: {late}", undecided=True),
+    ]
+    assert chosen(table, invocation("other")) == "catch-all"
+
+
+def test_a_condition_that_fails_leaves_the_message_to_later_routes() -> None:
+    table = RoutingTable([route("first", "deploy", when=TemplateError("no")), route("catch-all")])
+    assert chosen(table, invocation()) == "catch-all"
 
 
 def test_the_nearest_route_is_told_by_its_actions_or_its_name() -> None:

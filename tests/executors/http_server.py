@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiohttp import web
@@ -93,7 +93,7 @@ def invocation(
         inputs,
         method=InvocationMethod("WEBHOOK", agent=True, synchronized=method.get("synchronized") is True, raw=raw),
     )
-    return made if document is None else made.with_inputs(inputs or {}, document)
+    return made if document is None else replace(made, document=document)
 
 
 def run_of(url: Json = None, *, timeout_s: float = 60.0, **parts: Any) -> FakeRun:

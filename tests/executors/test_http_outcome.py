@@ -153,3 +153,18 @@ def test_a_secret_across_the_end_of_a_cut_answer_is_left_out(status: int) -> Non
     response = run.exchanges[0][1]
     assert response["text"] == "x" * 80
     assert LONG_SECRET[:6] not in run.masked(outcome.reason if isinstance(outcome, Failed) else "")
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16-le"])
+def test_a_secret_that_is_cut_within_a_character_is_left_out(charset: str) -> None:
+    secret = "schlüsselwörter-😀-geheim"
+    body = ("x" * 20 + secret).encode(charset)
+    for limit in range(len(body) - len(secret.encode(charset)) + 1, len(body)):
+        _, run = outcome_of(
+            200,
+            body,
+            {"max_response_bytes": limit},
+            secret=secret,
+            answer_headers={"Content_Type": f"text/plain; charset={charset}"},
+        )
+        assert run.exchanges[0][1]["text"] == "x" * 20, limit

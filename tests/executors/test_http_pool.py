@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -84,6 +85,37 @@ def test_a_request_under_way_keeps_its_client(tmp_path: Path) -> None:
                 await client_of(clients, options)
                 assert (await old.get(server.url())).text == "ok"
             assert old.is_closed
+
+    asyncio.run(scenario())
+
+
+def test_clients_that_were_never_used_are_not_kept(tmp_path: Path) -> None:
+    def alive() -> int:
+        gc.collect()
+        return sum(type(thing) is httpx.AsyncClient for thing in gc.get_objects())
+
+    async def scenario() -> None:
+        before = alive()
+        options = ClientOptions(ca_file=tmp_path)
+        async with pool() as clients:
+            for _ in range(5):
+                clients.prepare(options)
+                renew(tmp_path)
+            assert alive() == before + 1
+
+    asyncio.run(scenario())
+
+
+def test_closing_reaches_clients_of_old_certificates(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        options = ClientOptions(ca_file=tmp_path)
+        async with pool() as clients:
+            clients.prepare(options)
+            old = await client_of(clients, options)
+            renew(tmp_path)
+            clients.prepare(options)
+            assert not old.is_closed
+        assert old.is_closed
 
     asyncio.run(scenario())
 

@@ -39,6 +39,7 @@ def called(templates: RouteTemplates, url: str, value: Json) -> str:
         ("...", "..."),
         ("\ud800", "%EF%BF%BD"),
         ("v1.2", "v1.2"),
+        ("a;b", "a%3Bb"),
         (7, "7"),
         ({"a": 1}, "%7B%22a%22%3A1%7D"),
     ],
@@ -51,7 +52,9 @@ def test_a_value_inside_a_url_stays_one_piece_of_it(templates: RouteTemplates, v
         assert called(templates, url.replace(".inputs.x", ".inputs | .x"), value) == base + joint + expected
 
 
-@pytest.mark.parametrize("value", ["../../admin/wipe?x=", "..", ".", "..\\..\\admin", "a/./b", "a/.."])
+@pytest.mark.parametrize(
+    "value", ["../../admin/wipe?x=", "..", ".", "..\\..\\admin", "a/./b", "a/..", "..;", "a/.;b/c"]
+)
 def test_a_value_does_not_climb_out_of_its_path(templates: RouteTemplates, value: str) -> None:
     with pytest.raises(UnsendableError, match=r"leads to another path") as caught:
         called(templates, "http://ops/services/{{ .inputs.x }}/restart", value)

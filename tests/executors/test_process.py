@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from agent.domain.errors import ConfigurationError
+from agent.domain.errors import ConfigurationError, TemplateError
 from agent.domain.json import Json, JsonObject
 from agent.domain.outcome import Failed, FailureKind, Succeeded
 from agent.executors.oom import OomCounter
@@ -213,6 +213,16 @@ def test_an_expression_that_fails_is_a_failure(run: FakeRun) -> None:
     assert outcome.kind is FailureKind.BAD_TEMPLATE
 
 
+@pytest.mark.parametrize("argv", [["{{ .inputs.none }}"], ["true", "{{ .inputs.nobody }}"]])
+def test_an_argument_that_is_null_is_a_failure_and_nothing_is_started(run: FakeRun, argv: list[str]) -> None:
+    outcome = execute(run, argv)
+    assert outcome == Failed(
+        f"routes[0].process.command[{len(argv) - 1}]: `{argv[-1]}` gave null, which is no argument; where it may "
+        'be missing, end the expression with // "…"',
+        FailureKind.BAD_TEMPLATE,
+    )
+
+
 # ── what a route may say ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -259,6 +269,19 @@ def test_the_schema_is_one_and_knows_right_from_wrong() -> None:
     ]
     assert [validator.is_valid(value) for value in good] == [True, True]
     assert [validator.is_valid(value) for value in bad] == [False] * 4
+
+
+def test_an_argument_that_says_null_is_refused() -> None:
+    message = _problems({"command": ["echo", None]})
+    assert message == 'routes: routes[0].process.command[1]: an argument cannot be null (write "", or leave it out)'
+
+
+def test_preview_of_a_null_argument_says_which(run: FakeRun) -> None:
+    executor = ProcessFactory(fake_services()).prepare(
+        {"command": ["echo", "{{ .inputs.none }}"]}, "routes[0].process", FakeTemplates()
+    )
+    with pytest.raises(TemplateError, match=r"command\[1\]: `\{\{ \.inputs\.none \}\}` gave null"):
+        asyncio.run(executor.preview(run.view))
 
 
 def test_preview_hides_what_is_passed_through(run: FakeRun) -> None:

@@ -39,12 +39,10 @@ def _factory(kill_grace_s: float = 0.1) -> PythonFactory:
     return PythonFactory(fake_services(ExecutorSettings(kill_grace_s=kill_grace_s)))
 
 
-def _execute(run: FakeRun, action: Action, monkeypatch: pytest.MonkeyPatch, **options: bool) -> Outcome:
+def _execute(run: FakeRun, action: Action, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     """The outcome of ``action``, which is found as a route finds it."""
     monkeypatch.setattr(sys.modules[__name__], "routed", action, raising=False)
-    executor = _factory().prepare(
-        {"callable": f"{__name__}:routed", **options}, "routes[0].python", FakeTemplates()
-    )
+    executor = _factory().prepare({"callable": f"{__name__}:routed"}, "routes[0].python", FakeTemplates())
     return asyncio.run(asyncio.wait_for(executor.execute(run), _PATIENCE_S))
 
 
@@ -90,7 +88,7 @@ def test_an_outcome_or_less(
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["async", "sync"])
-@pytest.mark.parametrize("returned", [{"a": 1}, 7, Rejected("no"), Cancelled(CancelReason.OPERATOR)])
+@pytest.mark.parametrize("returned", [{"a": 1}, 7, Rejected("no"), Cancelled(CancelReason.AGENT_STOP)])
 def test_anything_else_is_a_failure(
     run: FakeRun, monkeypatch: pytest.MonkeyPatch, which: int, returned: object
 ) -> None:
@@ -128,16 +126,16 @@ def test_an_exception_that_cannot_even_be_shown(run: FakeRun, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["async", "sync"])
-def test_the_traceback_is_in_the_log_only_if_the_route_asks(
+def test_the_traceback_is_handed_over_and_begins_with_the_action(
     run: FakeRun, monkeypatch: pytest.MonkeyPatch, which: int
 ) -> None:
-    _execute(run, _raising(ValueError("oops"))[which], monkeypatch, traceback=True)
-    text = run.log_text
+    _execute(run, _raising(ValueError("oops"))[which], monkeypatch)
+    [text] = run.tracebacks
     assert text.startswith("Traceback (most recent call last):")
-    assert text.endswith("ValueError: oops")
+    assert text.rstrip().endswith("ValueError: oops")
     assert Path(__file__).name in text
     assert "executors/python.py" not in text
-    assert {line.level for line in run.lines} == {"ERROR"}
+    assert not run.lines
 
 
 def test_a_function_that_cancels_itself_has_failed(run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,8 @@ REFUSED = [
     "::ffff:a9fe:a9fe",
     "::169.254.169.254",
     "64:ff9b::169.254.169.254",
+    "64:ff9b:1::169.254.169.254",
+    "::ffff:0:169.254.169.254",
     "2002:a9fe:a9fe::1",
     "169.254.169.254.",
     "0xa9fea9fe.",
@@ -51,6 +53,7 @@ ALLOWED = [
     "100.100.100.201",
     "fd00::1",
     "2001:db8::1",
+    "64:ff9b::10.0.0.1",
 ]
 
 
@@ -142,6 +145,17 @@ def test_literal_addresses_are_refused_before_anything_is_opened() -> None:
             for host in ("169.254.169.254", "0xa9fea9fe", "[fe80::1]", "[::ffff:169.254.169.254]"):
                 with pytest.raises(AddressRefusedError):
                     await http.get(f"http://{host}/latest/meta-data")
+
+    asyncio.run(scenario())
+
+
+def test_whoever_follows_a_redirect_is_guarded_too() -> None:
+    async def scenario() -> None:
+        found = b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest\r\nContent-Length: 0\r\n\r\n"
+        async with raw_server(keeps_answering(found)) as server, client() as http:
+            assert (await http.get(server.url())).status_code == 302
+            with pytest.raises(AddressRefusedError):
+                await http.get(server.url(), follow_redirects=True)
 
     asyncio.run(scenario())
 

@@ -61,6 +61,25 @@ def test_what_keeps_it_from_joining_is_said() -> None:
     assert "_AUTHENTICATION: SASL authentication failed" in health.reason
 
 
+DOWN = ev.SourceFailed("_ALL_BROKERS_DOWN", "3/3 brokers are down")
+
+
+@pytest.mark.parametrize("code", ["_AUTHENTICATION", "_RESOLVE", "_SSL", "_TRANSPORT"])
+def test_that_all_brokers_are_down_does_not_hide_why(code: str) -> None:
+    health, _ = told(DOWN, ev.SourceFailed(code, "the reason"), DOWN)
+    assert health.reason == f"waiting to join the consumer group; last error: {code}: the reason"
+
+
+def test_that_all_brokers_are_down_is_said_where_nothing_else_is_known() -> None:
+    health, _ = told(DOWN)
+    assert "_ALL_BROKERS_DOWN: 3/3 brokers are down" in health.reason
+    before = ev.SourceFailed("_SSL", "of another time")
+    health, _ = told(before, JOINED, ev.Rebalanced("lost", ()), DOWN)
+    assert "_ALL_BROKERS_DOWN: 3/3 brokers are down" in health.reason
+    health, _ = told(before, ev.SourceFailed("_RESOLVE", "newer"))
+    assert "_RESOLVE: newer" in health.reason
+
+
 def test_ready_with_zero_partitions() -> None:
     health, announced = told(JOINED)
 

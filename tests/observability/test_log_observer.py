@@ -24,6 +24,8 @@ QUIET = {
 }
 """Facts that are numbers rather than news."""
 
+REFUSED = "GET https://api.port.io/v1/organization: cannot connect to api.port.io:443: Connection refused"
+
 
 def lines(*events: ev.Event, clock: HeldClock | None = None) -> list[tuple[str, str, dict[str, Any]]]:
     """Level, event and keys of the lines that ``events`` make."""
@@ -46,7 +48,7 @@ def test_what_is_quiet_are_facts() -> None:
 def test_a_run_can_be_followed_by_its_id() -> None:
     found = lines(
         ev.RunStarted("process", "create", RUN, "create_service", 0.25),
-        ev.RunFinished("process", "create", RUN, "failure", "exit_code", "exit code 3", 12.3456),
+        ev.RunFinished("process", "create", RUN, "failure", "exit_code", "exit code 3", 12.3456, "create_service"),
         ev.RunReported("create", RUN, "delivered"),
     )
 
@@ -67,6 +69,12 @@ def test_a_run_can_be_followed_by_its_id() -> None:
         "reason": "exit_code",
         "detail": "exit code 3",
     }
+
+
+def test_a_run_that_no_executor_saw_names_its_action_too() -> None:
+    ((_, _, about),) = lines(ev.RunFinished("none", "unrouted", RUN, "failure", "no_route", "no", 0.0, "misspelt"))
+
+    assert about["action"] == "misspelt"
 
 
 @pytest.mark.parametrize(
@@ -107,13 +115,16 @@ def test_the_same_trouble_is_told_once_a_minute_with_a_count() -> None:
 
     for _ in range(130):
         observer.notify(ev.SourceFailed("_ALL_BROKERS_DOWN", "3/3 brokers are down"))
-        observer.notify(ev.ApiRetried("/v1/auth/access_token", "connection"))
+        observer.notify(ev.ApiRetried("/v1/organization", "connection", REFUSED))
+        observer.notify(ev.TokenRefreshed("error", REFUSED))
         clock.pass_s(1)
 
     told = [call.kwargs for call in logger.calls if call.args[0] == "source failing"]
     assert [about["repeated"] for about in told] == [0, 59, 59]
     assert told[0]["code"] == "_ALL_BROKERS_DOWN"
-    assert sum(call.args[0] == "port api failing" for call in logger.calls) == 3
+    for line in ("port api failing", "port token not granted"):
+        details = [call.kwargs["detail"] for call in logger.calls if call.args[0] == line]
+        assert details == [REFUSED] * 3
 
 
 def test_another_trouble_is_told_at_once() -> None:

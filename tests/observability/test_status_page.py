@@ -110,7 +110,16 @@ def test_it_shows_runs_in_flight_and_how_they_ended() -> None:
 
     told(
         a_board,
-        ev.RunFinished("process", "create", RUN, "failure", "exit_code", "exit code 3: no such repository", 75.0),
+        ev.RunFinished(
+            "process",
+            "create",
+            RUN,
+            "failure",
+            "exit_code",
+            "exit code 3: no such repository",
+            75.0,
+            "create_service",
+        ),
         ev.RunReported("create", RUN, "delivered"),
     )
     clock.pass_s(5)
@@ -224,7 +233,7 @@ def test_nothing_can_become_markup() -> None:
         ev.PartitionStatus(EVIL, 0, 1, 1, 1, 1.0, paused=True),
         ev.RunStarted(EVIL, EVIL, evil, EVIL, 0),
         ev.RunStarted(EVIL, EVIL, RunId(EVIL + "2"), EVIL, 0),
-        ev.RunFinished(EVIL, EVIL, evil, EVIL, EVIL, EVIL + "\n" + EVIL, 1),
+        ev.RunFinished(EVIL, EVIL, evil, EVIL, EVIL, EVIL + "\n" + EVIL, 1, EVIL),
         ev.RunReported(EVIL, evil, "undelivered", EVIL),
         ev.MessageRejected("kafka", EVIL, EVIL, evil),
         ev.SourceFailed(EVIL, EVIL),

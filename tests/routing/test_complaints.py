@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from jsonschema import Draft202012Validator
 
-from agent.domain.duration import DURATION_PATTERN
+from agent.domain.duration import duration_schema
 from agent.domain.json import Json, JsonObject
 from agent.routing.complaints import complaints
 from agent.routing.document import Document
@@ -21,7 +21,7 @@ from agent.routing.document import Document
         ({"type": "boolean"}, "ON", "must be true or false, not 'ON' (write true)"),
         ({"pattern": "^a"}, "b", "must be text that fits ^a, not 'b'"),
         (
-            {"pattern": DURATION_PATTERN},
+            duration_schema("How long."),
             "x" * 99,
             f"must be a length of time such as 30s, 10m or 1h30m, not '{'x' * 59}…",
         ),

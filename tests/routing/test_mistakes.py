@@ -160,6 +160,26 @@ HEAD = "routes:\n  - name: a\n    match: {action: x}\n    "
         (HEAD + "process: {command: []}", "4: routes[0].process.command: must not be empty"),
         (HEAD + "process: {command: [a], env: {A: 1}}", "4: routes[0].process.env.A: must be text, not 1"),
         (
+            HEAD + "http: {}\n    command: [a]",
+            "5: routes[0].command: unknown key `command` (`command` belongs under `process:`)",
+        ),
+        (
+            HEAD + "url: http://x",
+            "4: routes[0].url: unknown key `url` (`url` belongs under `http:`)",
+        ),
+        (
+            HEAD + "http: {}\n    when: .inputs.x",
+            "5: routes[0].when: unknown key `when` (`when` belongs under `match:`)",
+        ),
+        (
+            HEAD + "http: {}\n    summary: done",
+            "5: routes[0].summary: unknown key `summary` (`summary` belongs under `report:`)",
+        ),
+        (
+            HEAD + "http: {key: a}",
+            "4: routes[0].http.key: unknown key `key` (`key` belongs to the route itself, beside `http:`)",
+        ),
+        (
             HEAD + "process: {command: [a], cwd: /}",
             "4: routes[0].process.cwd: unknown key `cwd` (known here: command, env, shell, timeout)",
         ),
@@ -173,6 +193,45 @@ HEAD = "routes:\n  - name: a\n    match: {action: x}\n    "
         ),
         (HEAD + "http: {timeout: {}}", "4: routes[0].http.timeout: must be a number or text, not an object"),
         (HEAD + "http: {retry: 11}", "4: routes[0].http.retry: must be at most 10"),
+        (
+            HEAD + "http:\n      url: '{{ .name }}'",
+            "5: routes[0].http.url: `.name`: nothing here is called `.name` (did you mean `.inputs.name`?)",
+        ),
+        (
+            HEAD + "http: {}\n    key: '{{ .inputs.a + .response.id }}'",
+            (
+                "5: routes[0].key: `.inputs.a + .response.id`: nothing here is called `.response` (it is there "
+                "after the work, so in `report` and `entities` only)"
+            ),
+        ),
+        (
+            "routes:\n  - name: a\n    match:\n      when: .payload.kind == 1\n    http: {}",
+            (
+                "4: routes[0].match.when: `.payload.kind == 1`: nothing here is called `.payload` (did you mean "
+                "`.message.payload`?)"
+            ),
+        ),
+        (
+            HEAD + "http: {}\n    report: {link: 'x/{{ .respnse.id }}'}",
+            (
+                "5: routes[0].report.link: `.respnse.id`: nothing here is called `.respnse` (did you mean "
+                "`.response`?)"
+            ),
+        ),
+        (
+            HEAD + "http: {}\n    entities: [{blueprint: a, when: .output.x}]",
+            (
+                "5: routes[0].entities[0].when: `.output.x`: nothing here is called `.output` (did you mean "
+                "`.outputs`?)"
+            ),
+        ),
+        (
+            HEAD + "http:\n      url: '{{ inputs.name }}'",
+            (
+                "5: routes[0].http.url: `inputs` is not available: an expression sees one message only (write "
+                ".inputs.name)"
+            ),
+        ),
         (
             HEAD + "http:\n      url: '{{ foo }}'",
             "5: routes[0].http.url: `foo`: foo/0 is not defined (column 2) (text needs double quotes)",

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent.domain.errors import ConfigurationError
 from agent.domain.events import Event, RoutesReloaded
+from agent.domain.route import Unrouted
 from agent.ports import Routed
 from agent.routing import reload
 from agent.routing.file import RoutesReader
@@ -199,3 +201,24 @@ def test_it_can_watch_by_itself(path: Path, reader: RoutesReader) -> None:
         assert chosen(live, "z") == "z-route"
 
     asyncio.run(main())
+
+
+def test_a_condition_that_runs_out_of_time_is_logged_and_no_later_route_asked(path: Path, notes: Notes) -> None:
+    path.write_text(
+        "routes:\n"
+        "  - {name: slow, match: {action: a, when: '[repeat(1)] | length > 1'}, http: {}}\n"
+        "  - {name: catch-all, match: {action: '*'}, http: {}}\n"
+    )
+    reader = RoutesReader(FakeExecutors(), {}, jq_timeout_s=0.2)
+    try:
+        live = LiveRoutes(path, reader, notes)
+        with capture_logs() as lines:
+            found = live.resolve(invocation("a"))
+            assert chosen(live, "b") == "catch-all"
+    finally:
+        reader.close()
+    assert isinstance(found, Unrouted)
+    assert (found.nearest, found.undecided) == ("slow", True)
+    assert [(line["log_level"], line["run_id"], line["reason"]) for line in lines] == [
+        ("warning", "r_1", found.reason)
+    ]

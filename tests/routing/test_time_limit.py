@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.domain.errors import TemplateError
+from agent.domain.errors import TemplateError, UnevaluatedError
 from agent.domain.invocation import View
 from agent.domain.json import JsonObject
 from agent.routing.expressions import Expressions, RouteTemplates
@@ -114,6 +114,15 @@ def test_all_expressions_of_one_message_share_the_limit() -> None:
         assert templates.expression(".n", "p").render(view) == 1_000_000_000
     finally:
         engine.close()
+
+
+def test_a_condition_that_does_not_end_is_told_apart_from_one_that_fails(hurried: RouteTemplates) -> None:
+    with pytest.raises(UnevaluatedError):
+        hurried.expression("[repeat(1)] | length", "p").render(View(DOCUMENT))
+    for source in (".n.x", ".n | keys", "[.n[]]"):
+        with pytest.raises(TemplateError) as caught:
+            hurried.expression(source, "p").render(View(DOCUMENT))
+        assert not isinstance(caught.value, UnevaluatedError)
 
 
 def test_what_was_spent_before_is_missing_later() -> None:

@@ -63,7 +63,9 @@ def test_401_in_the_middle_of_everything_is_met_by_one_new_token() -> None:
         answers = await asyncio.gather(*(rig.client.organization() for _ in range(100)))
         assert all(isinstance(answer, Identity) for answer in answers)
         assert len(rig.api.ledger.requests_to(TOKEN)) == 2
-        assert ApiRetried("/v1/organization", "token") in rig.facts.of(ApiRetried)
+        said = "HTTP 401: The access token is missing, unknown or expired"
+        told = ApiRetried("/v1/organization", "token", f"GET {rig.api.url}/v1/organization: {said}")
+        assert set(rig.facts.of(ApiRetried)) == {told}
 
     with_rig(scenario, limits=replace(QUICK, attempt_timeout_s=30))
 
@@ -146,7 +148,8 @@ def test_a_failing_token_route_is_not_stormed_by_those_who_wait() -> None:
         answers = await asyncio.gather(*(rig.client.organization() for _ in range(50)))
         assert all(isinstance(answer, Identity) for answer in answers)
         assert len(rig.api.ledger.requests_to(TOKEN)) == 4
-        assert rig.facts.of(TokenRefreshed) == [TokenRefreshed("error")] * 3 + [TokenRefreshed("ok")]
+        detail = f"POST {rig.api.url}{TOKEN}: HTTP 503: scripted 503"
+        assert rig.facts.of(TokenRefreshed) == [TokenRefreshed("error", detail)] * 3 + [TokenRefreshed("ok")]
 
     with_rig(scenario)
 
@@ -161,7 +164,8 @@ def test_wrong_credentials_are_an_answer_to_look_ups_and_a_rotated_secret_ends_t
         assert refused.status_code == 401
         run_id = rig.api.ledger.create_run("act")
         _ok(await _close_run(rig, run_id))
-        assert rig.facts.of(TokenRefreshed) == [TokenRefreshed("refused")] * 2 + [TokenRefreshed("ok")]
+        detail = f"POST {rig.api.url}{TOKEN}: HTTP 401: Invalid client id or client secret"
+        assert rig.facts.of(TokenRefreshed) == [TokenRefreshed("refused", detail)] * 2 + [TokenRefreshed("ok")]
         assert right not in repr(rig.facts.events)
 
     with_rig(scenario)
@@ -225,7 +229,8 @@ def test_a_proxys_page_is_not_taken_for_ports_yes() -> None:
     async def scenario(rig: Rig) -> None:
         rig.faults(Fault(path="/v1/organization", status=200, body=None, headers={"content-encoding": "gzip"}))
         assert isinstance(await rig.client.organization(), Identity)
-        assert rig.facts.of(ApiRetried) == [ApiRetried("/v1/organization", "unreadable")]
+        (retried,) = rig.facts.of(ApiRetried)
+        assert (retried.route, retried.reason) == ("/v1/organization", "unreadable")
 
     with_rig(scenario)
 

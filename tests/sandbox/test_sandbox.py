@@ -80,7 +80,7 @@ class Started:
 def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
     started: list[Started] = []
 
-    def begin(*arguments: str) -> Started:
+    def begin(*arguments: str, cwd: Path | None = None, **variables: str) -> Started:
         home = tmp_path / "tmp"
         home.mkdir()
         process = subprocess.Popen(
@@ -88,7 +88,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={"TMPDIR": str(home), "PATH": "/usr/local/bin:/usr/bin:/bin", "PORT_ORG_ID": "must not be used"},
+            cwd=cwd,
+            env={"TMPDIR": str(home), "PATH": "/usr/local/bin:/usr/bin:/bin", "PORT_ORG_ID": "must not be used"}
+            | variables,
         )
         started.append(Started(process, home))
         return started[-1]
@@ -142,10 +144,62 @@ def test_routes_that_the_agent_refuses_end_the_sandbox_with_its_words(
 ) -> None:
     routes = tmp_path / "routes.yaml"
     routes.write_text("routes: [{name: x, match: {action: y}, nonsense: {}}]")
-    code, _, errors = start("once", str(routes)).end()
+    code, _, errors = start("page", str(routes)).end()
     assert code == 1
     assert "nonsense" in errors
     assert "the agent ended by itself" in errors
+
+
+def test_routes_of_ones_own_have_no_expectations_to_be_checked_once(
+    start: Callable[..., Started], tmp_path: Path
+) -> None:
+    code, output, errors = start("once", str(tmp_path / "routes.yaml")).end()
+    assert (code, output) == (2, "")
+    assert errors.startswith("--once invokes the examples, which your routes do not know")
+
+
+OWN_ROUTES = """
+routes:
+  - {name: here, match: {action: build_report}, process: {command: [./mark.sh, here]}}
+  - {name: there, match: {action: deploy_to_production}, process: {command: [./mark.sh, there], cwd: sub}}
+  - {name: module, match: {action: create_microservice}, python: {callable: "own_module:mark"}}
+"""
+MARK = """#!/bin/sh
+echo "$0" > "%s/$1.mark"
+"""
+MODULE = """
+from pathlib import Path
+
+def mark(run):
+    Path(r"%s", "module.mark").touch()
+"""
+
+
+def test_in_routes_of_ones_own_what_is_relative_counts_from_here_as_with_run(
+    start: Callable[..., Started], tmp_path: Path
+) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "routes.yaml").write_text(OWN_ROUTES)
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "own_module.py").write_text(MODULE % tmp_path)
+    (tmp_path / ".env").write_text("PORT_ORG_ID=org_other\nKAFKA_RUNS_TOPIC=another\nKAFKA_CONSUMER_GROUP_ID=x.y\n")
+    (tmp_path / "sub").mkdir()
+    for script in (tmp_path / "mark.sh", tmp_path / "sub" / "mark.sh"):
+        script.write_text(MARK % tmp_path)
+        script.chmod(0o755)
+    sandbox = start("page", "conf/routes.yaml", cwd=tmp_path, AGENT_PYTHONPATH="modules")
+    page_url = sandbox.shown_url()
+    for action in ("build_report", "deploy_to_production", "create_microservice"):
+        _invoke(page_url, action)
+    marks = {name: tmp_path / f"{name}.mark" for name in ("here", "there", "module")}
+    sandbox.until(lambda: all(mark.exists() for mark in marks.values()))
+    sandbox.until(lambda: "mark.sh" in marks["there"].read_text())
+    sandbox.until(lambda: "mark.sh" in marks["here"].read_text())
+    assert marks["here"].read_text() == f"{tmp_path}/mark.sh\n"
+    assert marks["there"].read_text() == "./mark.sh\n"
+    sandbox.process.send_signal(signal.SIGINT)
+    code, _, errors = sandbox.end()
+    assert code == 0, errors
 
 
 def _invoke(page_url: str, action: str) -> None:

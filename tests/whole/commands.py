@@ -56,6 +56,16 @@ class Commands:
     def __call__(self, *arguments: str, **settings: str) -> Ended:
         return command(*arguments, env=self.settings | settings, cwd=self.home)
 
+    def begun(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+        """The same, just started: for a look at what it says first."""
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "agent", *arguments],
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **self.settings, **settings},
+            cwd=self.home,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
     def explain(self, message: str, *options: str, **settings: str) -> Ended:
         file = self.home / "message.json"
         file.write_text(message)

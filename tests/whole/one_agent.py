@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import os
@@ -91,22 +90,15 @@ class OneAgent:
 
     def _state(self) -> int | None:
         """The status of ``/readyz``, ``None`` before it answers."""
-        assert self.child.returncode is None, f"{self.org} ended:\n{self.process.last_words()}"
+        assert self.process.exit_code is None, f"{self.org} ended:\n{self.process.last_words()}"
         try:
             return self.get("/readyz")[0]
         except OSError:
             return None
 
-    @property
-    def child(self) -> asyncio.subprocess.Process:
-        """The process itself."""
-        child = self.process._process
-        assert child is not None, "not started"
-        return child
-
     def send(self, number: signal.Signals) -> None:
         """Sends a signal."""
-        self.world.loop.call(lambda: self.child.send_signal(number))
+        self.world.loop.call(lambda: self.process.send(number))
 
     def wait_end(self) -> int:
         """Its exit code, once it has ended by itself."""

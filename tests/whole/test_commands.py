@@ -52,6 +52,20 @@ def test_check_of_what_is_in_order_names_the_routes(commands: Commands) -> None:
     assert "greet: process, action greet" in ended.stdout
 
 
+def test_check_notes_what_a_route_says_of_interrupted_runs_which_has_no_effect_yet(
+    world: World, tmp_path: Path
+) -> None:
+    route = "match: {action: a}\n    process: {command: [echo]}\n"
+    one = f"  - name: one\n    {route}    on_interrupted: rerun\n    max_attempts: 3\n"
+    two = f"  - name: two\n    {route.replace('a}', 'b}')}    on_interrupted: fail\n"
+    commands = Commands(world, tmp_path, f"routes:\n{one}{two}")
+    ended = commands("check")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    said = "route one says on_interrupted: rerun and max_attempts: 3: no effect in this version yet"
+    assert f"note: {commands.routes}:2: {said}" in ended.stdout
+    assert ended.stdout.count("note: ") == 1
+
+
 def test_check_lists_every_error_with_file_line_path_and_hint(world: World, tmp_path: Path) -> None:
     commands = Commands(world, tmp_path, BROKEN_ROUTES)
     ended = commands("check", AGENT_MAX_CONCURRENT_RUNS="none")
@@ -137,6 +151,22 @@ def test_explain_of_a_message_for_agents_without_a_route_fails(commands: Command
     ignoring = commands.explain(message, AGENT_UNROUTED="ignore")
     assert ignoring.returncode == 0
     assert "left to other agents" in ignoring.stdout
+
+
+def test_explain_of_a_condition_that_does_not_end(world: World, tmp_path: Path) -> None:
+    endless = "match: {action: greet, when: '[range(1e12)] | length > 0'}"
+    routes = f"routes:\n  - name: one\n    {endless}\n    process: {{command: [echo]}}\n"
+    commands = Commands(world, tmp_path, f"{routes}  - {{name: two, match: {{action: greet}}, http: {{}}}}\n")
+    click = Click("r_endless", "greet", {})
+    for message, code, would in (
+        (messages.signed_message(messages.webhook(click, "http://x.example/"), CLIENT_SECRET), 1, "FAILURE"),
+        (messages.wire_text(messages.kafka_v1(click)), 0, "whether it is for that route is not known"),
+    ):
+        ended = commands.explain(message, AGENT_JQ_TIMEOUT_S="0.2")
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        assert re.search(r"^route +one: `when` was not evaluated: .*took longer than", ended.stdout, re.MULTILINE)
+        assert "two" not in ended.stdout
+        assert would in ended.stdout
 
 
 def test_explain_of_a_change_event(commands: Commands) -> None:

@@ -72,6 +72,13 @@ ROUTES = """
   env: [TARGET]
   http: {url: "{{ env.TARGET }}/big", max_response_bytes: 1000}
   report: {summary: "{{ .response.text | length }}"}
+- name: restart
+  match: {action: restart}
+  env: [TARGET]
+  http: {url: "{{ env.TARGET }}/services/{{ .inputs.name }}/restart"}
+- name: restart-there
+  match: {action: restart_there}
+  http: {url: "http://{{ .inputs.place }}.invalid/restart", retry: 0}
 - name: own-url
   match: {action: own_url}
   http: {}
@@ -91,6 +98,8 @@ ORDERS: dict[str, tuple[str, JsonObject]] = {
     "metadata service": ("metadata_service", {}),
     "silent server": ("silent_server", {}),
     "big answer": ("big_answer", {}),
+    "out of its path": ("restart", {"name": "../../admin/wipe?x="}),
+    "out of its place": ("restart", {"name": "of/many?parts&all#of it%2f.."}),
 }
 
 
@@ -195,6 +204,29 @@ def test_the_metadata_service_is_refused_and_the_reason_says_how_to_allow_it(res
     assert run.summary is not None
     assert "169.254.169.254" in run.summary
     assert "AGENT_HTTP_ALLOW_LINK_LOCAL" in run.summary
+
+
+def test_an_input_with_steps_in_it_calls_nothing(world: World, results: Results) -> None:
+    run = results("out of its path")
+    assert run.terminal_statuses == ["FAILURE"]
+    assert run.summary is not None
+    assert "leads to another path" in run.summary
+    assert [request.path for request in world.target.received if "wipe" in request.path] == []
+
+
+def test_an_input_stays_in_its_place_in_the_url(world: World, results: Results) -> None:
+    assert results("out of its place").terminal_statuses == ["SUCCESS"]
+    request = world.target.request("/services/of/many?parts&all#of it%2f../restart")  # decoded, and still the path
+    assert request.query == {}
+
+
+def test_an_input_does_not_choose_the_host(world: World, agent: OneAgent) -> None:
+    place = world.target.url.removeprefix("http://")
+    run = agent.result_of("restart_there", {"place": f"{place}/chosen?"})
+    assert run.terminal_statuses == ["FAILURE"]
+    assert run.summary is not None
+    assert "percent-encoded" in run.summary
+    assert world.target.requests("/chosen") == []
 
 
 def test_a_server_that_does_not_answer_in_time_is_a_failure_that_says_so(results: Results) -> None:

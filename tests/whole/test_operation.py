@@ -120,6 +120,13 @@ def test_an_unhappy_run_says_why_in_its_line(agent: OneAgent) -> None:
     assert (line["outcome"], line["reason"]) == ("failure", "http_status")
 
 
+def test_the_line_of_a_run_that_no_route_takes_names_its_action(world: World, agent: OneAgent) -> None:
+    run_id = world.begin_run()
+    agent.deliver_signed(messages.webhook(Click(run_id, "not_routed_anywhere"), "http://unused.example/"))
+    line = agent.wait_line("run finished", run_id=run_id)
+    assert (line["action"], line["route"], line["reason"]) == ("not_routed_anywhere", "unrouted", "no_route")
+
+
 def test_the_first_line_tells_what_was_started(agent: OneAgent) -> None:
     (line,) = agent.lines("started")
     assert line["group"] == agent.group

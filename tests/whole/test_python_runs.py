@@ -15,7 +15,7 @@ ROUTES = """
 - name: py-raising-in-thread
   match: {action: py_raising_in_thread}
   python: {callable: "whole_actions:raising_in_thread"}
-- {name: py-traceback, match: {action: py_traceback}, python: {callable: "whole_actions:raising", traceback: true}}
+- {name: py-traceback, match: {action: py_traceback}, traceback: true, python: {callable: "whole_actions:raising"}}
 - {name: py-failing, match: {action: py_failing}, python: {callable: "whole_actions:failing"}}
 - name: py-refused-entity
   match: {action: py_refused_entity}

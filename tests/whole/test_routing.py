@@ -30,6 +30,18 @@ ROUTES = """
 - name: failing-jq
   match: {action: failing_jq}
   process: {command: [echo, '{{ .inputs.name + 1 }}']}
+- name: endless-when
+  match: {action: endless_when, when: '[range(1e12)] | length > 0'}
+  process: {command: [echo, endless]}
+- name: behind-endless-when
+  match: {action: endless_when}
+  process: {command: [echo, "must not run"]}
+- name: null-argument
+  match: {action: null_argument}
+  process: {command: [echo, "{{ .inputs.missing }}"]}
+- name: null-in-text
+  match: {action: null_in_text}
+  process: {command: [echo, 'a{{ .inputs.missing }}b{{ .inputs.missing // "" }}c']}
 """
 
 
@@ -108,6 +120,34 @@ def test_an_expression_that_fails_on_this_message_fails_its_run_and_says_where(a
     assert run.terminal_statuses == ["FAILURE"]
     assert run.summary is not None
     assert "command" in run.summary
+
+
+def test_a_null_argument_fails_its_run_and_says_which(agent: OneAgent) -> None:
+    run = agent.result_of("null_argument", {})
+    assert (run.terminal_statuses, run.log_text) == (["FAILURE"], "")
+    assert run.summary is not None
+    assert "process.command[1]: `{{ .inputs.missing }}` gave null" in run.summary
+
+
+def test_null_inside_of_text_reads_null(agent: OneAgent) -> None:
+    assert agent.result_of("null_in_text", {}).log_text == "anullbc"
+
+
+def test_a_condition_that_never_ends_hands_its_message_to_no_other_route(world: World, agent: OneAgent) -> None:
+    run = world.ended(_webhook(world, agent, "endless_when"))
+    assert (run.terminal_statuses, run.log_text) == (["FAILURE"], "")
+    assert run.summary is not None
+    assert "whether route 'endless-when' matches is not known" in run.summary
+    assert "match.when: `[range(1e12)] | length > 0`" in run.summary
+
+
+def test_a_kafka_message_whose_condition_never_ends_is_passed_over_and_told(world: World, agent: OneAgent) -> None:
+    before = agent.metric("agent_messages_ignored_total", reason="not_for_agents")
+    run_id = agent.invoke("endless_when")
+    line = agent.wait_line("no route was found in time", run_id=run_id)
+    assert "endless-when" in line["reason"]
+    agent.wait_metric("agent_messages_ignored_total", before + 1, reason="not_for_agents")
+    assert world.requests_of(run_id) == []
 
 
 # ── a file that changes ──────────────────────────────────────────────────────────────────────────────

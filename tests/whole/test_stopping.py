@@ -90,7 +90,7 @@ def test_a_second_signal_skips_the_drain(world: World, hurried: OneAgent) -> Non
     finishing, endless, waiting = _place("hurried", hurried, world)
     hurried.send(signal.SIGTERM)
     hurried.wait_line("draining")
-    assert hurried.child.returncode is None
+    assert hurried.process.exit_code is None
     hurried.send(signal.SIGTERM)
     assert hurried.wait_end() == 0
     for run_id in (finishing, endless):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def test_doctor_finds_all_well(world: World, tmp_path: Path) -> None:
     org = commands.settings["PORT_ORG_ID"]
     for topic in (f"{org}.runs", f"{org}.change.log"):
         world.broker.create_topic(topic)
-    world.port._routes._organization["id"] = org
+    world.port.organization["id"] = org
     ended = commands("doctor")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "all is well" in ended.stdout
@@ -23,6 +24,41 @@ def test_doctor_finds_all_well(world: World, tmp_path: Path) -> None:
     for name in ("routes", "state directory", "consumer group", "Port's API", "organisation", "Kafka", "topic"):
         assert re.search(rf"^ok +{name}: ", ended.stdout, re.MULTILINE), (name, ended.stdout)
     assert CLIENT_SECRET not in ended.stdout
+    assert "trying again" not in ended.stdout
+
+
+def test_doctor_says_what_it_is_at_in_whole_lines_before_what_may_take_long(
+    world: World, failing_doctor: Future[Ended]
+) -> None:
+    lines = failing_doctor.result().stdout.splitlines()
+    trying = [line for line in lines if line.startswith("      trying ")]
+    assert trying == [
+        f"      trying Port's API at {world.port.url}, for up to 15 s …",
+        "      trying Kafka at 127.0.0.1:9, for up to 30 s …",
+    ]
+    for line, check in zip(trying, ("Port's API", "Kafka"), strict=True):
+        assert re.match(rf"FAIL +{check}: ", lines[lines.index(line) + 1])
+    assert all(line.isprintable() for line in lines)
+
+
+def test_doctor_says_at_once_why_ports_api_cannot_be_reached_and_tries_on(world: World, tmp_path: Path) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{held.getsockname()[1]}"
+        commands = Commands(world, tmp_path)
+        with commands.begun("doctor", PORT_API_BASE_URL=f"http://{place}") as doctor:
+            assert doctor.stdout is not None
+            seen = []
+            for line in doctor.stdout:
+                seen.append(line)
+                if "trying again" in line:
+                    break
+            assert doctor.poll() is None, seen
+            doctor.kill()
+    assert seen[-2].startswith(f"      trying Port's API at http://{place}")
+    refused = f"POST http://{place}/v1/auth/access_token: cannot connect to {place}: Connection refused"
+    assert seen[-1] == f"      {refused}; trying again …\n"
+    assert CLIENT_SECRET not in "".join(seen)
 
 
 def test_doctor_names_each_thing_that_is_wrong_with_a_hint_and_fails(failing_doctor: Future[Ended]) -> None:

@@ -1,0 +1,109 @@
+"""A Kafka client whose polls a test plays out one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any, TypeAlias, cast
+
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from agent.delivery.positions import Partition
+from agent.domain.events import Event, Rebalanced
+
+Step: TypeAlias = Callable[[], Message | None]
+"""What happens within one poll, on the thread that polls: it may give a record, or call back."""
+
+
+class FakeConsumer:
+    """Does nothing by itself: every poll waits for `play`. ``history`` holds, in their order, what the client was
+    told to do with partitions and what observers heard of rebalances.
+    """
+
+    def __init__(self) -> None:
+        self.history: list[str] = []
+        self.paused: set[Partition] = set()
+        self._steps: queue.Queue[tuple[Step, Future[None]]] = queue.Queue()
+        self._played: Future[None] | None = None
+        self._callbacks: dict[str, Any] = {}
+
+    def open(self, config: dict[str, object], /, *, logger: logging.Logger) -> Consumer:
+        """What `ConsumerThread` is given as ``open_consumer``."""
+        del config, logger
+        return cast("Consumer", self)
+
+    def notify(self, event: Event) -> None:
+        """Is the thread's `Observer`, too."""
+        if isinstance(event, Rebalanced):
+            self.history.append(f"told {event.event}")
+
+    # ── for tests ────────────────────────────────────────────────────────────────────────────────────
+
+    async def play(self, step: Step = lambda: None) -> None:
+        """Has the next poll do this; returns once all that follows from it was done, and the next one begins."""
+        played: Future[None] = Future()
+        self._steps.put((step, played))
+        await asyncio.wait_for(asyncio.wrap_future(played), 20)
+
+    async def assign(self, *partitions: Partition) -> None:
+        """A rebalance gives ``partitions``."""
+        await self.play(lambda: self.call_back("assign", *partitions))
+
+    async def record(self, partition: Partition, offset: int) -> None:
+        """A poll gives a record; its value is ``topic[index]@offset``."""
+        text = f"{partition}@{offset}".encode()
+        await self.play(lambda: Message(partition.topic, partition.index, offset, value=text))
+
+    def call_back(self, name: str, *partitions: Partition) -> None:
+        """For steps: the client calls ``on_NAME``."""
+        self._callbacks[name](self, [TopicPartition(p.topic, p.index) for p in partitions])
+
+    # ── what the thread calls ────────────────────────────────────────────────────────────────────────
+
+    def subscribe(self, _topics: list[str], *, on_assign: object, on_revoke: object, on_lost: object) -> None:
+        self._callbacks = {"assign": on_assign, "revoke": on_revoke, "lost": on_lost}
+
+    def poll(self, timeout: float) -> Message | None:
+        if self._played is not None:
+            self._played.set_result(None)
+            self._played = None
+        try:
+            step, self._played = self._steps.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        return step()
+
+    def consume(self, _num_messages: int, _timeout: float) -> list[Message]:
+        return []
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        self.history.append(f"pause {_names(partitions)}")
+        self.paused |= {Partition(p.topic, p.partition) for p in partitions}
+
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        self.history.append(f"resume {_names(partitions)}")
+        self.paused -= {Partition(p.topic, p.partition) for p in partitions}
+
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition] | None:
+        how = "commit in the background" if asynchronous else "commit"
+        self.history.append(f"{how} {', '.join(f'{_names([p])}@{p.offset}' for p in offsets)}")
+        return None if asynchronous else offsets
+
+    def committed(self, partitions: list[TopicPartition], _timeout: float) -> list[TopicPartition]:
+        return partitions
+
+    def get_watermark_offsets(self, _partition: TopicPartition, **_how: object) -> tuple[int, int]:
+        return 0, 0
+
+    def memberid(self) -> str:
+        return ""  # else membership without partitions would be told, too
+
+    def close(self) -> None:
+        self.history.append("close")
+
+
+def _names(partitions: Iterable[TopicPartition]) -> str:
+    return ", ".join(sorted(str(Partition(p.topic, p.partition)) for p in partitions))
