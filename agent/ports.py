@@ -78,9 +78,6 @@ class Source(Protocol):
         ``False``: the delivery is not ours any more (its partition went to another agent): do not begin.
         """
 
-    def holds_back(self, receipt: object) -> bool:
-        """Whether work that began stands behind this delivery: given back now, it makes that work come again."""
-
     def settle(self, receipt: object, settlement: Settlement) -> None:
         """Says what became of a delivery. Never blocks; a receipt from before a rebalance is ignored."""
 

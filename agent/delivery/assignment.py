@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from agent.delivery.ledger import Ledger
-from agent.delivery.positions import Partition, Position
+from agent.delivery.offset_map import Mark, OffsetMap
+from agent.delivery.positions import Commit, Partition, Position
 from agent.domain.settlement import Settlement
 
 
@@ -31,6 +32,10 @@ class Assignment:
             self._ledgers[partition] = Ledger()
             self._epochs[partition] = self._epochs.get(partition, 0) + 1
 
+    def learn(self, partition: Partition, known: OffsetMap) -> None:
+        """States what the last owner of ``partition`` left in its commit; before its first message begins."""
+        self._ledgers[partition] = Ledger(known)
+
     def revoke(self, partitions: Iterable[Partition]) -> None:
         """Forgets ``partitions``; those that are not assigned are passed over."""
         for partition in partitions:
@@ -45,14 +50,16 @@ class Assignment:
         return base is not None and offset < base
 
     def begin(self, partition: Partition, offset: int) -> Position | None:
-        """Enters a message that was read; ``None`` where its partition is not ours, or it is here already.
+        """Enters a message that was read; ``None`` where there is nothing to do for it.
 
-        A client library may hand out a record again after it lost its place within one assignment.
+        Then its partition is not ours, or it has ended before under whoever had the partition, or it is here
+        already: a client library may hand out a record again after it lost its place within one assignment.
         """
         ledger = self._ledgers.get(partition)
         if ledger is None or (ledger.next_offset is not None and offset < ledger.next_offset):
             return None
-        ledger.begin(offset)
+        if ledger.begin(offset) is Mark.DONE:
+            return None
         return Position(partition, offset, self._epochs[partition])
 
     def is_current(self, position: Position) -> bool:
@@ -69,7 +76,11 @@ class Assignment:
         if self.is_current(position):
             self._ledgers[position.partition].settle(position.offset, settlement)
 
-    def committable(self, partitions: Iterable[Partition] | None = None) -> Mapping[Partition, int]:
+    def has_room_for(self, partition: Partition, offset: int) -> bool:
+        """Whether `begin` may be called: the partition is not ours, or an offset map can still cover ``offset``."""
+        return partition not in self._ledgers or self._ledgers[partition].has_room_for(offset)
+
+    def commits(self, partitions: Iterable[Partition] | None = None) -> Mapping[Partition, Commit]:
         """What may be committed, for ``partitions`` (those that are ours) or for all."""
         chosen = self._ledgers if partitions is None else [p for p in partitions if p in self._ledgers]
-        return {p: base for p in chosen if (base := self._ledgers[p].committable) is not None}
+        return {p: commit for p in chosen if (commit := self._ledgers[p].commit) is not None}

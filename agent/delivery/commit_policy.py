@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from agent.delivery.positions import Partition
+from agent.delivery.positions import Commit, Partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,41 +20,46 @@ class CommitState:
     """What was committed, and what is on its way.
 
     A commit that failed or got no answer within the policy's patience is sent again with what is
-    committable then; the broker keeps the last one.
+    to be committed then; the broker keeps the last one.
     """
 
     def __init__(self, policy: CommitPolicy) -> None:
         self._policy = policy
-        self._committed: dict[Partition, int] = {}
+        self._committed: dict[Partition, Commit] = {}
+        self._sent: Mapping[Partition, Commit] = {}
         self._in_flight = False
         self._last_try_s: float | None = None
 
-    def due(self, now_s: float, committable: Mapping[Partition, int]) -> Mapping[Partition, int]:
-        """What to commit now; empty if nothing moved or it is too early."""
-        if self._last_try_s is not None:
-            waited_s = now_s - self._last_try_s
-            if waited_s < (self._policy.patience_s if self._in_flight else self._policy.interval_s):
-                return {}
-        return self.changed(committable)
+    def is_time(self, now_s: float) -> bool:
+        """Whether a commit may be sent now: the last one was answered or given up, and the interval is over."""
+        if self._last_try_s is None:
+            return True
+        return now_s - self._last_try_s >= (self._policy.patience_s if self._in_flight else self._policy.interval_s)
 
-    def changed(self, committable: Mapping[Partition, int]) -> Mapping[Partition, int]:
-        """The part of ``committable`` that is not committed yet, regardless of time: for the last commit."""
-        return {p: offset for p, offset in committable.items() if self._committed.get(p) != offset}
+    def changed(self, commits: Mapping[Partition, Commit]) -> Mapping[Partition, Commit]:
+        """The part of ``commits`` that is not committed yet."""
+        return {p: commit for p, commit in commits.items() if self._committed.get(p) != commit}
 
-    def began(self, now_s: float) -> None:
-        """A commit was sent."""
+    def began(self, now_s: float, sent: Mapping[Partition, Commit]) -> None:
+        """``sent`` was sent."""
         self._in_flight = True
         self._last_try_s = now_s
+        self._sent = {**self._sent, **sent}
 
     def ended(self, taken: Mapping[Partition, int]) -> None:
-        """An answer came, be it to the last commit or to one that was given up: the broker has ``taken`` these.
+        """An answer came, be it to the last commit or to one that was given up: the broker has these offsets.
 
-        Those of partitions that were forgotten meanwhile must not be among them.
+        Those of partitions that were forgotten meanwhile do not count.
         """
         self._in_flight = False
-        self._committed.update(taken)
+        for partition, offset in taken.items():
+            sent = self._sent.get(partition)
+            if sent is not None and sent.offset == offset:
+                self._committed[partition] = sent
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """``partitions`` are ours no more, or anew: what was committed there is somebody else's to know."""
-        for partition in partitions:
+        gone = set(partitions)
+        self._sent = {p: commit for p, commit in self._sent.items() if p not in gone}
+        for partition in gone:
             self._committed.pop(partition, None)

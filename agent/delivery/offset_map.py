@@ -52,6 +52,10 @@ class OffsetMap:
         index = offset - self.base
         return Mark(self.marks[index]) if index < len(self.marks) else Mark.OPEN
 
+    def beyond(self, offset: int) -> bytes:
+        """The marks from ``offset`` on."""
+        return self.marks[max(0, offset - self.base) :]
+
     def encode(self) -> str:
         """ASCII text of at most `MAX_CHARS` characters; empty where nothing is known above ``base``.
 

@@ -18,6 +18,14 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True)
+class Commit:
+    """What is committed for one partition: the offset to read next, and an encoded offset map beside it."""
+
+    offset: int
+    metadata: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """One message's place. ``epoch`` numbers the assignment of its partition under which it was read.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -108,21 +108,14 @@ class Admission(Generic[T]):
         else:
             del self._behind_key[ticket.key]
 
-    def withdraw(self, chosen: Callable[[T], bool]) -> list[Ticket[T]]:
-        """Takes those that are ``chosen`` out of the waiting room, in no particular order; the others stay."""
-        in_lanes = [t for queue in self._lanes.values() for t in queue]
-        waiting = [*in_lanes, *(t for queue in self._behind_key.values() for t in queue)]
-        running_keys = self._behind_key.keys() - {t.key for t in in_lanes}
+    def withdraw(self) -> list[Ticket[T]]:
+        """Takes all out of the waiting room, in no particular order."""
+        withdrawn = [t for queue in (*self._lanes.values(), *self._behind_key.values()) for t in queue]
+        running_keys = self._behind_key.keys() - {t.key for queue in self._lanes.values() for t in queue}
+        self._behind_key = {key: deque() for key in running_keys}
         self._lanes.clear()
         self._turns.clear()
-        self._behind_key = {key: deque() for key in running_keys}
         self._waiting = self._waiting_bytes = 0
-        withdrawn: list[Ticket[T]] = []
-        for ticket in waiting:  # those of one key are still in their order
-            if chosen(ticket.item):
-                withdrawn.append(ticket)
-            else:
-                self.offer(ticket)
         return withdrawn
 
     def _enqueue(self, ticket: Ticket[T]) -> None:

@@ -99,16 +99,10 @@ class Dispatcher:
                 # A long backlog is always ready: runs, reports and probes need their turns too.
                 await asyncio.sleep(0)
 
-    def give_back(self, *, all_of_them: bool = False) -> int:
-        """Gives waiting runs back, to be delivered again; returns how many.
-
-        Those stay that stand below one that was started, unless it is ``all_of_them``: no commit could pass them,
-        so that giving them back would make finished runs come again. Called first when a drain begins, and with
-        ``all_of_them`` when its time is up; after that no run starts.
-        """
-        self._draining = all_of_them
-        holds_back = self._source.holds_back
-        withdrawn = self._admission.withdraw(lambda job: all_of_them or not holds_back(job.delivery.receipt))
+    def give_back(self) -> int:
+        """Gives waiting runs back, to be delivered again, and begins no more; returns how many."""
+        self._draining = True
+        withdrawn = self._admission.withdraw()
         for ticket in withdrawn:
             self._source.settle(ticket.item.delivery.receipt, Settlement.RELEASE)
             self._waiting_since.pop(id(ticket), None)
@@ -120,14 +114,10 @@ class Dispatcher:
         self._lives.stop_all(reason)
 
     async def idle(self, timeout_s: float) -> bool:
-        """Waits until no run waits or is in flight; ``False`` if some still are after ``timeout_s``."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while self._tasks:  # one that ends may let a waiting one start
-                    await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            return False
-        return True
+        """Waits until no run is in flight; ``False`` if some still are after ``timeout_s``."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=timeout_s)
+        return not self._tasks
 
     def abort(self) -> None:
         """Cancels what is left, without reports: the last resort of a shutdown."""

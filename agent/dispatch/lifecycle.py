@@ -126,9 +126,9 @@ class Lifecycle:
         timeline, dispatcher = self._timeline, self._dispatcher
         self._observer.notify(DrainStarted(dispatcher.in_flight, timeline.drain_s))
         await self._source.stop_intake()
-        self._give_back()
+        if given_back := dispatcher.give_back():
+            log.info("runs that had not started were given back and will be delivered again", runs=given_back)
         await _first(dispatcher.idle(timeline.drain_s), stop.urgent())
-        self._give_back(all_of_them=True)
         if not dispatcher.in_flight:
             return
         log.warning("stopping the runs that did not finish in time", runs=dispatcher.in_flight)
@@ -137,10 +137,6 @@ class Lifecycle:
         if not await dispatcher.idle(timeline.kill_grace_s + timeline.report_s + _MARGIN_S):
             log.error("runs are left without their report; they will be delivered again", runs=dispatcher.in_flight)
             dispatcher.abort()
-
-    def _give_back(self, *, all_of_them: bool = False) -> None:
-        if given_back := self._dispatcher.give_back(all_of_them=all_of_them):
-            log.info("runs that had not started were given back and will be delivered again", runs=given_back)
 
 
 async def _first(*awaitables: Awaitable[object]) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from agent.delivery.positions import Partition
+from agent.delivery.positions import Commit, Partition
 
 _REFUSALS = frozenset(
     {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}  # noqa: SLF001 - librdkafka's own error codes are spelled so
@@ -27,9 +27,9 @@ def topic_partition(partition: Partition) -> TopicPartition:
     return TopicPartition(partition.topic, partition.index)
 
 
-def topic_partitions(offsets: Mapping[Partition, int]) -> list[TopicPartition]:
-    """Partitions with their offsets, for a commit."""
-    return [TopicPartition(partition.topic, partition.index, offset) for partition, offset in offsets.items()]
+def topic_partitions(commits: Mapping[Partition, Commit]) -> list[TopicPartition]:
+    """What is to be committed, as the client spells it."""
+    return [TopicPartition(p.topic, p.index, commit.offset, commit.metadata) for p, commit in commits.items()]
 
 
 def partition_of(spelled: TopicPartition) -> Partition:

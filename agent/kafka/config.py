@@ -36,7 +36,7 @@ class KafkaSettings:
     ca_file: Path | None = None
     max_records: int = 1_000
     max_bytes: int = 16 * 1024 * 1024
-    max_span: int = 20_000
+    max_span: int = 10_000
     commit_interval_s: float = 1.0
 
     @property

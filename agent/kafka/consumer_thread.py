@@ -3,8 +3,8 @@
 Work never runs here. Settlements come in by a queue and are entered in the ledger between two polls; records
 go out by the `Handoff`. While the dispatcher is behind, the thread first waits a moment for room (a pause throws
 away what the client has prefetched) and then pauses its partitions, polling on, so that the group never
-misses it, however long the runs take. `Pauses` and `PartitionWatch` are parts of this thread: it lends them the
-client.
+misses it, however long the runs take. `Fetched`, `Pauses` and `PartitionWatch` are parts of this thread: it
+lends them the client.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from agent.domain.invocation import Channel
 from agent.domain.settlement import Settlement
 from agent.kafka.client import OpenConsumer, partition_of, refuses_credentials, topic_partitions
 from agent.kafka.config import KafkaCredentials, KafkaSettings
+from agent.kafka.fetched import Fetched
 from agent.kafka.handoff import Handoff
 from agent.kafka.partition_watch import PartitionWatch
 from agent.kafka.pauses import Pauses
@@ -63,7 +64,8 @@ class ConsumerThread:
         self._on_refused = on_refused
         self._open_consumer = open_consumer
         self._assignment = Assignment()
-        self._pauses = Pauses(self._assignment, settings.max_span)
+        self._fetched = Fetched(self._assignment, observer, self._start_over)
+        self._pauses = Pauses(self._assignment, self._fetched, settings.max_span)
         self._watch = PartitionWatch(self._assignment, self._pauses, from_start=settings.reads_from_start)
         self._commits = CommitState(CommitPolicy(settings.commit_interval_s))
         self._commands: deque[Callable[[], None]] = deque()
@@ -133,7 +135,8 @@ class ConsumerThread:
             self._pauses.update(self._consumer, everything=self._no_room or self._intake_stopped.is_set())
             self._commit_if_due()
             self._tell_status_if_due()
-            self._pass_on(self._fetch())
+            self._take_in(self._fetch())
+            self._pass_on()
 
     def _apply_commands(self) -> None:
         while self._commands:
@@ -155,28 +158,30 @@ class ConsumerThread:
         # `poll` returns at the first record; a `consume` of many would wait its whole time for the last.
         return [first, *self._consumer.consume(_BATCH, 0)]
 
-    def _pass_on(self, messages: Iterable[Message]) -> None:
-        deliveries = []
+    def _take_in(self, messages: Iterable[Message]) -> None:
         counts: dict[str, int] = {}
-        now_s = self._clock.monotonic()
         for message in messages:
             if (error := message.error()) is not None:
                 self._on_error(error)
                 continue
-            topic, index, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
-            partition = Partition(topic, index)
-            if self._assignment.is_rewound(partition, offset):
-                self._start_over(partition, offset)
-            position = self._assignment.begin(partition, offset)
+            topic = message.topic() or ""
             counts[topic] = counts.get(topic, 0) + 1
+            self._fetched.add(message)
+        for topic, count in counts.items():
+            self._observer.notify(Consumed(topic, count))
+
+    def _pass_on(self) -> None:
+        deliveries = []
+        now_s = self._clock.monotonic()
+        for partition, message in self._fetched.ready(self._consumer):
+            offset = message.offset() or 0
+            position = self._assignment.begin(partition, offset)
             if position is None:
                 continue
             self._watch.note_read(partition, offset, now_s)
-            channel = Channel.CHANGE_LOG if topic == self._settings.change_log_topic else Channel.RUNS
-            body = message.value() or b""
-            deliveries.append(Delivery(body, position, channel, now_s, f"{partition}@{offset}"))
-        for topic, count in counts.items():
-            self._observer.notify(Consumed(topic, count))
+            is_change = partition.topic == self._settings.change_log_topic
+            channel = Channel.CHANGE_LOG if is_change else Channel.RUNS
+            deliveries.append(Delivery(message.value() or b"", position, channel, now_s, f"{partition}@{offset}"))
         if deliveries:
             self._handoff.put(deliveries)
 
@@ -184,7 +189,7 @@ class ConsumerThread:
         """The log was cut, or the topic made anew: what is read from here on is new, whatever its offset."""
         detail = f"{partition} went back to offset {offset}: its log was cut or made anew, and is read again"
         self._observer.notify(SourceFailed("offset_rewound", detail))
-        self._forget([partition])
+        self._let_go([partition])
         self._assignment.assign([partition])
 
     def _leave(self) -> None:
@@ -195,22 +200,22 @@ class ConsumerThread:
 
     def _commit_if_due(self) -> None:
         now_s = self._clock.monotonic()
-        offsets = self._commits.due(now_s, self._assignment.committable())
-        if not offsets:
+        if not self._commits.is_time(now_s) or not (commits := self._commits.changed(self._assignment.commits())):
             return
-        self._commits.began(now_s)
+        self._commits.began(now_s, commits)
         try:
-            self._consumer.commit(offsets=topic_partitions(offsets), asynchronous=True)
+            self._consumer.commit(offsets=topic_partitions(commits), asynchronous=True)
         except KafkaException as error:
             self._on_commit(error.args[0], [])
 
     def _commit_now(self, partitions: Iterable[Partition]) -> None:
         """Commits before the partitions go; a refusal is told and otherwise harmless: the runs come again."""
-        offsets = self._commits.changed(self._assignment.committable(partitions))
-        if not offsets:
+        commits = self._commits.changed(self._assignment.commits(partitions))
+        if not commits:
             return
+        self._commits.began(self._clock.monotonic(), commits)
         try:
-            answer = self._consumer.commit(offsets=topic_partitions(offsets), asynchronous=False)
+            answer = self._consumer.commit(offsets=topic_partitions(commits), asynchronous=False)
         except KafkaException as error:
             self._on_commit(error.args[0], [])
         else:
@@ -218,8 +223,7 @@ class ConsumerThread:
 
     def _on_commit(self, error: KafkaError | None, answers: list[TopicPartition]) -> None:
         """What the broker took, partition by partition; it may be the answer to an earlier commit."""
-        taken = {partition_of(a): a.offset for a in answers if error is None and a.error is None}
-        self._commits.ended({p: o for p, o in taken.items() if p in self._assignment.partitions})
+        self._commits.ended({partition_of(a): a.offset for a in answers if error is None and a.error is None})
         failed = error or next((a.error for a in answers if a.error is not None), None)
         self._observer.notify(Committed("ok" if failed is None else failed.name()))
 
@@ -229,6 +233,7 @@ class ConsumerThread:
         partitions = [partition_of(p) for p in spelled]
         self._forget(partitions)
         self._assignment.assign(partitions)
+        self._fetched.expect(partitions)
         self._joined = True
         self._tell_rebalance("assigned", partitions)
 
@@ -249,6 +254,10 @@ class ConsumerThread:
         self._tell_rebalance(event, partitions)
 
     def _forget(self, partitions: list[Partition]) -> None:
+        self._fetched.forget(partitions)
+        self._let_go(partitions)
+
+    def _let_go(self, partitions: list[Partition]) -> None:
         self._commits.forget(partitions)
         self._pauses.lift(self._consumer, partitions)
         self._watch.forget(partitions)

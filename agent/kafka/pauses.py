@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from confluent_kafka import Consumer
 
@@ -16,11 +16,13 @@ class Pauses:
 
     A partition is paused only once it has given a record since it was assigned: a pause before that may overtake
     the client's own start of the partition (librdkafka #5591), which is then never read again, without any error.
-    ``max_span`` bounds how far reading may run ahead of the lowest unsettled message of a partition.
+    ``max_span`` bounds how far reading may run ahead of the lowest unsettled message of a partition; one whose
+    records wait in ``fetched`` is paused as well.
     """
 
-    def __init__(self, assignment: Assignment, max_span: int) -> None:
+    def __init__(self, assignment: Assignment, fetched: Container[Partition], max_span: int) -> None:
         self._assignment = assignment
+        self._fetched = fetched
         self._max_span = max_span
         self._paused: set[Partition] = set()
 
@@ -32,7 +34,7 @@ class Pauses:
         """Pauses ``everything``, else what has run ahead too far; resumes the rest."""
         wanted = self._pausable()
         if not everything:
-            wanted = {p for p in wanted if self._assignment.ledger(p).span >= self._max_span}
+            wanted = {p for p in wanted if p in self._fetched or self._assignment.ledger(p).span >= self._max_span}
         if pause := wanted - self._paused:
             consumer.pause([topic_partition(p) for p in pause])
         if resume := self._paused - wanted:
@@ -53,5 +55,5 @@ class Pauses:
             self._paused -= paused
 
     def _pausable(self) -> set[Partition]:
-        ledger = self._assignment.ledger
-        return {p for p in self._assignment.partitions if ledger(p).next_offset is not None}
+        ledger, fetched = self._assignment.ledger, self._fetched
+        return {p for p in self._assignment.partitions if p in fetched or ledger(p).next_offset is not None}

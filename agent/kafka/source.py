@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from agent.delivery.positions import Partition, Position
+from agent.delivery.positions import Position
 from agent.domain.errors import AgentError, SourceLostError
 from agent.domain.events import SourceFailed
 from agent.domain.retry import Backoff
@@ -44,7 +44,6 @@ class KafkaSource:
         self._refused = asyncio.Event()
         self._connector: asyncio.Task[None] | None = None
         self._intake_stopped = False
-        self._highest_started: dict[tuple[Partition, int], int] = {}
 
     @property
     def name(self) -> str:
@@ -74,14 +73,7 @@ class KafkaSource:
         if not thread.is_current(position):
             return False
         thread.start_work(position)
-        place = (position.partition, position.epoch)
-        self._highest_started[place] = max(position.offset, self._highest_started.get(place, -1))
         return True
-
-    def holds_back(self, receipt: object) -> bool:
-        """Whether a later message of the same partition was started: nothing above this one can be committed."""
-        position = _position(receipt)
-        return position.offset < self._highest_started.get((position.partition, position.epoch), -1)
 
     def settle(self, receipt: object, settlement: Settlement) -> None:
         """Queues the settlement for the consumer's thread."""

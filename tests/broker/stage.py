@@ -8,6 +8,7 @@ from typing import Self
 
 from confluent_kafka import KafkaException
 
+from agent.delivery.offset_map import Mark, OffsetMap
 from tests.broker.agent_process import AgentProcess
 from tests.broker.executions import Executions
 from tests.broker.kafka_client import KafkaClient
@@ -124,6 +125,18 @@ class Stage:
         shown = "\n".join(troubles[:30])
         assert not troubles, f"{len(troubles)} troubles, the first:\n{shown}\n{self.report()}"
 
+    def offset_maps(self) -> dict[int, OffsetMap]:
+        """By partition, what the group remembers; fails where the metadata is no map."""
+        maps: dict[int, OffsetMap] = {}
+        for partition, found in self.client.committed(self.group, self.topic).items():
+            base = found.offset or 0
+            known = OffsetMap.decode(found.metadata, base)
+            assert known is not None, (
+                f"partition {partition} has metadata that is no offset map: {found.metadata!r}"
+            )
+            maps[partition] = known
+        return maps
+
     def report(self) -> str:
         """How things stand, for a failed test: unfinished runs, offsets, what travels with them, last words."""
         runs = self.port.runs()
@@ -146,7 +159,14 @@ class Stage:
         try:
             return (
                 f"committed: {self.client.committed(self.group, self.topic)}\n"
+                f"remembered: {self._remembered()}\n"
                 f"end offsets: {self.client.end_offsets(self.topic)}"
             )
         except KafkaException as error:
             return f"offsets: Kafka does not tell: {error}"
+
+    def _remembered(self) -> dict[int, str]:
+        return {
+            partition: f"{m.marks.count(Mark.DONE)} ended and {m.marks.count(Mark.STARTED)} begun above {m.base}"
+            for partition, m in self.offset_maps().items()
+        }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.delivery.offset_map import Mark
 from agent.domain.json import JsonObject
 from agent.sandbox import messages
 from tests.broker.real_kafka import AGENT, Account, RealKafka
@@ -128,6 +129,44 @@ def test_a_broker_that_restarts_in_the_middle_of_runs_loses_nothing(
         stage.check_each_run_once()
 
 
+def test_runs_that_ended_above_one_that_was_killed_are_not_executed_again(kafka: RealKafka, tmp_path: Path) -> None:
+    with Stage(kafka, tmp_path, "org_T3stKilled") as stage:
+        stage.make_topics()
+        gate = tmp_path / "gate"
+        stage.routes.write_text(_GATED_ROUTES.format(executions=stage.executions.file, gate=gate))
+        slow, quick = [f"r_slow{n:03d}" for n in range(12)], [f"r_quick{n:03d}" for n in range(300)]
+        for run_id in (*slow, *quick):
+            stage.port.create_run(run_id, "any")
+        clicks = [
+            *(messages.Click(run_id, "do_slow", {}, "service", org_id=stage.org) for run_id in slow),
+            *(messages.Click(run_id, "do_quick", {}, "service", org_id=stage.org) for run_id in quick),
+        ]
+        stage.client.produce(
+            stage.topic, [messages.wire_text(messages.kafka_v1(click)).encode() for click in clicks]
+        )
+        settings = {"KAFKA_CONSUMER_SESSION_TIMEOUT_MS": "6000"}
+        killed = stage.start_agent("killed", settings)
+
+        def is_remembered() -> bool:
+            maps = stage.offset_maps().values()
+            done = sum(known.base + known.marks.count(Mark.DONE) for known in maps)
+            return (done, sum(known.marks.count(Mark.STARTED) for known in maps)) == (len(quick), len(slow))
+
+        wait_until(is_remembered, timeout_s=60, what=stage.report)
+        killed.end()
+        gate.touch()
+        heir = stage.start_agent("heir", settings)
+        stage.wait_finished(timeout_s=60)
+        assert heir.stop(timeout_s=30) == 0, heir.tail()
+
+        executed, runs = stage.executions.by_run(), stage.port.runs()
+        assert {run_id: executed[run_id] for run_id in quick if executed[run_id] != 1} == {}
+        assert {run_id: executed[run_id] for run_id in slow if executed[run_id] != 2} == {}
+        assert {tuple(run["terminal_statuses"]) for run in runs.values()} == {("SUCCESS",)}
+        assert not any(run["refused_statuses"] for run in runs.values())
+        assert {commit.metadata for commit in stage.client.committed(stage.group, stage.topic).values()} == {""}
+
+
 def test_a_wrong_password_is_told_and_a_new_one_is_fetched(
     kafka: RealKafka, tmp_path: Path, chance: random.Random
 ) -> None:
@@ -152,6 +191,20 @@ def test_a_wrong_password_is_told_and_a_new_one_is_fetched(
         assert agent.stop(timeout_s=30) == 0, agent.tail()
         stage.check_each_run_once()
 
+
+_GATED_ROUTES = """\
+routes:
+  - name: slow
+    match: {{action: do_slow}}
+    process:
+      command: [/bin/sh, -c, 'echo "$RUN_ID slow" >>"$EXECUTIONS"; until [ -e "$GATE" ]; do sleep 0.1; done']
+      env: {{EXECUTIONS: "{executions}", GATE: "{gate}"}}
+  - name: quick
+    match: {{action: do_quick}}
+    process:
+      command: [/bin/sh, -c, 'echo "$RUN_ID quick" >>"$EXECUTIONS"']
+      env: {{EXECUTIONS: "{executions}"}}
+"""
 
 _TUTORIAL_ROUTES = """\
 routes:

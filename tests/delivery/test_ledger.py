@@ -4,6 +4,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agent.delivery.ledger import IllegalTransitionError, Ledger, State
+from agent.delivery.offset_map import MAX_CHARS, MAX_SPAN, Mark, OffsetMap
+from agent.delivery.positions import Commit
 from agent.domain.settlement import Settlement
 
 offsets = st.lists(st.integers(0, 500), min_size=1, max_size=60, unique=True).map(sorted)
@@ -19,6 +21,7 @@ def ledger_of(begun: list[int]) -> Ledger:
 
 def test_nothing_is_committable_before_the_first_message() -> None:
     assert Ledger().committable is None
+    assert Ledger(OffsetMap(3, bytes([Mark.DONE]))).commit is None
     assert Ledger().span == 0
 
 
@@ -99,6 +102,39 @@ def test_offsets_only_rise() -> None:
     assert ledger.next_offset == 6
 
 
+def test_a_log_that_was_made_anew_has_nothing_to_do_with_what_was_known() -> None:
+    ledger = Ledger(OffsetMap(50, bytes([Mark.DONE] * 9)))
+    assert [ledger.begin(offset) for offset in (7, 50, 51)] == [Mark.OPEN] * 3
+    assert ledger.committable == 7
+
+
+def test_an_offset_beyond_the_maps_reach_is_refused() -> None:
+    ledger = ledger_of([3])
+    with pytest.raises(IllegalTransitionError, match="too far above 3"):
+        ledger.begin(3 + MAX_SPAN)
+    ledger.begin(3 + MAX_SPAN - 1)
+    assert ledger.commit is not None
+    assert len(ledger.commit.metadata) < MAX_CHARS
+
+
+def test_what_has_not_been_read_yet_is_remembered_for_the_next_owner() -> None:
+    known = OffsetMap(10, bytes([Mark.OPEN, Mark.DONE, Mark.STARTED, Mark.OPEN, Mark.DONE]))
+    ledger = Ledger(known)
+    ledger.begin(10)
+    assert ledger.commit == Commit(10, known.encode())
+    ledger.settle(10, Settlement.ACCEPT)
+    assert ledger.commit == Commit(11, OffsetMap(11, known.marks[1:]).encode())
+
+
+def test_a_run_that_was_begun_stays_marked_until_it_is_closed() -> None:
+    ledger = ledger_of([0, 1, 2])
+    ledger.start(1)
+    assert ledger.commit == Commit(0, OffsetMap(0, bytes([Mark.OPEN, Mark.STARTED])).encode())
+    ledger.settle(1, Settlement.RELEASE)
+    ledger.settle(0, Settlement.ACCEPT)
+    assert ledger.commit == Commit(1, OffsetMap(1, bytes([Mark.STARTED])).encode())
+
+
 class LedgerMachine(RuleBasedStateMachine):
     """Any history of a partition, against the plainest model there is."""
 
@@ -139,3 +175,68 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 TestLedgerMachine = LedgerMachine.TestCase
+
+
+class SuccessionMachine(RuleBasedStateMachine):
+    """One log under one owner after the other; each knows only what was committed before the last one vanished."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[int] = []
+        self.committed = Commit(0)
+        self.finished_then: set[int] = set()
+        self.begun_then: set[int] = set()
+        self._take_over()
+
+    def _take_over(self) -> None:
+        known = OffsetMap.decode(self.committed.metadata, self.committed.offset)
+        assert known is not None
+        self.ledger = Ledger(known)
+        self.unread = [offset for offset in self.log if offset >= self.committed.offset]
+        self.finished, self.begun = set(self.finished_then), set(self.begun_then)
+        self.open: set[int] = set()
+
+    @rule(gap=st.integers(1, 4))
+    def produce(self, gap: int) -> None:
+        self.log.append(self.log[-1] + gap if self.log else gap)
+        self.unread.append(self.log[-1])
+
+    @precondition(lambda self: self.unread)
+    @rule()
+    def read(self) -> None:
+        offset = self.unread.pop(0)
+        mark = self.ledger.begin(offset)
+        assert (mark is Mark.DONE) == (offset in self.finished)
+        assert (mark is Mark.STARTED) == (offset in self.begun - self.finished)
+        if mark is not Mark.DONE:
+            self.open.add(offset)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), verdict=st.sampled_from(Settlement), starts=st.booleans())
+    def settle(self, data: st.DataObject, verdict: Settlement, *, starts: bool) -> None:
+        offset = data.draw(st.sampled_from(sorted(self.open)))
+        if starts:
+            self.ledger.start(offset)
+            self.begun.add(offset)
+        self.ledger.settle(offset, verdict)
+        self.open.remove(offset)
+        if verdict is not Settlement.RELEASE:
+            self.finished.add(offset)
+
+    @rule()
+    def commit(self) -> None:
+        if (commit := self.ledger.commit) is None:
+            return
+        self.committed, self.finished_then, self.begun_then = commit, set(self.finished), set(self.begun)
+        known = OffsetMap.decode(commit.metadata, commit.offset)
+        assert known is not None
+        for offset in self.log:
+            expected = Mark.DONE if offset in self.finished else Mark.STARTED if offset in self.begun else Mark.OPEN
+            assert known.mark(offset) is expected
+
+    @rule()
+    def vanish(self) -> None:
+        self._take_over()
+
+
+TestSuccessionMachine = SuccessionMachine.TestCase

@@ -59,10 +59,6 @@ class Events:
         return [e for e in self.all if isinstance(e, kind)]
 
 
-def _number(receipt: object) -> int:
-    return int(str(receipt).rpartition("-")[2])
-
-
 class MemorySource:
     """Hands out what is put in; keeps what was settled. ``revoked`` receipts are somebody else's by now."""
 
@@ -91,9 +87,6 @@ class MemorySource:
     def started(self, receipt: object) -> bool:
         self.begun.append(receipt)
         return receipt not in self.revoked
-
-    def holds_back(self, receipt: object) -> bool:
-        return any(_number(receipt) < _number(other) for other in self.begun)
 
     def settle(self, receipt: object, settlement: Settlement) -> None:
         assert receipt not in self.settled, f"{receipt} was settled twice"

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeAlias, cast
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from agent.delivery.positions import Partition
-from agent.domain.events import Event, Rebalanced
+from agent.delivery.positions import Commit, Partition
+from agent.domain.events import Event, Rebalanced, SourceFailed
 
 Step: TypeAlias = Callable[[], Message | None]
 """What happens within one poll, on the thread that polls: it may give a record, or call back."""
@@ -20,12 +20,15 @@ Step: TypeAlias = Callable[[], Message | None]
 
 class FakeConsumer:
     """Does nothing by itself: every poll waits for `play`. ``history`` holds, in their order, what the client was
-    told to do with partitions and what observers heard of rebalances.
+    told to do with partitions and what observers heard of rebalances and trouble. ``stored`` is what the group has
+    committed; ``deaf``: nobody answers who asks for that.
     """
 
     def __init__(self) -> None:
         self.history: list[str] = []
         self.paused: set[Partition] = set()
+        self.stored: dict[Partition, Commit] = {}
+        self.deaf = False
         self._steps: queue.Queue[tuple[Step, Future[None]]] = queue.Queue()
         self._played: Future[None] | None = None
         self._callbacks: dict[str, Any] = {}
@@ -39,6 +42,8 @@ class FakeConsumer:
         """Is the thread's `Observer`, too."""
         if isinstance(event, Rebalanced):
             self.history.append(f"told {event.event}")
+        elif isinstance(event, SourceFailed):
+            self.history.append(f"told {event.code}")
 
     # ── for tests ────────────────────────────────────────────────────────────────────────────────────
 
@@ -90,10 +95,14 @@ class FakeConsumer:
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition] | None:
         how = "commit in the background" if asynchronous else "commit"
         self.history.append(f"{how} {', '.join(f'{_names([p])}@{p.offset}' for p in offsets)}")
+        self.stored |= {Partition(p.topic, p.partition): Commit(p.offset, p.metadata or "") for p in offsets}
         return None if asynchronous else offsets
 
     def committed(self, partitions: list[TopicPartition], _timeout: float) -> list[TopicPartition]:
-        return partitions
+        if self.deaf:
+            raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT))
+        known = [(p, self.stored.get(Partition(p.topic, p.partition), Commit(-1001))) for p in partitions]
+        return [TopicPartition(p.topic, p.partition, commit.offset, commit.metadata) for p, commit in known]
 
     def get_watermark_offsets(self, _partition: TopicPartition, **_how: object) -> tuple[int, int]:
         return 0, 0

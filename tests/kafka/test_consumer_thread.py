@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from agent.clock import SystemClock
-from agent.delivery.positions import Partition, Position
+from agent.delivery.offset_map import MAX_SPAN, Mark, OffsetMap
+from agent.delivery.positions import Commit, Partition, Position
 from agent.domain.settlement import Settlement
 from agent.kafka.config import KafkaSettings
 from agent.kafka.consumer_thread import ConsumerThread
@@ -162,3 +163,98 @@ def test_what_was_settled_by_then_is_committed_before_the_group_is_left() -> Non
 
     client = asyncio.run(scene())
     assert client.history[-2:] == ["commit runs[0]@1", "close"]
+
+
+def test_what_ended_under_the_last_owner_is_passed_over_and_stays_remembered() -> None:
+    marks = bytes([Mark.OPEN, Mark.DONE, Mark.STARTED, Mark.OPEN, Mark.DONE])
+
+    async def scene() -> FakeConsumer:
+        async with stage() as at:
+            at.client.stored[P0] = Commit(10, OffsetMap(10, marks).encode())
+            await at.client.assign(P0)
+            taken = []
+            for offset in range(10, 14):
+                await at.client.record(P0, offset)
+                if offset != 11:
+                    taken.append(await at.take())
+            assert [position.offset for position in taken] == [10, 12, 13]
+            at.thread.settle(taken[2], Settlement.ACCEPT)
+        return at.client
+
+    left = asyncio.run(scene()).stored[P0]
+    expected = bytes([Mark.OPEN, Mark.DONE, Mark.STARTED, Mark.DONE, Mark.DONE])
+    assert left == Commit(10, OffsetMap(10, expected).encode())
+
+
+def test_records_wait_until_it_is_known_what_was_committed() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            at.client.stored[P0] = Commit(0, OffsetMap(0, bytes([Mark.OPEN, Mark.DONE])).encode())
+            at.client.deaf = True
+            await at.client.assign(P0, P1)
+            await at.client.record(P0, 0)
+            await at.client.record(P0, 1)
+            assert "told REQUEST_TIMED_OUT" in at.client.history
+            assert at.client.paused == {P0}
+            at.client.deaf = False
+            await at.client.record(P0, 2)
+            assert [(await at.take()).offset, (await at.take()).offset] == [0, 2]
+            await until(lambda: at.client.paused == set())
+
+    asyncio.run(scene())
+
+
+def test_records_that_wait_go_with_their_partition() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            at.client.deaf = True
+            await at.client.assign(P0)
+            await at.client.record(P0, 0)
+            await at.client.play(lambda: at.client.call_back("revoke", P0))
+            at.client.deaf = False
+            await at.client.assign(P1)
+            assert (await at.read(P1, 5)).partition == P1
+            assert at.client.paused == set()
+
+    asyncio.run(scene())
+
+
+def test_metadata_of_somebody_else_is_told_and_passed_over() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            at.client.stored[P0] = Commit(3, "written by another consumer")
+            await at.client.assign(P0)
+            assert (await at.read(P0, 3)).offset == 3
+            assert "told offset_map" in at.client.history
+
+    asyncio.run(scene())
+
+
+def test_a_record_beyond_the_maps_reach_waits_for_the_lowest_run() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            lowest, above = await at.read(P0, 0), await at.read(P0, 1)
+            await at.client.record(P0, MAX_SPAN)  # a gap in the log, as compaction leaves it
+            await at.client.record(P0, MAX_SPAN + 1)
+            assert at.client.paused == {P0}
+            at.thread.settle(lowest, Settlement.ACCEPT)
+            assert (await at.take()).offset == MAX_SPAN
+            at.thread.settle(above, Settlement.ACCEPT)
+            assert (await at.take()).offset == MAX_SPAN + 1
+            await until(lambda: at.client.paused == set())
+
+    asyncio.run(scene())
+
+
+def test_a_log_that_was_cut_is_read_again_from_there() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            stale = await at.read(P0, 7)
+            fresh = await at.read(P0, 2)
+            assert "told offset_rewound" in at.client.history
+            assert not at.thread.is_current(stale)
+            assert at.thread.is_current(fresh)
+
+    asyncio.run(scene())
