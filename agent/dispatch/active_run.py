@@ -104,8 +104,8 @@ class ActiveRun:
             self._stopped.set_result(reason)
 
     def log(self, message: str, *, level: str = "INFO") -> None:
-        """Adds to the run's log."""
-        self._report.log(message, level)
+        """Adds to the run's log; what is no text, such as an exception, is made one."""
+        self._report.log(str(message), level)
 
     def traceback(self, text: str) -> None:
         """Adds it to the run's log where the route says ``traceback: true``."""

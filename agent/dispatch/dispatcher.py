@@ -11,6 +11,7 @@ from itertools import count
 import structlog
 
 from agent.dispatch.admission import Admission, Ticket
+from agent.dispatch.claims import Claim, Claims
 from agent.dispatch.life import Ended, Job, Lives
 from agent.domain.errors import TemplateError
 from agent.domain.events import MessageIgnored, MessageRejected, RunReceived, WaitingChanged
@@ -22,7 +23,7 @@ from agent.domain.settlement import Settlement
 from agent.ports import Decoded, Delivery, Intake, NotOurs, Observer, Router, Source, Unacceptable
 
 _BREATH = 32
-_CONFESSION = "a defect of the agent left this run without its end; it will be delivered again"
+_DEFECT = "a defect of the agent broke this run off"
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,7 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reporting = 0
         self._draining = False
+        self._claims = Claims(source)
 
     @property
     def in_flight(self) -> int:
@@ -104,7 +106,7 @@ class Dispatcher:
         self._draining = True
         withdrawn = self._admission.withdraw()
         for ticket in withdrawn:
-            self._source.settle(ticket.item.delivery.receipt, Settlement.RELEASE)
+            ticket.item.claim.settle(Settlement.RELEASE)
             self._waiting_since.pop(id(ticket), None)
         self._tell_waiting()
         return len(withdrawn)
@@ -145,7 +147,10 @@ class Dispatcher:
                 self._observer.notify(MessageRejected(self._source.name, reason, detail, run_id))
                 self._source.settle(delivery.receipt, Settlement.REJECT)
             case Decoded(invocation):
-                self._route(delivery, invocation)
+                if self._claims.has(invocation.run_id, delivery):
+                    log.info("a run was delivered again and is not begun again", run_id=invocation.run_id)
+                else:
+                    self._route(delivery, invocation)
 
     def _pass_over(self, delivery: Delivery, reason: str) -> None:
         self._observer.notify(MessageIgnored(self._source.name, reason))
@@ -156,13 +161,13 @@ class Dispatcher:
         if isinstance(routed, Unrouted):
             self._leave_unrouted(delivery, invocation, routed)
             return
-        job = Job(delivery, invocation, routed)
+        job = Job(delivery, self._claims.open(invocation.run_id, delivery), invocation, routed)
         self._observer.notify(RunReceived(self._source.name, routed.route.name, invocation.run_id))
         try:
             ticket = _ticket(job)
         except TemplateError as error:
             failed = Failed(f"the route's key: {error}", FailureKind.BAD_TEMPLATE)
-            self._fail(delivery, invocation, failed, routed.route.name)
+            self._fail(job.claim, invocation, failed, routed.route.name)
             return
         self._admission.offer(ticket)
         self._waiting_since[id(ticket)] = delivery.received_at_s
@@ -171,13 +176,15 @@ class Dispatcher:
     def _leave_unrouted(self, delivery: Delivery, invocation: Invocation, unrouted: Unrouted) -> None:
         """A message for agents ends its run; any other is meant for somebody else."""
         if invocation.kind is InvocationKind.CHANGE_EVENT or not invocation.for_agents:
+            log.debug("no route takes this message", run_id=invocation.run_id, reason=unrouted.reason)
             self._pass_over(delivery, "not_for_agents" if delivery.channel is Channel.RUNS else "change_event")
         elif self._settings.ignore_unrouted:
+            log.debug("no route takes this message", run_id=invocation.run_id, reason=unrouted.reason)
             self._pass_over(delivery, "unrouted")
         else:
             self._observer.notify(RunReceived(self._source.name, "unrouted", invocation.run_id))
             failed = Failed(unrouted.reason, FailureKind.NO_ROUTE)
-            self._fail(delivery, invocation, failed, "unrouted")
+            self._fail(self._claims.open(invocation.run_id, delivery), invocation, failed, "unrouted")
 
     # ── from job to life ─────────────────────────────────────────────────────────────────────────────
 
@@ -187,7 +194,7 @@ class Dispatcher:
             if ticket is None:
                 break
             self._waiting_since.pop(id(ticket), None)
-            if self._source.started(ticket.item.delivery.receipt):
+            if ticket.item.claim.begin():
                 self._begin(self._live(ticket))
             else:
                 self._admission.release(ticket)
@@ -213,42 +220,53 @@ class Dispatcher:
     async def _live(self, ticket: Ticket[Job]) -> None:
         """From its slot to its settlement."""
         job = ticket.item
-        with structlog.contextvars.bound_contextvars(run_id=job.invocation.run_id, route=job.routed.route.name):
+        route = job.routed.route.name
+        with structlog.contextvars.bound_contextvars(run_id=job.invocation.run_id, route=route):
             try:
                 ended = await self._lives.execute(job)
             except Exception:
-                log.exception(_CONFESSION)
-                self._source.settle(job.delivery.receipt, Settlement.RELEASE)
-                return
+                log.exception(_DEFECT)
+                ended = self._broken_off(job.invocation, route)
             finally:
                 self._admission.release(ticket)
                 self._start_what_may()
-            await self._conclude(job.delivery, ended)
+            await self._conclude(job.claim, ended)
 
-    def _fail(self, delivery: Delivery, invocation: Invocation, outcome: Failed, route: str) -> None:
+    def _fail(self, claim: Claim, invocation: Invocation, outcome: Failed, route: str) -> None:
         """Ends a run that no executor will ever see, unless its message went to another agent."""
-        if self._source.started(delivery.receipt):
-            self._begin(self._report_failure(delivery, invocation, outcome, route))
+        if claim.begin():
+            self._begin(self._report_failure(claim, invocation, outcome, route))
 
-    async def _report_failure(
-        self, delivery: Delivery, invocation: Invocation, outcome: Failed, route: str
-    ) -> None:
+    async def _report_failure(self, claim: Claim, invocation: Invocation, outcome: Failed, route: str) -> None:
         with structlog.contextvars.bound_contextvars(run_id=invocation.run_id, route=route):
-            await self._conclude(delivery, self._lives.unexecuted(invocation, outcome, route))
+            await self._conclude(claim, self._lives.unexecuted(invocation, outcome, route))
 
-    async def _conclude(self, delivery: Delivery, ended: Ended) -> None:
+    async def _conclude(self, claim: Claim, ended: Ended) -> None:
         self._reporting += 1
         self._open_or_close_the_door()
+        settlement = Settlement.RELEASE
         try:
-            settlement = await self._lives.conclude(ended)
-        except Exception:
-            log.exception(_CONFESSION)
-            self._source.settle(delivery.receipt, Settlement.RELEASE)
-            return
+            settlement = await self._report(ended)
         finally:
             self._reporting -= 1
+            claim.settle(settlement)
             self._start_what_may()
-        self._source.settle(delivery.receipt, settlement)
+
+    async def _report(self, ended: Ended) -> Settlement:
+        """Delivers the end of a run; where that fails by a defect of ours, a plainer one."""
+        try:
+            return await self._lives.conclude(ended)
+        except Exception:
+            log.exception(_DEFECT)
+        try:
+            return await self._lives.conclude(self._broken_off(ended.invocation, ended.route))
+        except Exception:
+            log.exception("a defect of the agent left this run without its end; it will be delivered again")
+            return Settlement.RELEASE
+
+    def _broken_off(self, invocation: Invocation, route: str) -> Ended:
+        failed = Failed(f"{_DEFECT}; the agent's log says more", FailureKind.EXCEPTION)
+        return self._lives.unexecuted(invocation, failed, route)
 
 
 def _ticket(job: Job) -> Ticket[Job]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from dataclasses import replace
 from typing import Any
 
 from agent.dispatch.active_run import ActiveRun
@@ -86,13 +87,17 @@ def _meaning(task: asyncio.Future[Outcome], run: ActiveRun, route: Route) -> Out
         return Failed(
             f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, FailureKind.EXCEPTION
         )
-    outcome: object = task.result()  # a stranger's executor may return anything
+    outcome: object = task.result()  # a stranger's executor may return anything, and anything within it
     match outcome:
-        case Succeeded() | Failed() | Accepted() | Cancelled():
-            return outcome
+        case Succeeded(summary) | Accepted(summary):
+            return replace(outcome, summary=None if summary is None else str(summary))
+        case Failed(reason):
+            return replace(outcome, reason=str(reason))
+        case Cancelled(_, detail):
+            return replace(outcome, detail=str(detail))
         case Rejected(reason):
             # Only intake may reject: here the run was accepted, and Port must hear how it ended.
-            return Failed(reason)
+            return Failed(str(reason))
         case _:
             return Failed(f"the executor returned {type(outcome).__name__}, not an outcome", FailureKind.EXCEPTION)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -11,6 +11,7 @@ import structlog
 
 from agent.dispatch.active_run import ActiveRun
 from agent.dispatch.aftermath import bounded_rules
+from agent.dispatch.claims import Claim
 from agent.dispatch.execution import supervise
 from agent.dispatch.workspace import Workspace
 from agent.domain.errors import DecryptionError
@@ -38,20 +39,23 @@ class LifeSettings:
     """What every run's life is bound by.
 
     ``masked``: values that no run may ever show (the agent's own credentials). ``environment`` is where a
-    route's ``secrets`` are looked up. ``workspaces`` is the parent of the runs' private directories.
+    route's ``secrets`` are looked up; ``learn`` is told them, for the agent's own log. ``workspaces`` is the
+    parent of the runs' private directories.
     """
 
     workspaces: Path
     kill_grace_s: float = 10.0
     masked: tuple[str, ...] = field(default=(), repr=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    learn: Callable[[str], object] = field(default=lambda _secret: None)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A delivery that has found its route."""
+    """A delivery that has found its route, and the claim under which its run is in hand."""
 
     delivery: Delivery
+    claim: Claim
     invocation: Invocation
     routed: Routed
 
@@ -78,6 +82,7 @@ class Lives:
         self._clock = clock
         self._settings = settings
         self._active: set[ActiveRun] = set()
+        self._learned: set[str] = set()
 
     def stop_all(self, reason: CancelReason) -> None:
         """Asks every executing run to end; the first reason that a run hears is the one that counts."""
@@ -94,7 +99,9 @@ class Lives:
             RunStarted(route.executor, route.name, invocation.run_id, invocation.action, waited_s)
         )
         try:
-            outcome = await self._work(job.routed, invocation, report, started_s)
+            # What only this run knows as a secret is masked in the agent's log, too, whatever makes it say it.
+            with structlog.contextvars.bound_contextvars(masked=report.masked):
+                outcome = await self._work(job.routed, invocation, report, started_s)
         except Exception as error:
             log.exception("a defect of the agent ended this run")
             outcome = Failed(f"internal error of the agent: {type(error).__name__}", FailureKind.EXCEPTION)
@@ -118,6 +125,9 @@ class Lives:
     def _open_report(self, invocation: Invocation, route: Route) -> RunReport:
         environment = self._settings.environment
         named = [environment[name] for name in route.secrets if environment.get(name)]
+        for secret in set(named) - self._learned:
+            self._learned.add(secret)
+            self._settings.learn(secret)
         return self._reporter.open(invocation.run_id, invocation.kind, (*self._settings.masked, *named))
 
     async def _work(self, routed: Routed, invocation: Invocation, report: RunReport, started_s: float) -> Outcome:

@@ -12,14 +12,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from agent.delivery.assignment import Assignment
 from agent.delivery.commit_policy import CommitPolicy, CommitState
 from agent.delivery.ledger import IllegalTransitionError
-from agent.delivery.positions import Partition, Position
+from agent.delivery.positions import Commit, Partition, Position
 from agent.domain.errors import SourceLostError
 from agent.domain.events import Committed, Consumed, Polled, Rebalanced, SourceFailed
 from agent.domain.invocation import Channel
@@ -194,7 +194,7 @@ class ConsumerThread:
 
     def _leave(self) -> None:
         self._apply_commands()
-        self._commit_now(self._assignment.partitions)
+        self._commit_now(self._commits.changed(self._assignment.commits()))
 
     # ── commits ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -208,9 +208,8 @@ class ConsumerThread:
         except KafkaException as error:
             self._on_commit(error.args[0], [])
 
-    def _commit_now(self, partitions: Iterable[Partition]) -> None:
+    def _commit_now(self, commits: Mapping[Partition, Commit]) -> None:
         """Commits before the partitions go; a refusal is told and otherwise harmless: the runs come again."""
-        commits = self._commits.changed(self._assignment.commits(partitions))
         if not commits:
             return
         self._commits.began(self._clock.monotonic(), commits)
@@ -240,7 +239,9 @@ class ConsumerThread:
     def _on_revoke(self, _consumer: Consumer, spelled: list[TopicPartition]) -> None:
         partitions = [partition_of(p) for p in spelled]
         self._apply_commands()
-        self._commit_now(partitions)
+        commits = self._commits.changed(self._assignment.commits(partitions))
+        self._assignment.revoke(partitions)  # from here on nothing begins that the next owner begins as well
+        self._commit_now(commits)
         self._give_up("revoked", partitions)
 
     def _on_lost(self, _consumer: Consumer, spelled: list[TopicPartition]) -> None:
@@ -284,5 +285,7 @@ class ConsumerThread:
             # A member without partitions gets no callback, but it is a member: an idle stand-by.
             self._joined = True
             self._tell_rebalance("assigned", [])
+        if not self._intake_stopped.is_set():  # a look-up may take seconds, which the last commit needs
+            self._watch.look_up(self._consumer)
         for status in self._watch.statuses(self._consumer, now_s):
             self._observer.notify(status)

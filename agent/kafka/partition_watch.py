@@ -40,12 +40,11 @@ class PartitionWatch:
             self._places.pop(partition, None)
 
     def statuses(self, consumer: Consumer, now_s: float) -> list[PartitionStatus]:
-        """One for each assigned partition. May ask the broker where those stand that are new: some seconds."""
-        self._look_up_places(consumer)
+        """One for each assigned partition, from what is known here."""
         return [self._status(consumer, partition, now_s) for partition in self._assignment.partitions]
 
-    def _look_up_places(self, consumer: Consumer) -> None:
-        """Where freshly assigned partitions stand, for their lag until the first record comes."""
+    def look_up(self, consumer: Consumer) -> None:
+        """Asks where new partitions stand, for their lag until the first record comes; may take seconds."""
         unknown = [p for p in self._assignment.partitions if p not in self._places]
         if not unknown:
             return

@@ -6,13 +6,15 @@ of other libraries come out in the same form.
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import json
 import logging
 import math
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -31,7 +33,8 @@ def configure(
 
     ``level`` is a level's usual name in any case; raises ``ValueError`` for another. What is known of
     ``secrets`` is masked in every line, at every level, in tracebacks too; more may be added to the redactor
-    that is returned. ``run_id`` and ``route`` that are bound with structlog's contextvars stand in every line.
+    that is returned. ``run_id`` and ``route`` that are bound with structlog's contextvars stand in every line, and
+    a function bound as ``masked`` masks the text of every line as well, with what only its run knows.
     """
     number = _level_number(level)
     redactor = Redactor(secrets)
@@ -43,7 +46,7 @@ def configure(
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _Masking(redactor),
-            _AsJson(out.encoding) if log_format == "json" else _Console(colors=out.isatty()),
+            _AsJson(out.encoding) if log_format == "json" else Console(colors=out.isatty()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=_Writers(out),
@@ -51,6 +54,24 @@ def configure(
     )
     _take_over_standard_logging(number)
     return redactor
+
+
+def log_stray_errors(loop: asyncio.AbstractEventLoop) -> None:
+    """Has what ``loop`` finds unhandled (a task that nobody waited for) logged by its kind and place.
+
+    What the error says is left out: it may quote inputs of the run that is to blame, whose masks nobody knows here.
+    """
+    loop.set_exception_handler(_log_stray_error)
+
+
+def _log_stray_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error: BaseException | None = context.get("exception")
+    kind = place = ""
+    if error is not None:
+        kind = type(error).__name__
+        frames = traceback.extract_tb(error.__traceback__)[-1:]
+        place = "".join(f"{frame.filename}:{frame.lineno}, in {frame.name}" for frame in frames)
+    structlog.get_logger().error("an error that nobody handled", detail=context["message"], error=kind, place=place)
 
 
 def _level_number(level: str) -> int:
@@ -92,8 +113,11 @@ class _Masking:
         self._redactor = redactor
 
     def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+        masked_for_run: Callable[[str], str] | None = line.pop("masked", None)
         told = {"timestamp": line.pop("timestamp"), "level": line.pop("level"), "event": line.pop("event")}
         told.update((key, value) for key, value in line.items() if value is not None and value != "")
+        if masked_for_run is not None:
+            told = {key: v if isinstance(v, int | float) else masked_for_run(str(v)) for key, v in told.items()}
         if all(map(_is_plain, told.values())):
             # The usual line, in one look: most have nothing to mask, and looking is most of what a line costs.
             everything = "\0".join(map(str, told.values()))
@@ -118,7 +142,7 @@ class _AsJson:
         return compact(line) if self._readable else json.dumps(line, separators=(",", ":"))
 
 
-class _Console:
+class Console:
     """Lines for people. Control characters come out escaped, so that no message can play tricks on a terminal."""
 
     def __init__(self, *, colors: bool) -> None:

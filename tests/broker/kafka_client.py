@@ -97,5 +97,10 @@ class KafkaClient:
                 for found in consumer.committed(asked, _TIMEOUT_S)
             }
 
+    def members(self, group: str) -> int:
+        """How many consumers belong to ``group`` now."""
+        admin = AdminClient(self._kafka.client_config())
+        return len(admin.describe_consumer_groups([group])[group].result(_TIMEOUT_S).members)
+
     def _partitions(self, consumer: Consumer, topic: str) -> list[int]:
         return sorted(consumer.list_topics(topic, _TIMEOUT_S).topics[topic].partitions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -131,19 +132,7 @@ def test_a_broker_that_restarts_in_the_middle_of_runs_loses_nothing(
 
 def test_runs_that_ended_above_one_that_was_killed_are_not_executed_again(kafka: RealKafka, tmp_path: Path) -> None:
     with Stage(kafka, tmp_path, "org_T3stKilled") as stage:
-        stage.make_topics()
-        gate = tmp_path / "gate"
-        stage.routes.write_text(_GATED_ROUTES.format(executions=stage.executions.file, gate=gate))
-        slow, quick = [f"r_slow{n:03d}" for n in range(12)], [f"r_quick{n:03d}" for n in range(300)]
-        for run_id in (*slow, *quick):
-            stage.port.create_run(run_id, "any")
-        clicks = [
-            *(messages.Click(run_id, "do_slow", {}, "service", org_id=stage.org) for run_id in slow),
-            *(messages.Click(run_id, "do_quick", {}, "service", org_id=stage.org) for run_id in quick),
-        ]
-        stage.client.produce(
-            stage.topic, [messages.wire_text(messages.kafka_v1(click)).encode() for click in clicks]
-        )
+        slow, quick = _place_gated(stage, slow=12, quick=300)
         settings = {"KAFKA_CONSUMER_SESSION_TIMEOUT_MS": "6000"}
         killed = stage.start_agent("killed", settings)
 
@@ -154,7 +143,7 @@ def test_runs_that_ended_above_one_that_was_killed_are_not_executed_again(kafka:
 
         wait_until(is_remembered, timeout_s=60, what=stage.report)
         killed.end()
-        gate.touch()
+        (stage.home / "gate").touch()
         heir = stage.start_agent("heir", settings)
         stage.wait_finished(timeout_s=60)
         assert heir.stop(timeout_s=30) == 0, heir.tail()
@@ -165,6 +154,42 @@ def test_runs_that_ended_above_one_that_was_killed_are_not_executed_again(kafka:
         assert {tuple(run["terminal_statuses"]) for run in runs.values()} == {("SUCCESS",)}
         assert not any(run["refused_statuses"] for run in runs.values())
         assert {commit.metadata for commit in stage.client.committed(stage.group, stage.topic).values()} == {""}
+
+
+def test_an_agent_that_stood_still_and_lost_its_partitions_executes_nothing_twice(
+    kafka: RealKafka, tmp_path: Path
+) -> None:
+    """A pause of the machine, a starved pod: its runs go on, and their messages come again."""
+    with Stage(kafka, tmp_path, "org_T3stPaused") as stage:
+        slow, quick = _place_gated(stage, slow=6, quick=60)
+        agent = stage.start_agent("paused", {"KAFKA_CONSUMER_SESSION_TIMEOUT_MS": "6000"})
+        stage.wait_executed(len(slow) + len(quick))
+        agent.send(signal.SIGSTOP)
+        wait_until(
+            lambda: stage.client.members(stage.group) == 0, timeout_s=60, what="the group to lose its member"
+        )
+        agent.send(signal.SIGCONT)
+        wait_until(lambda: "partitions lost" in agent.output(), timeout_s=60, what=stage.report)
+        wait_until(lambda: "delivered again" in agent.output(), timeout_s=60, what=stage.report)
+        (stage.home / "gate").touch()
+        stage.wait_finished(timeout_s=60)
+        assert agent.stop(timeout_s=30) == 0, agent.tail()
+        stage.check_each_run_once()
+
+
+def _place_gated(stage: Stage, *, slow: int, quick: int) -> tuple[list[str], list[str]]:
+    """Runs that end once the file ``gate`` stands in the stage's home, and runs above them that end at once."""
+    stage.make_topics()
+    stage.routes.write_text(_GATED_ROUTES.format(executions=stage.executions.file, gate=stage.home / "gate"))
+    runs = {name: [f"r_{name}{n:03d}" for n in range(count)] for name, count in (("slow", slow), ("quick", quick))}
+    for name, run_ids in runs.items():
+        clicks = [messages.Click(run_id, f"do_{name}", {}, "service", org_id=stage.org) for run_id in run_ids]
+        for click in clicks:
+            stage.port.create_run(click.run_id, click.action)
+        stage.client.produce(
+            stage.topic, [messages.wire_text(messages.kafka_v1(click)).encode() for click in clicks]
+        )
+    return runs["slow"], runs["quick"]
 
 
 def test_a_wrong_password_is_told_and_a_new_one_is_fetched(

@@ -290,10 +290,15 @@ class House:
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.learned: list[str] = []
         self.source, self.reporter, self.events, self.stop = MemorySource(), Reporter(), Events(), Stop()
         clock = RealClock()
         life = LifeSettings(
-            self.workspaces, self.timeline.kill_grace_s, ("client-secret",), environment=self.environment
+            self.workspaces,
+            self.timeline.kill_grace_s,
+            ("client-secret",),
+            environment=self.environment,
+            learn=self.learned.append,
         )
         lives = Lives(NameIntake(), self.reporter, self.events, clock, life)
         self.dispatcher = Dispatcher(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agent.dispatch.dispatcher import DispatchSettings
+from agent.dispatch.life import Ended, Job
 from agent.domain.errors import TemplateError
 from agent.domain.events import (
     MessageIgnored,
@@ -20,11 +21,20 @@ from agent.domain.events import (
 )
 from agent.domain.invocation import Channel, View
 from agent.domain.json import Json
-from agent.domain.outcome import Accepted, Failed, FailureKind, Outcome, Rejected, Succeeded
+from agent.domain.outcome import (
+    Accepted,
+    Cancelled,
+    CancelReason,
+    Failed,
+    FailureKind,
+    Outcome,
+    Rejected,
+    Succeeded,
+)
 from agent.domain.route import EntityRule, EntityVerb, Match, ReportRule, Route
-from agent.domain.settlement import Delivered, Refused, Settlement, Undelivered
+from agent.domain.settlement import Delivered, Refused, Reported, Settlement, Undelivered
 from agent.ports import Executor, RunContext
-from tests.dispatch.fakes import House, Work
+from tests.dispatch.fakes import House, Report, Work
 
 
 class Value:
@@ -360,11 +370,13 @@ def test_opened_inputs_and_named_secrets_are_masked(tmp_path: Path) -> None:
         rule = route(decrypt=("secret",), secrets=("TOKEN", "UNSET"))
         house = House([(rule, Work(work))], tmp_path, environment={"TOKEN": "t0ken-value"})
         house.source.put("deploy-1")
-        await house.settle(1)
+        house.source.put("deploy-2")
+        await house.settle(2)
         return house
 
     house = asyncio.run(go())
-    [finished] = house.events.of(RunFinished)
+    assert house.learned == ["t0ken-value"], "the agent's own log learns it once"
+    finished = house.events.of(RunFinished)[0]
     assert finished.detail == "[masked] and [masked] and [masked]"
     assert house.reporter.reports["r_deploy-1"].secrets == ["client-secret", "t0ken-value", "hunter2hunter2"]
 
@@ -546,6 +558,81 @@ def test_a_defect_of_ours_fails_its_run_and_no_other(tmp_path: Path) -> None:
     for name in ("r_deploy-1", "r_deploy-2"):
         outcome = house.reporter.reports[name].outcome
         assert outcome == Failed("internal error of the agent: RuntimeError", FailureKind.EXCEPTION)
+
+
+class Defect(Report):
+    """A report whose end is broken; ``times`` over all reports."""
+
+    left = 0
+
+    async def finish(self, outcome: Outcome) -> Reported:
+        if Defect.left:
+            Defect.left -= 1
+            raise RuntimeError("a bug")
+        return await super().finish(outcome)
+
+
+@pytest.mark.parametrize(("times", "settlement"), [(1, Settlement.ACCEPT), (2, Settlement.RELEASE)])
+def test_a_report_that_breaks_is_followed_by_a_plain_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, settlement: Settlement
+) -> None:
+    monkeypatch.setattr("tests.dispatch.fakes.Report", Defect)
+    monkeypatch.setattr(Defect, "left", times)
+    house = live(tmp_path, returning(Succeeded()), "deploy-1")
+    assert house.source.settled == {"deploy-1": settlement}
+    outcome = house.reporter.reports["r_deploy-1"].outcome
+    if settlement is Settlement.ACCEPT:
+        assert outcome == Failed(
+            "a defect of the agent broke this run off; the agent's log says more", FailureKind.EXCEPTION
+        )
+    else:
+        assert outcome is None
+
+
+def test_a_life_that_breaks_ends_as_failure_and_leaves_its_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> House:
+        house = House([(route(), returning(Succeeded()))], tmp_path, DispatchSettings(max_concurrent_runs=1))
+        execute = house.dispatcher._lives.execute
+
+        async def broken(job: Job) -> Ended:
+            if job.invocation.run_id == "r_deploy-1":
+                raise RuntimeError("a bug")
+            return await execute(job)
+
+        monkeypatch.setattr(house.dispatcher._lives, "execute", broken)
+        house.source.put("deploy-1")
+        house.source.put("deploy-2")
+        await house.settle(2)
+        return house
+
+    house = asyncio.run(go())
+    assert isinstance(house.reporter.reports["r_deploy-1"].outcome, Failed)
+    assert house.reporter.reports["r_deploy-2"].outcome == Succeeded()
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        (Succeeded({"a": 1}), Succeeded("{'a': 1}")),  # type: ignore[arg-type]  # what actions return all the same
+        (Failed(ValueError("no such team")), Failed("no such team")),  # type: ignore[arg-type]  # the same
+        (Accepted(7), Accepted("7")),  # type: ignore[arg-type]  # the same
+        (Cancelled(CancelReason.AGENT_STOP, 3), Cancelled(CancelReason.AGENT_STOP, "3")),  # type: ignore[arg-type]
+    ],
+)
+def test_what_an_outcome_says_is_made_text(tmp_path: Path, returned: Outcome, told: Outcome) -> None:
+    house = live(tmp_path, returning(returned), "deploy-1")
+    assert house.reporter.reports["r_deploy-1"].outcome == told
+
+
+def test_what_is_logged_is_made_text(tmp_path: Path) -> None:
+    async def work(run: RunContext) -> Outcome:
+        run.log(ValueError("no such team"))  # type: ignore[arg-type]  # what actions log all the same
+        return Succeeded()
+
+    house = live(tmp_path, Work(work), "deploy-1")
+    assert house.reporter.reports["r_deploy-1"].lines == [("INFO", "no such team")]
 
 
 def test_a_defect_while_a_message_is_read_costs_that_message_only(

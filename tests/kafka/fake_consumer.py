@@ -29,6 +29,7 @@ class FakeConsumer:
         self.paused: set[Partition] = set()
         self.stored: dict[Partition, Commit] = {}
         self.deaf = False
+        self.during_commit: Callable[[], None] = lambda: None
         self._steps: queue.Queue[tuple[Step, Future[None]]] = queue.Queue()
         self._played: Future[None] | None = None
         self._callbacks: dict[str, Any] = {}
@@ -94,6 +95,7 @@ class FakeConsumer:
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition] | None:
         how = "commit in the background" if asynchronous else "commit"
+        self.during_commit()
         self.history.append(f"{how} {', '.join(f'{_names([p])}@{p.offset}' for p in offsets)}")
         self.stored |= {Partition(p.topic, p.partition): Commit(p.offset, p.metadata or "") for p in offsets}
         return None if asynchronous else offsets

@@ -120,6 +120,22 @@ def test_what_was_settled_by_then_is_committed_before_a_partition_goes() -> None
     asyncio.run(scene())
 
 
+def test_nothing_begins_in_a_partition_that_is_being_given_up() -> None:
+    """The commit may take seconds; what began meanwhile would begin with the next owner as well."""
+
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            first = await at.read(P0, 0)
+            seen: list[bool] = []
+            at.client.during_commit = lambda: seen.append(at.thread.is_current(first))
+            assert at.thread.is_current(first)
+            await at.client.play(lambda: at.client.call_back("revoke", P0))
+            assert seen == [False]
+
+    asyncio.run(scene())
+
+
 def test_what_is_settled_too_late_is_not_committed_for_the_next_owner() -> None:
     async def scene() -> None:
         async with stage() as at:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import gc
 import io
 import json
 import logging
@@ -16,7 +18,7 @@ import pytest
 import structlog
 
 from agent.domain.redaction import MASK
-from agent.observability.logs import LogFormat, configure
+from agent.observability.logs import LogFormat, configure, log_stray_errors
 
 SECRET = "s3cr3t-val\"ue\\with'quotes"
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -47,6 +49,52 @@ def test_a_json_line_has_time_level_and_event_first_and_only_keys_with_values() 
     assert abs((datetime.now(UTC) - datetime.fromisoformat(line["timestamp"])).total_seconds()) < 60
     assert line["timestamp"].endswith("Z")
     assert '"route":"créer"' in stream.getvalue()
+
+
+def test_what_a_run_masks_is_masked_in_the_lines_of_its_context_and_in_no_other() -> None:
+    stream = io.StringIO()
+    configure("json", "INFO", stream=stream)
+
+    with structlog.contextvars.bound_contextvars(masked=lambda text: text.replace("hunter2", MASK)):
+        structlog.get_logger().info("hunter2", count=2, ok=True, at=["a", "hunter2"])
+        try:
+            dict[str, str]().pop("log in with hunter2")
+        except KeyError:
+            logging.getLogger("my.action").exception("with hunter2")
+    structlog.get_logger().info("hunter2")
+
+    first, second, third = json_lines(stream)
+    assert (first["event"], first["count"], first["ok"]) == (MASK, 2, True)
+    assert "masked" not in first
+    assert "hunter2" not in json.dumps([first, second])
+    assert "KeyError" in second["exception"]
+    assert third["event"] == "hunter2"
+
+
+def test_an_error_that_nobody_handled_is_told_without_its_words() -> None:
+    stream = io.StringIO()
+    configure("json", "INFO", stream=stream)
+
+    async def leave_a_task_behind() -> None:
+        async def broken() -> None:
+            dict[str, str]().pop("log in with hunter2")
+
+        log_stray_errors(asyncio.get_running_loop())
+        task = asyncio.ensure_future(broken())
+        await asyncio.wait([task])
+        del task
+        gc.collect()
+        asyncio.get_running_loop().call_exception_handler({"message": "something else"})
+
+    asyncio.run(leave_a_task_behind())
+    first, second = json_lines(stream)
+    assert first["event"] == "an error that nobody handled"
+    assert first["detail"] == "Task exception was never retrieved"
+    assert first["error"] == "KeyError"
+    assert first["place"].endswith("in broken")
+    assert "hunter2" not in stream.getvalue()
+    assert second["detail"] == "something else"
+    assert "error" not in second
 
 
 def test_run_and_route_that_are_bound_stand_in_every_line() -> None:

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from agent.dispatch.claims import Claims
+from agent.dispatch.dispatcher import DispatchSettings
+from agent.domain.invocation import Channel, RunId
+from agent.domain.outcome import Outcome, Succeeded
+from agent.domain.route import Match, Route
+from agent.domain.settlement import Settlement
+from agent.ports import Delivery, RunContext
+from tests.dispatch.fakes import House, MemorySource, Work
+
+RUN = RunId("r_1")
+
+
+def delivery(receipt: str) -> Delivery:
+    return Delivery(b"", receipt, Channel.RUNS, 0.0, receipt)
+
+
+def test_what_becomes_of_a_run_counts_for_every_receipt_under_which_it_came() -> None:
+    source = MemorySource()
+    claims = Claims(source)
+    assert not claims.has(RUN, delivery("a"))
+    claim = claims.open(RUN, delivery("a"))
+    assert claims.has(RUN, delivery("b"))
+    assert claim.begin()
+    assert claims.has(RUN, delivery("c"))
+    assert source.begun == ["a", "b", "c"]
+    claim.settle(Settlement.ACCEPT)
+    assert source.settled == dict.fromkeys("abc", Settlement.ACCEPT)
+    assert claims.has(RUN, delivery("d"))
+    assert source.settled["d"] is Settlement.ACCEPT
+
+
+def test_a_run_begins_if_the_last_of_its_receipts_is_ours() -> None:
+    source = MemorySource()
+    source.revoked.add("a")
+    claims = Claims(source)
+    claim = claims.open(RUN, delivery("a"))
+    claims.has(RUN, delivery("b"))
+    assert claim.begin()
+
+
+def test_a_run_that_is_not_ours_any_more_or_was_given_back_may_come_again() -> None:
+    source = MemorySource()
+    source.revoked.add("a")
+    claims = Claims(source)
+    assert not claims.open(RUN, delivery("a")).begin()
+    assert not claims.has(RUN, delivery("b"))
+    claims.open(RUN, delivery("b")).settle(Settlement.RELEASE)
+    assert not claims.has(RUN, delivery("c"))
+
+
+def test_messages_without_a_run_are_never_taken_for_one_another() -> None:
+    claims = Claims(MemorySource())
+    claims.open(None, delivery("a")).settle(Settlement.ACCEPT)
+    assert not claims.has(None, delivery("b"))
+
+
+def test_only_so_many_of_the_runs_that_have_ended_are_remembered() -> None:
+    claims = Claims(MemorySource(), remembered=2)
+    for number in range(3):
+        claims.open(RunId(f"r_{number}"), delivery(str(number))).settle(Settlement.REJECT)
+    assert [claims.has(RunId(f"r_{number}"), delivery(f"again-{number}")) for number in range(3)] == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_run_that_is_delivered_again_while_it_goes_on_or_after_it_ended_is_executed_once(tmp_path: Path) -> None:
+    executed: list[str] = []
+
+    async def go() -> House:
+        release = asyncio.Event()
+
+        async def work(run: RunContext) -> Outcome:
+            executed.append(str(run.run_id))
+            await release.wait()
+            return Succeeded()
+
+        rule = Route(name="all", match=Match(), executor="work")
+        house = House([(rule, Work(work))], tmp_path, DispatchSettings(max_concurrent_runs=1))
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        for name, body in (("p-1", b"slow-1"), ("p-2", b"quick-2")):
+            house.source.put(name, body)
+        await house.until(lambda: executed == ["r_slow-1"] and house.source.queue.empty())
+        house.source.revoked |= {"p-1", "p-2"}  # the partition was lost, and comes back
+        for name, body in (("q-1", b"slow-1"), ("q-2", b"quick-2")):
+            house.source.put(name, body)
+        await house.until(house.source.queue.empty)
+        release.set()
+        await house.until(lambda: {"q-1", "q-2"} <= house.source.settled.keys())
+        house.source.put("s-1", b"slow-1")
+        await house.until(lambda: "s-1" in house.source.settled)
+        house.stop.ask()
+        assert await agent == 0
+        return house
+
+    house = asyncio.run(go())
+    assert executed == ["r_slow-1", "r_quick-2"]
+    assert {house.source.settled[name] for name in ("q-1", "q-2", "s-1")} == {Settlement.ACCEPT}
