@@ -1,5 +1,7 @@
 """The ``action-agent`` command, also as ``python -m agent``: hears a stop before anything heavy is imported."""
 
+import contextlib
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -12,10 +14,20 @@ def main() -> NoReturn:
     the signal would for the other commands. Without this a container's first process would not hear it at all.
     """
     code = 0 if sys.argv[1:2] == ["run"] else 128 + signal.SIGTERM
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(code))
+    signal.signal(signal.SIGTERM, lambda *_: _leave(code))
     from agent.cli import main as command_line  # noqa: PLC0415 - takes a second, in which a stop must be heard
 
     command_line()
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process without an exception, which whatever is being imported (an action's module) might catch."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(
+            OSError, RuntimeError, ValueError
+        ):  # closed, or interrupted while it was written to
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

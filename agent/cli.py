@@ -7,13 +7,17 @@ settings are missing or wrong, or the command line is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
+import os
 import signal
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import stamina.instrumentation
+import structlog
 import typer
 
 from agent import __version__
@@ -21,12 +25,12 @@ from agent.clock import SystemClock
 from agent.commands.check import run_check
 from agent.commands.doctor import run_doctor
 from agent.commands.explain import explain as explain_message
-from agent.composition import Agent, Silent, open_registry
+from agent.composition import LAST_TASKS_S, Agent, Silent, open_registry
 from agent.dispatch.lifecycle import Stop
 from agent.domain.errors import ConfigurationError
 from agent.domain.invocation import Channel
 from agent.domain.redaction import Redactor
-from agent.observability.logs import configure
+from agent.observability.logs import configure, log_stray_errors
 from agent.routing.schema import routes_schema
 from agent.settings import Settings, defaults, environment, load
 
@@ -38,7 +42,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+_FAILED = 1
 _WRONG_SETTINGS = 2
+_CANNOT_START = "the agent cannot start; what is wrong:"
+_CANNOT_EXPLAIN = "the message cannot be explained; what is wrong:"
+
+log = structlog.get_logger(__name__)
 
 
 def main() -> NoReturn:
@@ -68,19 +77,49 @@ def run() -> None:
     """Run the agent until SIGTERM; a second one skips the drain."""
     settings = _settings()
     redactor = configure(settings.AGENT_LOG_FORMAT, settings.LOG_LEVEL, settings.secrets)
+    runner = asyncio.Runner()  # never closed: that would wait for every thread that actions have left
     try:
-        code = asyncio.run(_run(settings, redactor))
+        code = runner.run(_run(settings, redactor))
+        runner.run(_end_tasks())
     except ConfigurationError as error:
-        _give_up(error)
-    raise typer.Exit(code)
+        _explain(error)
+        code = _WRONG_SETTINGS
+    except Exception:
+        log.exception("the agent failed")
+        code = _FAILED
+    _leave(code)
 
 
 async def _run(settings: Settings, redactor: Redactor) -> int:
     agent, stop = Agent(settings, environment(), redactor), Stop()
     loop = asyncio.get_running_loop()
+    log_stray_errors(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask)
     return await agent.run(stop)
+
+
+async def _end_tasks() -> None:
+    """Cancels what actions began and nobody waits for, and gives it a moment to tidy up."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=LAST_TASKS_S)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process at once, whatever goes on in its threads.
+
+    Everything of ours has ended in order by now: runs are reported, offsets committed, children and workspaces
+    gone. What may be left are threads of Python actions, which nothing can end. An exit by the interpreter would
+    wait for them, perhaps for ever, and whoever stops the agent would have to kill it.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads any more
+            stream.flush()
+    os._exit(code)
 
 
 @app.command()
@@ -102,7 +141,10 @@ def explain(
     ] = False,
 ) -> None:
     """Show what a message would do, rule by rule."""
-    settings = _settings()
+    try:
+        settings = load(needs_credentials=False)
+    except ConfigurationError as error:
+        _give_up(error, _CANNOT_EXPLAIN)
     try:
         body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
@@ -112,14 +154,15 @@ def explain(
     try:
         code = asyncio.run(explain_message(settings, environment(), body, channel, typer.echo))
     except ConfigurationError as error:
-        _give_up(error)
+        _give_up(error, _CANNOT_EXPLAIN)
     raise typer.Exit(code)
 
 
 @app.command()
 def doctor() -> None:
     """Try API, credentials, Kafka and the rest for real."""
-    raise typer.Exit(run_doctor(_settings(), environment(), typer.echo))
+    settings = _settings("doctor needs these settings; what is wrong:")
+    raise typer.Exit(run_doctor(settings, environment(), typer.echo))
 
 
 @app.command()
@@ -148,16 +191,20 @@ def sandbox(
     raise typer.Exit(the_sandbox.main(once=once, port=port, routes=routes))
 
 
-def _settings() -> Settings:
+def _settings(first_words: str = _CANNOT_START) -> Settings:
     try:
         return load()
     except ConfigurationError as error:
-        _give_up(error)
+        _give_up(error, first_words)
 
 
-def _give_up(error: ConfigurationError) -> NoReturn:
+def _give_up(error: ConfigurationError, first_words: str = _CANNOT_START) -> NoReturn:
     """Prints every problem on stderr and exits with 2."""
-    typer.echo("the agent cannot start; what is wrong:", err=True)
+    _explain(error, first_words)
+    raise typer.Exit(_WRONG_SETTINGS)
+
+
+def _explain(error: ConfigurationError, first_words: str = _CANNOT_START) -> None:
+    typer.echo(first_words, err=True)
     for problem in error.problems:
         typer.echo(f"  {problem}", err=True)
-    raise typer.Exit(_WRONG_SETTINGS)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypedDict, Unpack
+from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
 from agent.domain.events import Event
 from agent.domain.invocation import Channel, Invocation, InvocationKind, RunId, View
-from agent.domain.json import Json, JsonObject
+from agent.domain.json import Json, JsonObject, as_text
 from agent.domain.outcome import CancelReason, Outcome
 from agent.domain.route import EntityVerb, Route, Template, Unrouted
 from agent.domain.settlement import Reported, Settlement
@@ -156,11 +156,13 @@ class TemplateCompiler(Protocol):
     to be rendered with `RunContext.view`: one that plainly reads a top-level name that is not in it is refused.
     """
 
-    def template(self, value: Json, path: str, *, encode: Encode | None = None) -> Template:
+    def template(self, value: Json, path: str, *, encode: Encode | None = None, is_name: bool = False) -> Template:
         """``value`` with ``{{ jq }}`` inside; ``path`` is where it stands. Raises `ConfigurationError`.
 
         ``encode`` is for what expressions put into text, where only the operator may say what the text means. What
         is the operator's own stays as it is: a sole expression, one that begins its text, and ``env.NAME``.
+        ``is_name``: the text names what is acted on, so that an expression inside of it that gives null fails;
+        elsewhere it reads ``null``.
         """
 
     def expression(self, source: str, path: str) -> Template:
@@ -191,15 +193,20 @@ class EntityChange:
 
 
 def entity_change(verb: EntityVerb, blueprint: str, identifier: str | None, parts: EntityParts) -> EntityChange:
-    """The change with what is said of the entity, without what is ``None``."""
+    """The change with what is said of the entity, without what is ``None``; a number for a text becomes one."""
     said: dict[str, Json] = {
-        "title": parts.get("title"),
-        "icon": parts.get("icon"),
+        "title": _text(parts.get("title")),
+        "icon": _text(parts.get("icon")),
         "properties": parts.get("properties"),
         "relations": parts.get("relations"),
         "team": parts.get("team"),
     }
-    return EntityChange(verb, blueprint, identifier, {n: v for n, v in said.items() if v is not None})
+    body = {name: value for name, value in said.items() if value is not None}
+    return EntityChange(verb, as_text(blueprint), _text(identifier), body)
+
+
+def _text(value: Json) -> str | None:
+    return None if value is None else as_text(value)
 
 
 class LogStream(Protocol):
@@ -326,6 +333,14 @@ class Executor(Protocol):
 
         Raises `TemplateError`.
         """
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """An executor that can tell before any run what it lacks on this machine; optional, for ``check``."""
+
+    def notes(self) -> Sequence[str]:
+        """What is not as the work needs it here and now, each a sentence about the route; may be mended later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,25 +236,32 @@ class Settings(BaseSettings):
         return (self.PORT_CLIENT_SECRET.get_secret_value(),)
 
 
-def load(env_file: Path = Path(".env")) -> Settings:
+def load(env_file: Path = Path(".env"), *, needs_credentials: bool = True) -> Settings:
     """The settings of this process: the environment first, then files that it names, then ``env_file``.
 
-    Raises `ConfigurationError` naming every setting that is missing or wrong.
+    Raises `ConfigurationError` naming every setting that is missing or wrong. Without ``needs_credentials`` those
+    of the organisation may be missing; they are empty then.
     """
     written, problems = _read_env_file(env_file)
     from_files, file_problems = _read_named_files({**written, **os.environ})
     unread = {problem.where.removesuffix("_FILE") for problem in file_problems}
     problems += file_problems
+    # What is given here wins; what stands in the environment itself is left to the class to read.
+    given = {n: v for n, v in {**written, **from_files}.items() if _is_left_open(n, v)}
+    absent = {
+        n: v
+        for n, v in _NO_ORGANISATION.items()
+        if not needs_credentials and n not in given and not os.environ.get(n) and n not in unread
+    }
     try:
-        # What is given here wins; what stands in the environment itself is left to the class to read.
-        settings = Settings(**{n: v for n, v in {**written, **from_files}.items() if _is_left_open(n, v)})  # type: ignore[arg-type]  # texts, which it parses
+        settings = Settings(**{**dict.fromkeys(absent, "absent"), **given})  # type: ignore[arg-type]  # texts, which it parses
     except ValidationError as error:
         found = [_problem(e) for e in error.errors()]
         raise ConfigurationError(*problems, *(p for p in found if p.where not in unread)) from None
     problems += _contradictions(settings)
     if problems:
         raise ConfigurationError(*problems)
-    return settings
+    return settings.model_copy(update=absent)
 
 
 def _is_left_open(name: str, value: str) -> bool:
@@ -301,6 +308,13 @@ def _read_named_files(given: Mapping[str, str]) -> tuple[dict[str, str], list[Pr
     return values, problems
 
 
+_NO_ORGANISATION: Mapping[str, Any] = {
+    "PORT_ORG_ID": "",
+    "PORT_CLIENT_ID": "",
+    "PORT_CLIENT_SECRET": SecretStr(""),
+}
+
+
 def defaults(given: Mapping[str, str] | None = None) -> Settings:
     """Settings without an organisation: for looking at routes where there are no credentials, as in a CI job.
 
@@ -309,17 +323,20 @@ def defaults(given: Mapping[str, str] | None = None) -> Settings:
     given = given or {}
     routes_path = given.get("AGENT_ROUTES_PATH")
     return Settings.model_construct(
-        PORT_ORG_ID="",
-        PORT_CLIENT_ID="",
-        PORT_CLIENT_SECRET=SecretStr(""),
+        **_NO_ORGANISATION,
         AGENT_ROUTES_PATH=Path(routes_path) if routes_path else None,
         AGENT_PYTHONPATH=given.get("AGENT_PYTHONPATH", ""),
     )
 
 
-def environment() -> Mapping[str, str]:
-    """A copy of the process's environment: routes pick variables from it by name."""
-    return dict(os.environ)
+def environment(env_file: Path = Path(".env")) -> Mapping[str, str]:
+    """The process's environment, and below it what stands in ``env_file``: routes pick variables from it by name.
+
+    A copy: nothing of the file gets into the process's own environment, which libraries and children see. A file
+    that cannot be read adds nothing; `load` says so.
+    """
+    written, _ = _read_env_file(env_file)
+    return {**written, **os.environ}
 
 
 def _contradictions(settings: Settings) -> list[Problem]:

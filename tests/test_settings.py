@@ -203,6 +203,40 @@ def test_the_environment_is_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment() is not os.environ
 
 
+def test_the_env_file_lies_below_the_environment_and_does_not_get_into_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text(
+        "HTTPS_PROXY=http://proxy:3128\nDEPLOY_TOKEN=from-the-file\nSOME_NAME=file\nBARE\n"
+    )
+    for name in ("HTTPS_PROXY", "DEPLOY_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SOME_NAME", "process")
+    found = environment()
+    assert (found["HTTPS_PROXY"], found["DEPLOY_TOKEN"]) == ("http://proxy:3128", "from-the-file")
+    assert found["SOME_NAME"] == "process"
+    assert "BARE" not in found
+    assert "DEPLOY_TOKEN" not in os.environ
+
+
+def test_an_env_file_that_is_not_text_adds_nothing_to_the_environment(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
+    assert environment() == dict(os.environ)
+
+
+def test_settings_without_credentials_are_all_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_UNROUTED", "ignore")
+    loaded = load(needs_credentials=False)
+    assert (loaded.PORT_ORG_ID, loaded.PORT_CLIENT_ID, loaded.secrets) == ("", "", ("",))
+    assert loaded.AGENT_UNROUTED == "ignore"
+    monkeypatch.setenv("PORT_CLIENT_SECRET", "s3cret-s3cret")
+    assert load(needs_credentials=False).secrets == ("s3cret-s3cret",)
+    monkeypatch.setenv("LOG_LEVEL", "chatty")
+    with pytest.raises(ConfigurationError) as caught:
+        load(needs_credentials=False)
+    assert [p.where for p in caught.value.problems] == ["LOG_LEVEL"]
+
+
 def test_the_example_file_and_the_settings_agree() -> None:
     """Every setting stands in .env.example, in the same order, with its description and its default."""
     expected = []

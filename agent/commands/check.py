@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from agent.clock import SystemClock
 from agent.composition import Silent, open_intake, open_rules, open_runs_client
 from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.route import DEFAULT_ATTEMPTS, OnInterrupted, Route
+from agent.ports import Executor, Noting
 from agent.settings import Settings, misspelt
 
 
@@ -34,6 +35,7 @@ async def check(
         except ConfigurationError as error:
             problems.extend(error.problems)
         routes = rules.current.routes
+        notes = [note for route in routes for note in _notes(route, rules.current.executor(route.name))]
         await rules.close()
     if problems:
         for problem in problems:
@@ -44,10 +46,18 @@ async def check(
     write(f"settings and routes are in order: {len(routes)} route{'s' if len(routes) != 1 else ''} from {source}")
     for route in routes:
         write(f"  {route.name}: {route.executor}, {_matches(route.match.actions, route.match.types)}")
-    for route in routes:
-        if unheeded := _unheeded(route):
-            write(f"note: {route.where}: route {route.name} says {unheeded}: no effect in this version yet")
+    for note in notes:
+        write(f"note: {note}")
     return 0
+
+
+def _notes(route: Route, executor: Executor) -> Iterator[str]:
+    """What is no error, for it may be otherwise where the agent runs, or in a later version."""
+    place = f"{route.where}: route {route.name}"
+    if unheeded := _unheeded(route):
+        yield f"{place} says {unheeded}: no effect in this version yet"
+    if isinstance(executor, Noting):
+        yield from (f"{place}: {note}" for note in executor.notes())
 
 
 def _unheeded(route: Route) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -26,7 +27,8 @@ async def explain(
     """Prints how the message is read, each route's verdict, and what the one that matches would do.
 
     Encrypted inputs stay closed, and the secrets that routes declare are masked. 0 where a route matches or the
-    message is plainly not ours, 1 where it would be refused or fail. Raises `ConfigurationError`.
+    message is plainly not ours, 1 where it would be refused or fail. Without the client secret no signature is
+    verified, which is said. Raises `ConfigurationError`.
     """
     clock = SystemClock()
     rules = open_rules(settings, environment, Silent(), clock)
@@ -38,6 +40,10 @@ async def explain(
 
     write: Write = masked
     try:
+        if not settings.PORT_CLIENT_SECRET.get_secret_value():
+            write("signature    not verified: PORT_CLIENT_SECRET is not set; what follows is as if it were valid")
+            verdict = open_intake(settings, rules, clock, SignatureMode.OFF).decode(body, channel)
+            return await _explain_decoded(settings, rules, verdict, write)
         verdict = open_intake(settings, rules, clock).decode(body, channel)
         if isinstance(verdict, Unacceptable) and verdict.reason != "undecodable":
             write(f"signature    REFUSED ({verdict.reason}): {verdict.detail}; what follows is as if it were valid")
@@ -100,7 +106,7 @@ async def _explain_routes(settings: Settings, rules: Rules, invocation: Invocati
     except TemplateError as error:
         write(f"  FAILS: {error}")
         failed = True
-    _write_rules(routed.route, invocation, write)
+    failed |= _write_rules(routed.route, invocation, write)
     return int(failed)
 
 
@@ -122,8 +128,14 @@ def _write_unrouted(settings: Settings, invocation: Invocation, unrouted: Unrout
     return 1
 
 
-def _write_rules(route: Route, invocation: Invocation, write: Write) -> None:
-    """What can be said of the rules before the work is done; what needs its response is said to."""
+_NEEDS_THE_WORK = re.compile(r"\.(?:response|request|outputs)\b")
+
+
+def _write_rules(route: Route, invocation: Invocation, write: Write) -> bool:
+    """What can be said of the rules before the work is done; what needs its response is said to.
+
+    Returns whether they surely make the run a failure.
+    """
     report = route.report
     view = invocation.view.extended(outputs={}, request=None, response=None)
     rendered: list[tuple[str, Template]] = [("key", route.key)] if route.key is not None else []
@@ -132,14 +144,19 @@ def _write_rules(route: Route, invocation: Invocation, write: Write) -> None:
         template = getattr(report, name)
         if template is not None:
             rendered.append((f"report.{name}", template))
+    needed = [route.key, *(e.body for e in route.entities if e.when is None and e.on & {"success", "always"})]
+    fails = False
     for name, template in rendered:
         try:
             value = template.render(view)
         except TemplateError as error:
-            write(f"{name}: {error}")
+            needs_the_work = _NEEDS_THE_WORK.search(str(error)) is not None
+            write(f"{name}: {'before the work is done' if needs_the_work else 'FAILS'}: {error}")
+            fails |= not needs_the_work and any(template is one for one in needed)
         else:
             text = json.dumps(value, ensure_ascii=False)
             write(f"{name}: {'null before the work is done' if value is None else text}")
+    return fails
 
 
 def _write_json(value: Json, write: Write) -> None:

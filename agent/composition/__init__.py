@@ -1,6 +1,6 @@
 """Builds the agent: the only room that names concrete classes, and where settings become objects."""
 
-from agent.composition.agent import Agent
+from agent.composition.agent import LAST_TASKS_S, Agent
 from agent.composition.clients import (
     CredentialsUnavailableError,
     fetch_kafka_credentials,
@@ -11,6 +11,7 @@ from agent.composition.listeners import Silent
 from agent.composition.rules import Rules, open_intake, open_registry, open_rules
 
 __all__ = [
+    "LAST_TASKS_S",
     "Agent",
     "CredentialsUnavailableError",
     "Rules",

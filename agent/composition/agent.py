@@ -6,6 +6,8 @@ import asyncio
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import structlog
 
@@ -24,6 +26,7 @@ from agent.kafka.config import KafkaCredentials
 from agent.kafka.source import KafkaSource
 from agent.observability.health import Liveness, Readiness
 from agent.observability.log_observer import LogObserver
+from agent.observability.loop_watch import LoopWatch
 from agent.observability.metrics import Metrics
 from agent.observability.server import HttpServer, probe
 from agent.observability.status_board import StatusBoard
@@ -34,12 +37,16 @@ from agent.runs_api.details import ReportLimits
 from agent.runs_api.log_buffer import LogLimits
 from agent.runs_api.reporter import PortReporter
 from agent.settings import Settings, misspelt
+from agent.threads import in_thread
 
 log = structlog.get_logger(__name__)
 
 _RELOAD_S = 2.0
 _REMIND_S = 60.0
 _SIGN_IN_S = 2.0
+_REMOVAL_S = 3.0
+LAST_TASKS_S = 2.0
+"""What whoever runs the agent may give to tasks that are left after it, such as those that actions began."""
 
 
 class Agent:
@@ -62,6 +69,7 @@ class Agent:
         )
         self._workspaces = settings.AGENT_STATE_DIR / "workspaces" / f"{os.getpid()}-{secrets.token_hex(4)}"
         self._liveness = Liveness(clock)
+        self._loop_watch = LoopWatch(clock, observer)
         self._server, self._readiness = self._open_server(clock)
         self._client = client = open_runs_client(settings, environment, observer, clock)
         log_limits = LogLimits(batch_bytes=settings.AGENT_LOG_BATCH_BYTES, head_bytes=settings.AGENT_LOG_MAX_BYTES)
@@ -73,6 +81,7 @@ class Agent:
             kill_grace_s=settings.AGENT_KILL_GRACE_S,
             masked=settings.secrets,
             environment=environment,
+            learn=redactor.add,
         )
         router: Router = self._rules.routes
         self._lifecycle = Lifecycle(
@@ -98,8 +107,11 @@ class Agent:
     async def run(self, stop: Stop) -> int:
         """Runs until ``stop`` is asked; returns the exit code.
 
-        Raises `ConfigurationError` if the HTTP port cannot be had.
+        Raises `ConfigurationError` if the HTTP port cannot be had. The loop's default executor becomes the one of
+        Python actions (`asyncio.to_thread`); what they still do in there at the end is left to itself.
         """
+        slots = self._settings.AGENT_MAX_CONCURRENT_RUNS
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(slots, thread_name_prefix="actions"))
         try:
             port = await self._server.start()
             log.info(
@@ -113,7 +125,7 @@ class Agent:
                 drain_s=self._timeline.drain_s,
                 kill_grace_s=self._timeline.kill_grace_s,
                 report_s=self._timeline.report_s,
-                stop_takes_at_most_s=self._timeline.total_s,
+                stop_takes_at_most_s=self._timeline.total_s + _REMOVAL_S + LAST_TASKS_S,
             )
             self._warn()
             return await self._lifecycle.run(stop)
@@ -121,7 +133,8 @@ class Agent:
             await self._server.stop()
             await self._reporter.close()
             await self._rules.close()
-            await asyncio.to_thread(remove_tree, self._workspaces)
+            removal = in_thread(partial(remove_tree, self._workspaces), "remove workspaces")
+            await asyncio.wait([removal], timeout=_REMOVAL_S)
 
     async def _kafka_credentials(self) -> KafkaCredentials:
         credentials = await fetch_kafka_credentials(self._client)
@@ -173,7 +186,7 @@ class Agent:
             routes=self._routes,
             ready=readiness.check,
         )
-        self._listeners.open(log_observer, metrics, board, readiness, self._liveness)
+        self._listeners.open(log_observer, metrics, board, readiness, self._liveness, self._loop_watch)
         pages = {
             "/metrics": metrics.page,
             "/livez": probe(self._liveness.check),
@@ -184,6 +197,7 @@ class Agent:
 
     def _services(self) -> Iterable[Callable[[], Awaitable[None]]]:
         yield self._liveness.keep_beating
+        yield self._loop_watch.keep_watching
         yield self._sign_in
         yield self._remind
         if isinstance(self._rules.routes, LiveRoutes):

@@ -118,11 +118,11 @@ class ActiveRun:
 
     def mask(self, secret: str) -> None:
         """Masks a further secret."""
-        self._report.mask(secret)
+        self._report.mask(str(secret))
 
     def masked(self, text: str, *, is_cut: bool = False) -> str:
         """The text without secrets."""
-        return self._report.masked(text, is_cut=is_cut)
+        return self._report.masked(str(text), is_cut=is_cut)
 
     def link(self, url: str) -> None:
         """Adds a link."""
@@ -142,8 +142,8 @@ class ActiveRun:
 
     def output(self, name: str, value: Json) -> None:
         """Adds a named result."""
-        self._outputs[name] = value
-        self._report.output(name, value)
+        self._outputs[str(name)] = value
+        self._report.output(str(name), value)
 
     def response(self, request: JsonObject, response: JsonObject) -> None:
         """Keeps an exchange for the report templates."""

@@ -177,10 +177,11 @@ class Dispatcher:
         """A message for agents ends its run; any other is meant for somebody else."""
         if invocation.kind is InvocationKind.CHANGE_EVENT or not invocation.for_agents:
             log.debug("no route takes this message", run_id=invocation.run_id, reason=unrouted.reason)
-            self._pass_over(delivery, "not_for_agents" if delivery.channel is Channel.RUNS else "change_event")
+            reason = "not_for_agents" if delivery.channel is Channel.RUNS else "change_event"
+            self._pass_over(delivery, "undecided" if unrouted.undecided else reason)
         elif self._settings.ignore_unrouted:
             log.debug("no route takes this message", run_id=invocation.run_id, reason=unrouted.reason)
-            self._pass_over(delivery, "unrouted")
+            self._pass_over(delivery, "undecided" if unrouted.undecided else "unrouted")
         else:
             self._observer.notify(RunReceived(self._source.name, "unrouted", invocation.run_id))
             failed = Failed(unrouted.reason, FailureKind.NO_ROUTE)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
+
+from agent.threads import in_thread
 
 
 class Workspace:
@@ -26,8 +28,12 @@ class Workspace:
     async def remove(self) -> None:
         """Deletes the directory with all that is in it, off the loop; never raises."""
         path, self._path = self._path, None
-        if path is not None:
-            await asyncio.to_thread(remove_tree, path)
+        if path is None:
+            return
+        try:
+            await in_thread(partial(remove_tree, path), "remove workspace")
+        except RuntimeError:  # the system has no thread left: better that the loop waits than that secrets stay
+            remove_tree(path)
 
 
 def remove_tree(path: Path) -> None:

@@ -14,7 +14,7 @@ from agent.domain.invocation import RunId
 
 @dataclass(frozen=True, slots=True)
 class MessageIgnored:
-    """A message that is not ours was passed over: kafka_type_unrouted, not_for_agents, unrouted, change_event."""
+    """A message was passed over: not_for_agents, unrouted, change_event; undecided: it may have been ours."""
 
     source: str
     reason: str
@@ -207,6 +207,17 @@ class PartitionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopTicked:
+    """The event loop came back to a timer, ``late_s`` after it was due: for so long it had stood still.
+
+    ``python_routes``: whose Python actions were being executed since the last time; one of them may have blocked.
+    """
+
+    late_s: float
+    python_routes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RoutesReloaded:
     """The routes file changed: ``ok`` tells whether the new one is in force; ``problems`` is empty if so."""
 
@@ -253,6 +264,7 @@ Event: TypeAlias = (
     | Committed
     | SourceFailed
     | PartitionStatus
+    | LoopTicked
     | RoutesReloaded
     | ReadyChanged
     | DrainStarted

@@ -61,9 +61,17 @@ class InvocationMethod:
 
 @dataclass(slots=True)
 class Effort:
-    """What evaluating one message's expressions has cost: whoever evaluates them adds to it, and bounds it."""
+    """What evaluating one message's expressions has cost: whoever evaluates them adds to it, and bounds it.
+
+    ``is_renewed``: it began anew once, for what was lost was not the expressions' doing.
+    """
 
     spent_s: float = 0.0
+    is_renewed: bool = False
+
+    def renew(self) -> None:
+        """Forgets what was spent."""
+        self.spent_s, self.is_renewed = 0.0, True
 
 
 @dataclass(frozen=True)

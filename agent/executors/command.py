@@ -52,12 +52,24 @@ class CommandTemplate:
     """A route's command, environment and passed variables, compiled."""
 
     def __init__(
-        self, argv: Sequence[Argument], environment: Template, passed: Mapping[str, str], port_api_base_url: str
+        self,
+        argv: Sequence[Argument],
+        environment: Template,
+        passed: Mapping[str, str],
+        port_api_base_url: str,
+        search_path: str | None = None,
     ) -> None:
         self._argv = argv
         self._environment = environment
         self._passed = passed
         self._port_api_base_url = port_api_base_url
+        self.search_path = search_path
+        """The ``PATH`` that the command gets; ``None`` where it depends on the message."""
+
+    @property
+    def program(self) -> Json:
+        """The program as the route writes it, a template."""
+        return self._argv[0].source
 
     def render(self, view: View) -> CommandLine:
         """The command for the run that ``view`` is of; a variable that renders to null is left out.
@@ -101,7 +113,7 @@ def compile_command(
     argv: list[Argument] = []
     for place, source in _arguments(command, path):
         try:
-            argv.append(Argument(source, place, templates.template(source, place)))
+            argv.append(Argument(source, place, templates.template(source, place, is_name=True)))
         except ConfigurationError as error:
             problems.extend(error.problems)
     try:
@@ -111,7 +123,9 @@ def compile_command(
     if problems:
         raise ConfigurationError(*problems)
     taken = {name: services.environment[name] for name in passed if name in services.environment}
-    return CommandTemplate(argv, environment, taken, services.settings.port_api_base_url)
+    path_variable = {**_DEFAULTS, **taken, **variables}["PATH"]
+    search_path = path_variable if isinstance(path_variable, str) and "{{" not in path_variable else None
+    return CommandTemplate(argv, environment, taken, services.settings.port_api_base_url, search_path)
 
 
 def absolute_program(argv: tuple[str, ...]) -> tuple[str, ...]:

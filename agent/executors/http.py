@@ -18,8 +18,9 @@ from agent.executors.http_answer import Answer, read_answer
 from agent.executors.http_failure import failure_of, refusal_of
 from agent.executors.http_options import HTTP_SCHEMA, HttpOptions, read_http_options
 from agent.executors.http_pool import ClientPool
-from agent.executors.http_request import HttpRequest, RequestTemplate, UnsendableError
+from agent.executors.http_request import HttpRequest, RequestTemplate
 from agent.executors.http_retry import retry_label
+from agent.executors.http_url import UnsendableError
 from agent.net.proxy import ProxyRules
 from agent.net.tls import TlsFileError
 from agent.ports import Clock, ExecutorServices, RunContext, TemplateCompiler

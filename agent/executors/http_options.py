@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 
 from agent.domain.duration import duration_schema, parse_duration_s
+from agent.domain.errors import Problem
 from agent.domain.json import Json, JsonObject, as_object
 from agent.domain.retry import Backoff
 from agent.executors.http_pool import ClientOptions
 from agent.executors.http_retry import DEFAULT_ATTEMPTS, DEFAULT_STATUSES, RetryRule
+from agent.executors.http_url import UnsendableError, parsed, put_together
 from agent.ports import ExecutorSettings
 
 DEFAULT_MAX_RESPONSE_BYTES = 1024 * 1024
 _DEFAULT_CONNECT_TIMEOUT_S = 10.0
+
+METHOD = re.compile(r"[A-Z][A-Z-]{0,30}")
+"""What a method looks like, in upper case."""
+REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
+"""Methods that are no requests to a resource."""
+_USUAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_KNOWN_METHODS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        GET HEAD POST PUT PATCH DELETE OPTIONS
+        BIND CHECKIN CHECKOUT COPY LABEL LINK LIST LOCK MERGE MKCALENDAR MKCOL MOVE NOTIFY PROPFIND PROPPATCH
+        PURGE QUERY REBIND REPORT SEARCH SUBSCRIBE UNBIND UNCHECKOUT UNLINK UNLOCK UNSUBSCRIBE UPDATE
+        """,
+    )
+)
+"""Those of the standard's registry that carry a meaning for a server of today, and a few that are widely used."""
+_SCHEMES = ("http://", "https://")
 
 
 class Mode(StrEnum):
@@ -156,6 +179,34 @@ def read_http_options(options: JsonObject, settings: ExecutorSettings, backoff: 
             allow_link_local=bool(options.get("allow_link_local", settings.http_allow_link_local)),
         ),
     )
+
+
+def fixed_problems(options: JsonObject, path: str) -> Iterator[Problem]:
+    """What no message can mend: a method that nobody knows, a url that cannot be called."""
+    method, url = options.get("method"), options.get("url")
+    if isinstance(method, str) and "{{" not in method:
+        word = method.strip().upper()
+        if word in REFUSED_METHODS:
+            yield Problem("routes", f"{word} cannot be sent", f"{path}.method")
+        elif word not in _KNOWN_METHODS:
+            close = get_close_matches(word, _USUAL_METHODS, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(_USUAL_METHODS)} and WebDAV's"
+            yield Problem("routes", f"there is no HTTP method {method!r}", f"{path}.method", hint)
+    if isinstance(url, str):
+        yield from _url_problems(url, f"{path}.url")
+
+
+def _url_problems(url: str, path: str) -> Iterator[Problem]:
+    beginning, is_template, _ = url.partition("{{")
+    beginning = beginning.strip().lower()
+    if is_template:
+        if not any(beginning.startswith(scheme) or scheme.startswith(beginning) for scheme in _SCHEMES):
+            yield Problem("routes", "the url must begin with http:// or https:// and name a host", path)
+        return
+    try:
+        parsed(put_together(url))
+    except UnsendableError as error:
+        yield Problem("routes", str(error), path)
 
 
 def _seconds(value: Json, default_s: float) -> float:

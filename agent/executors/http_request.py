@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import urlencode
 
 import httpx
 
-from agent.domain.errors import AgentError, ConfigurationError, Problem
+from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.invocation import View
 from agent.domain.javascript import stringify
 from agent.domain.json import Json, JsonObject, as_object, as_text
 from agent.domain.route import Template
+from agent.executors.http_options import METHOD, REFUSED_METHODS, fixed_problems
+from agent.executors.http_url import UnsendableError, encoded, parsed, put_together
 from agent.net.headers import header_problem
 from agent.net.shown import shown_place, shown_url
 from agent.ports import TemplateCompiler
 
 _TEMPLATES = ("method", "url", "headers", "query", "body", "idempotency_key")
-_METHOD = re.compile(r"[A-Z][A-Z-]{0,30}")
-_REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
+_NAMES = frozenset({"url", "idempotency_key"})
+"""They say what is acted on: there a null inside of text fails."""
+
 _BODYLESS_METHODS = frozenset({"GET", "HEAD"})
 _OUR_OWN_HEADERS = frozenset(
     {
@@ -41,10 +43,6 @@ _OUR_OWN_HEADERS = frozenset(
 
 _SHOWN_CHARS = 40
 _FORM = "application/x-www-form-urlencoded"
-
-
-class UnsendableError(AgentError):
-    """What was rendered is no request; the text is for the run's page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +87,19 @@ class RequestTemplate:
     def __init__(self, options: JsonObject, path: str, templates: TemplateCompiler) -> None:
         key = options.get("idempotency_key", True)
         self._sends_run_id = key is True
-        problems = _header_name_problems(options.get("headers"), f"{path}.headers")
+        problems = [
+            *_header_name_problems(options.get("headers"), f"{path}.headers"),
+            *fixed_problems(options, path),
+        ]
         compiled: dict[str, Template] = {}
         for name in _TEMPLATES:
             if name not in options or (name == "idempotency_key" and isinstance(key, bool)):
                 continue
             try:
-                encode = _encoded if name == "url" else None
-                compiled[name] = templates.template(options[name], f"{path}.{name}", encode=encode)
+                encode = encoded if name == "url" else None
+                compiled[name] = templates.template(
+                    options[name], f"{path}.{name}", encode=encode, is_name=name in _NAMES
+                )
             except ConfigurationError as error:
                 problems += error.problems
         if problems:
@@ -118,7 +121,7 @@ class RequestTemplate:
         content = _content(body, headers) if has_body else None
         return HttpRequest(
             method=method,
-            url=_parsed(_with_query(written, query)),
+            url=parsed(_with_query(written, query)),
             headers=tuple(headers.items()),
             content=content,
             query=query,
@@ -129,18 +132,14 @@ class RequestTemplate:
     def _render_method(self, view: View, invoked: JsonObject) -> str:
         value = self._method.render(view) if self._method else invoked.get("method") or "POST"
         method = value.strip().upper() if isinstance(value, str) else ""
-        if not _METHOD.fullmatch(method) or method in _REFUSED_METHODS:
+        if not METHOD.fullmatch(method) or method in REFUSED_METHODS:
             raise UnsendableError(f"{_shown(value)} is no method that can be sent; it must be like POST or GET")
         return method
 
     def _render_url(self, view: View, invoked: JsonObject) -> str:
         value = self._url.render(view) if self._url else invoked.get("url")
         if isinstance(value, str) and value.strip():
-            if self._url is not None and _climbs(value):
-                raise UnsendableError(
-                    "the route's url came out with a . or .. in its path, which leads to another path than it names"
-                )
-            return value.strip()
+            return put_together(value) if self._url is not None else value.strip()
         if self._url is not None:
             raise UnsendableError(f"the route's url came out as {_shown(value)} for this message")
         raise UnsendableError(
@@ -218,36 +217,6 @@ def _with_query(url: str, query: JsonObject) -> str:
     base, hash_mark, fragment = url.partition("#")
     joint = "" if base.endswith(("?", "&")) else "&" if "?" in base else "?"
     return base + joint + urlencode(pairs) + hash_mark + fragment
-
-
-def _encoded(text: str) -> str:
-    """``text`` as one piece of a url, whatever piece that is."""
-    return quote(text, safe="", errors="replace")
-
-
-def _climbs(url: str) -> bool:
-    """Whether some server may take a segment of the path for a step.
-
-    Many decode before they look, and Java's take away what follows a semicolon.
-    """
-    path = unquote(re.split(r"[?#]", url.strip(), maxsplit=1)[0])
-    return any(segment.partition(";")[0] in (".", "..") for segment in re.split(r"[/\\]", path))
-
-
-def _parsed(text: str) -> httpx.URL:
-    try:
-        url = httpx.URL(text)
-    except (httpx.InvalidURL, ValueError):
-        # Neither the text nor the error is quoted: there may be credentials in it.
-        raise UnsendableError("the url cannot be read; it must be like https://host/path") from None
-    if url.scheme not in ("http", "https") or not url.raw_host:
-        raise UnsendableError("the url must begin with http:// or https:// and name a host")
-    if b"%" in url.raw_host and b":" not in url.raw_host:
-        raise UnsendableError(
-            "the url's host holds a % sign: what expressions put inside of a url is percent-encoded; to take host "
-            "and port from a message, let one expression at the very beginning of the url give all up to them"
-        )
-    return url
 
 
 def _content(body: Json, headers: dict[str, str]) -> bytes:

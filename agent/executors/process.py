@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import signal
 from concurrent.futures import Executor as Threads
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,7 @@ from agent.domain.json import JsonObject
 from agent.domain.outcome import Failed, FailureKind, Outcome, Succeeded
 from agent.executors.child import Child, Ending, start_child
 from agent.executors.command import OUTPUT_VARIABLE, CommandTemplate, absolute_program, compile_command
+from agent.executors.command_notes import command_notes, not_started
 from agent.executors.oom import OomCounter
 from agent.executors.output_file import read_outputs, tell, write_entities
 from agent.executors.outputs import Outputs
@@ -96,6 +95,10 @@ class ProcessExecutor:
         """The command, and the variables that the route adds."""
         return self._command.preview(view)
 
+    def notes(self) -> list[str]:
+        """What the command lacks on this machine now; see `command_notes`."""
+        return list(command_notes(self._command.program, self._options.cwd, self._command.search_path))
+
     async def execute(self, run: RunContext) -> Outcome:
         """Runs the command to its end. Cancelled, it ends the whole tree of processes first; see `Child.stop`."""
         oom_kills = self._oom.read()
@@ -105,7 +108,7 @@ class ProcessExecutor:
         except TemplateError as error:
             return Failed(str(error), FailureKind.BAD_TEMPLATE)
         except OSError as error:
-            return Failed(_not_started(error, self._options.cwd), FailureKind.NOT_STARTED)
+            return Failed(not_started(error, self._options.cwd), FailureKind.NOT_STARTED)
         try:
             ending = await child.ended(self._options.kill_grace_s + 1.0)
         except BaseException as error:
@@ -192,25 +195,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _not_started(error: OSError, cwd: Path | None) -> str:
-    """What to do about a command that the system would not start."""
-    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | Path) else "the command"
-    match error.errno:
-        case errno.ENOENT if Path(name) == cwd:
-            return f"could not start the command: its directory {name} does not exist"
-        case errno.ENOENT if Path(name).exists():
-            return f"could not start {name}: the interpreter that its first line names does not exist"
-        case errno.ENOENT:
-            return f"could not start {name}: it does not exist, or is not on the PATH that the route gives"
-        case errno.EACCES:
-            return f"could not start {name}: no permission; is it executable?"
-        case errno.ENOEXEC:
-            return f"could not start {name}: neither a program nor a script that begins with #!"
-        case errno.E2BIG:
-            return f"could not start {name}: its arguments and variables are too long; let it read stdin"
-        case errno.EAGAIN | errno.EMFILE | errno.ENOMEM:
-            return f"could not start {name}: {error.strerror}; fewer runs at once may help"
-        case _:
-            return f"could not start {name}: {error.strerror or error}"

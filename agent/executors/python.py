@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
-import inspect
 import sys
-import threading
-import traceback
 import types
 from collections.abc import Callable, Coroutine, Generator
-from dataclasses import dataclass
 from typing import Any
 
 from agent.domain.invocation import View
 from agent.domain.json import JsonObject
-from agent.domain.outcome import Accepted, Failed, FailureKind, Outcome, Succeeded
+from agent.domain.outcome import Failed, FailureKind, Outcome
 from agent.executors.callables import is_asynchronous, load_callable
-from agent.executors.sync_run import LoopBridge, RunCancelledError, SyncRun
+from agent.executors.sync_run import LoopBridge, SyncRun
+from agent.executors.unawaited import Unawaited, WatchedRun, complaint
+from agent.executors.verdict import Verdict, raised, returned
 from agent.ports import ExecutorServices, RunContext, TemplateCompiler
+from agent.threads import in_thread
 
 _SCHEMA: JsonObject = {
     "type": "object",
@@ -72,10 +70,11 @@ class PythonFactory:
 class PythonExecutor:
     """Calls one function, for many runs at once.
 
-    It may return an outcome (`Succeeded`, `Failed`, `Accepted`), a summary, or ``None`` for success; an
-    exception is a failure. Told to stop, an asynchronous function is cancelled; a synchronous one meets
-    `RunCancelledError` when it next asks anything of its run. One that goes on after the grace is given up: the
-    asynchronous one is never resumed, the synchronous one's thread is left behind.
+    It may return an outcome (`Succeeded`, `Failed`, `Accepted`), a summary, or ``None`` for success. An exception
+    is a failure, and so is a call of the run that an asynchronous function forgot to await. Told to stop, an
+    asynchronous function is cancelled; a synchronous one meets `RunCancelledError` when it next asks anything of
+    its run. One that goes on after the grace is given up: the asynchronous one is never resumed, the synchronous
+    one's thread is left behind.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class PythonExecutor:
             run.traceback(verdict.trace)
         return verdict.outcome
 
-    async def _call_asynchronous(self, run: RunContext) -> _Verdict:
+    async def _call_asynchronous(self, run: RunContext) -> Verdict:
         leash = _Leash()
         task = asyncio.ensure_future(_judged_asynchronous(self._function, run, leash))
         try:
@@ -117,12 +116,13 @@ class PythonExecutor:
                 run.log(f"{self._name} did not stop when it was cancelled, and was given up", level="ERROR")
             raise
         if task.cancelled():
-            return _Verdict(Failed(f"{self._name} cancelled itself", FailureKind.EXCEPTION))
+            return Verdict(Failed(f"{self._name} cancelled itself", FailureKind.EXCEPTION))
         return task.result()
 
-    async def _call_synchronous(self, run: RunContext) -> _Verdict:
+    async def _call_synchronous(self, run: RunContext) -> Verdict:
         bridge = LoopBridge()
-        done = self._start_thread(SyncRun(run, bridge))
+        sync = SyncRun(run, bridge)
+        done = in_thread(lambda: _judged(self._function, sync), f"action {self._name}")
         try:
             await asyncio.wait([done])
         except asyncio.CancelledError:
@@ -136,28 +136,6 @@ class PythonExecutor:
         finally:
             bridge.close()
         return done.result()
-
-    def _start_thread(self, run: SyncRun) -> asyncio.Future[_Verdict]:
-        """A daemon thread of its own, not one of a pool: Python waits for a pool's threads before it exits."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[_Verdict] = loop.create_future()
-        context = contextvars.copy_context()
-
-        def work() -> None:
-            verdict = context.run(_judged, self._function, run)
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(done.set_result, verdict)
-
-        threading.Thread(target=work, name=f"action {self._name}", daemon=True).start()
-        return done
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """How a call ended; ``trace`` is the exception's traceback, if there was one."""
-
-    outcome: Outcome
-    trace: str = ""
 
 
 class _LeftBehind:
@@ -205,56 +183,32 @@ class _Leash:
         raise asyncio.CancelledError
 
 
-async def _judged_asynchronous(function: Callable[[Any], object], run: RunContext, leash: _Leash) -> _Verdict:
+async def _judged_asynchronous(function: Callable[[Any], object], run: RunContext, leash: _Leash) -> Verdict:
     """What the function's end means. Lets only a cancellation through."""
+    unawaited = Unawaited()
     try:
-        returned = function(run)
-        return _Verdict(_outcome(await leash.drive(returned) if asyncio.iscoroutine(returned) else returned))
+        value = function(WatchedRun(run, unawaited))
+        verdict = returned(await leash.drive(value) if asyncio.iscoroutine(value) else value)
+        if unawaited:
+            await asyncio.sleep(0)  # what was made a task, and not waited for, begins by then
+        forgotten = unawaited.take()
+        if forgotten and not isinstance(verdict.outcome, Failed):
+            return Verdict(Failed(complaint(forgotten), FailureKind.EXCEPTION))
+        return verdict
     except (asyncio.CancelledError, GeneratorExit):
         raise
     except BaseException as error:  # noqa: BLE001 - SystemExit is to end the run, not the agent
-        return _failed(error)
+        return raised(error)
+    finally:
+        unawaited.take()
 
 
-def _judged(function: Callable[[Any], object], run: SyncRun) -> _Verdict:
+def _judged(function: Callable[[Any], object], run: SyncRun) -> Verdict:
     """What the function's end means. Never raises."""
     try:
-        return _Verdict(_outcome(function(run)))
+        return returned(function(run))
     except BaseException as error:  # noqa: BLE001 - SystemExit is to end the run, not just its thread
-        return _failed(error)
-
-
-def _outcome(returned: object) -> Outcome:
-    """Also a foreign object is an answer, if not a good one."""
-    if returned is None or isinstance(returned, str):
-        return Succeeded(returned)
-    if isinstance(returned, Succeeded | Failed | Accepted):
-        return returned
-    kind = type(returned).__name__
-    if inspect.iscoroutine(returned):
-        returned.close()
-        return Failed(f"the function returned a {kind}: declare it with async def", FailureKind.EXCEPTION)
-    expected = "expected Succeeded, Failed, Accepted, a text for the summary, or None"
-    return Failed(f"the function returned a {kind}; {expected}", FailureKind.EXCEPTION)
-
-
-def _failed(error: BaseException) -> _Verdict:
-    first = error.__traceback__
-    while first is not None and first.tb_frame.f_code.co_filename == __file__:
-        first = first.tb_next
-    trace = "".join(traceback.TracebackException(type(error), error, first).format())
-    return _Verdict(Failed(_message(error), FailureKind.EXCEPTION), trace)
-
-
-def _message(error: BaseException) -> str:
-    """The exception's own words; its class where they are missing, or mean nothing without it."""
-    kind = type(error).__name__
-    if isinstance(error, KeyError | SystemExit | RunCancelledError):
-        return f"{kind}: {error}"
-    try:
-        return str(error).strip() or kind
-    except Exception:  # noqa: BLE001 - a stranger's __str__
-        return kind
+        return raised(error)
 
 
 async def _done_within(future: asyncio.Future[Any], patience_s: float) -> bool:

@@ -19,6 +19,7 @@ from agent.ports import Clock, Delivery, Observer
 FetchCredentials = Callable[[], Awaitable[KafkaCredentials]]
 
 _BACKOFF = Backoff(first_s=1.0, cap_s=30.0)
+_LOOK_S = 0.01
 
 
 class KafkaSource:
@@ -93,7 +94,7 @@ class KafkaSource:
             self._connector.cancel()
             await asyncio.gather(self._connector, return_exceptions=True)
             self._connector = None
-        if self._thread is not None and not await asyncio.to_thread(self._thread.close, timeout_s):
+        if self._thread is not None and not await _has_closed(self._thread, timeout_s):
             detail = f"still leaving the group after {timeout_s:.0f} s; the broker will notice by itself"
             self._observer.notify(SourceFailed("close_timeout", detail))
 
@@ -148,6 +149,17 @@ class KafkaSource:
         if thread is None:
             raise TypeError(f"{receipt!r} was not given out by this source")
         return thread
+
+
+async def _has_closed(thread: ConsumerThread, timeout_s: float) -> bool:
+    """Tells it to close, at once, and looks whether it has; needs no further thread for that."""
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + timeout_s
+    while not thread.close(0.0):
+        if loop.time() >= deadline_s:
+            return False
+        await asyncio.sleep(_LOOK_S)
+    return True
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:

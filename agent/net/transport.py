@@ -23,6 +23,7 @@ from agent.net.errors import CONNECTION_FAILURES, connect_failure, exchange_fail
 from agent.net.guard import GuardedResolver, check_host
 from agent.net.headers import header_problem
 from agent.net.proxy import Proxy, ProxyRules
+from agent.net.resolver import SystemResolver
 from agent.net.shown import shown_place
 
 _CHUNK_BYTES = 16 * 1024
@@ -122,7 +123,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            resolver = self._resolver or aiohttp.ThreadedResolver()
+            resolver = self._resolver or SystemResolver()
             self._connector = _Connector(
                 resolver=resolver if self._allow_link_local else GuardedResolver(resolver),
                 ssl=self._tls,

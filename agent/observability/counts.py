@@ -56,6 +56,7 @@ class Counts:
         self._hear_runs()
         self._hear_kafka()
         self._hear_api()
+        self._table.on(events.LoopTicked, lambda e: self._observe(table.LOOP_LAG, e.late_s))
         self._start_at_zero(executors, topics)
 
     def notify(self, event: events.Event) -> None:

@@ -14,6 +14,11 @@ from agent.observability.observers import EventTable
 from agent.observability.repeats import Repeats
 from agent.ports import Clock
 
+_STANDSTILL_S = 1.0
+_STANDSTILL_HINT = (
+    "an async Python action must not block: await, use asyncio.to_thread, or make it a plain function"
+)
+
 
 class LogObserver:
     """Writes a line for each fact that matters to somebody. Thread-safe.
@@ -59,6 +64,7 @@ class LogObserver:
 
     def _hear_agent(self) -> None:
         on = self._table.on
+        on(events.LoopTicked, self._loop_ticked)
         on(events.RoutesReloaded, self._routes_reloaded)
         on(events.ReadyChanged, self._ready_changed)
         on(events.DrainStarted, self._drain_started)
@@ -146,6 +152,16 @@ class LogObserver:
         else:
             self._log.warning(
                 "routes reload refused", problems=event.problems, effect="the routes read before stay in force"
+            )
+
+    def _loop_ticked(self, event: events.LoopTicked) -> None:
+        if event.late_s > _STANDSTILL_S:
+            self._once_a_minute(
+                "event loop stood still",
+                event.python_routes,
+                for_s=round(event.late_s, 1),
+                python_routes=list(event.python_routes),
+                hint=_STANDSTILL_HINT if event.python_routes else None,
             )
 
     def _ready_changed(self, event: events.ReadyChanged) -> None:

@@ -151,6 +151,7 @@ class Console:
         )
 
     def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> str:
+        """The line as text; ``line`` is not changed."""
         return self._render(logger, method, {key: _printable(key, value) for key, value in line.items()})
 
 

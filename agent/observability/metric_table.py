@@ -229,6 +229,13 @@ API_LAST_SUCCESS = GaugeSpec(
 # ── the agent itself ─────────────────────────────────────────────────────────────────────────────────
 
 BUILD_INFO = GaugeSpec("agent_build_info", "Always 1; what runs here stands in the labels.", ("version", "python"))
+LOOP_LAG = HistogramSpec(
+    "agent_event_loop_lag_seconds",
+    "How late the event loop came back to a timer: for so long something had blocked it.",
+    (),
+    (0.01, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60),
+    max_series=1,
+)
 CONFIG_RELOAD = GaugeSpec(
     "agent_config_last_reload_successful", "1 if the routes file as it is now is in force, 0 if it was refused."
 )

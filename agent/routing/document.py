@@ -277,6 +277,8 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, where: str) -> Configuration
         hint = f"text that begins with {source[column]} needs quotes"
     elif "mapping values" in (error.problem or ""):
         hint = "text that holds a colon and a blank needs quotes"
+    elif "did not find expected" in (error.problem or "") and not source[:column].strip() and not is_unfinished:
+        hint = "check the indentation: what belongs together begins in the same column"
     return _broken(f"{where}:{line + 1}", f"not YAML: {error.problem} (column {column + 1})", hint)
 
 

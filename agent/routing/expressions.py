@@ -73,7 +73,8 @@ class Expressions:
 
     ``environment`` is the agent's own: a route sees what it lists. Rendering blocks the calling thread: all of a
     message's expressions together for ``limit_s`` at most, after which they fail, and where the worker had died,
-    for the start of a new one (some 20 ms; after 2 s it is given up).
+    for the start of a new one (some 20 ms; after 2 s it is given up). Where a stop was not their doing, all that
+    may come twice.
     """
 
     def __init__(self, environment: Mapping[str, str], limit_s: float = 1.0) -> None:
@@ -115,9 +116,9 @@ class RouteTemplates:
     compile_program: Callable[[str, _Environment], _Gentle | None]
     seen: Sequence[str] | None = None
 
-    def template(self, value: Json, path: str, *, encode: Encode | None = None) -> Template:
+    def template(self, value: Json, path: str, *, encode: Encode | None = None, is_name: bool = False) -> Template:
         """``value`` with ``{{ jq }}`` inside; see `agent.routing.templates`. Raises `ConfigurationError`."""
-        return compile_template(value, path, self._expression, encode)
+        return compile_template(value, path, self._expression, encode, is_name=is_name)
 
     def expression(self, source: str, path: str) -> Template:
         """One jq expression, bare or as a sole ``{{ … }}``; its first result, null if it has none.
@@ -208,10 +209,10 @@ class JqExpression:
         Raises `TemplateError`, and `UnevaluatedError` where time or memory ran out.
         """
         try:
-            with self.worker.patience.counted(view.effort):
+            with self.worker.patience.counted_here(view.effort):
                 text = self._text(view)
             if self.gentle is not None and self.gentle.may_run_on(text):
-                with self.worker.patience.counted(view.effort):
+                with self.worker.patience.counted_here(view.effort):
                     return next(iter(self.gentle.program.input_text(text)), None)
             return self.worker.evaluate(_PRELUDE + self.source, {"__env": self.environment}, text, view.effort)
         except (ValueError, JqFailure) as error:

@@ -1,4 +1,9 @@
-"""One process beside the agent in which jq may take too long: it is killed at the limit, and replaced."""
+"""One process beside the agent in which jq may take too long: it is killed at the limit, and replaced.
+
+The limit is one of wall time, for the agent waits meanwhile. So a machine that stands still, or somebody who stops
+or kills the process, may be the cause as well as an expression. The processor time that the process took tells
+these apart, and what is not the expression's doing is tried once more.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +29,19 @@ _START_LIMIT_S = 2.0
 _FIRST_START_LIMIT_S = 20.0
 """While routes are compiled: refusing them because the machine is busy would be worse than waiting."""
 _CHUNK_BYTES = 1 << 18
+_FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
+"""Signals that the process does not bring on itself, as it does those for its limits of memory and time."""
+_LITTLE = 0.5
+"""The part of its time below which an expression cannot be blamed for the rest."""
 _MEMORY_BYTES = 512 * 1024 * 1024
 
 
 class WorkerError(Exception):
     """There is no value for a reason of ours; the text is a predicate of the expression: "took longer than 1 s"."""
+
+
+class StalledError(WorkerError):
+    """As `WorkerError`, but not the expression's doing: it had little of the processor's time, or none."""
 
 
 class JqFailure(Exception):  # noqa: N818 - what jq said, not an error of the worker
@@ -40,6 +53,19 @@ class Patience:
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
+
+    @contextlib.contextmanager
+    def counted_here(self, effort: Effort) -> Iterator[None]:
+        """Adds the processor time that its block takes in this thread to ``effort``: it is not stopped for waiting.
+
+        Raises `WorkerError` where nothing is left.
+        """
+        self.left_s(effort)
+        begun_s = time.thread_time()
+        try:
+            yield
+        finally:
+            effort.spent_s += time.thread_time() - begun_s
 
     @contextlib.contextmanager
     def counted(self, effort: Effort) -> Iterator[float]:
@@ -75,7 +101,8 @@ class JqWorker:
     """Evaluates programs in a child process with an empty environment, its own session and little memory.
 
     The process starts at the first use, is kept, and replaced when it was killed or has died. Calls block the
-    calling thread, up to the limit and for a start; threads take turns. `close` ends it for good.
+    calling thread, up to the limit and for a start; threads take turns. `close` ends it for good. What was stopped
+    through no fault of its own is evaluated again by a new process, with the whole limit anew; once per message.
     """
 
     def __init__(self, jq_directory: Path, limit_s: float, memory_bytes: int = _MEMORY_BYTES) -> None:
@@ -115,23 +142,43 @@ class JqWorker:
         with self._turn:
             if self._closed:
                 raise WorkerError("was not begun, for the agent is stopping")
-            left_s = self.patience.left_s(effort)
-            child = self._ready_child(_FIRST_START_LIMIT_S if text is None else _START_LIMIT_S, effort)
-            request: dict[str, Json] = {"program": program, "arguments": json.dumps(arguments), "cpu_s": left_s}
+            request: dict[str, Json] = {"program": program, "arguments": json.dumps(arguments)}
             try:
-                with self.patience.counted(effort) as deadline_s:
-                    answer = child.ask(request, text, deadline_s)
-            except (EOFError, OSError) as error:
-                raise WorkerError(self._death()) from error
-            except BaseException:
-                self._end()  # too late, or half an answer may be left in the pipe
-                raise
+                answer = self._answer(request, text, effort)
+            except StalledError:
+                if effort.is_renewed:
+                    raise
+                effort.renew()
+                answer = self._answer(request, text, effort)
         if "error" in answer:
             raise JqFailure(answer["error"])
         if "unfit" in answer:
             raise WorkerError(answer["unfit"])
         value: Json = answer["value"]
         return value
+
+    def _answer(self, request: dict[str, Json], text: str | None, effort: Effort) -> dict[str, Any]:
+        """The worker's answer. Raises `WorkerError`; then there is no worker any more."""
+        left_s = self.patience.left_s(effort)
+        child = self._ready_child(_FIRST_START_LIMIT_S if text is None else _START_LIMIT_S, effort)
+        before_s = child.cpu_s()
+        try:
+            with self.patience.counted(effort) as deadline_s:
+                return child.ask({**request, "cpu_s": left_s}, text, deadline_s)
+        except WorkerError as error:
+            is_innocent = _is_little(before_s, child.cpu_s(), left_s)
+            self._end()
+            if is_innocent:
+                raise StalledError(f"{error}, in which the processor hardly worked on it") from None
+            raise
+        except (EOFError, OSError) as error:
+            is_innocent = _is_little(before_s, child.cpu_s(), left_s)
+            code, death = self._death()
+            kind = StalledError if is_innocent and -code in _FROM_OUTSIDE else WorkerError
+            raise kind(death) from error
+        except BaseException:
+            self._end()  # half an answer may be left in the pipe
+            raise
 
     def _ready_child(self, limit_s: float, effort: Effort) -> _Child:
         if self._child is not None and self._child.is_alive():
@@ -142,16 +189,17 @@ class JqWorker:
             self._child.answer(time.monotonic() + limit_s)
         except (OSError, EOFError) as error:
             self._end()
-            self.patience.exhaust(effort)  # one message waits in vain but once
-            raise WorkerError(f"could not be given to a worker process, for none started: {error}") from error
+            self.patience.exhaust(effort)  # one message does not wait in vain again and again
+            raise StalledError(f"could not be given to a worker process, for none started: {error}") from error
         return self._child
 
-    def _death(self) -> str:
+    def _death(self) -> tuple[int, str]:
+        """The exit code of the worker that died, and how to tell it."""
         assert self._child is not None  # noqa: S101 - it has just been asked
         code = self._child.end()
         self._child = None
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return f"ended its worker process ({how}), which may use {self._memory_bytes // 2**20} MiB of memory"
+        return code, f"ended its worker process ({how}), which may use {self._memory_bytes // 2**20} MiB of memory"
 
     def _end(self) -> None:
         if self._child is not None:
@@ -183,6 +231,14 @@ class _Child:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def cpu_s(self) -> float | None:
+        """The processor time that it has taken, also if it has just died; ``None`` where the system is silent."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -226,6 +282,11 @@ class _Child:
                 raise EOFError("it ended")
             received += chunk
         return bytes(received)
+
+
+def _is_little(before_s: float | None, after_s: float | None, limit_s: float) -> bool:
+    """Whether an expression with ``limit_s`` left had little of the processor; ``False`` where nobody knows."""
+    return before_s is not None and after_s is not None and after_s - before_s < _LITTLE * limit_s
 
 
 def _await(descriptor: int, event: int, deadline_s: float) -> None:

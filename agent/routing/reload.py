@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
-from agent.domain.errors import ConfigurationError
+from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.events import RoutesReloaded
 from agent.domain.invocation import Invocation
 from agent.domain.route import Unrouted, Verdict
@@ -18,6 +19,9 @@ from agent.routing.file import RoutesReader
 from agent.routing.route_set import RouteSet
 
 log = structlog.get_logger(__name__)
+
+_CALLABLE = ".python.callable"
+_READ_ONCE = "Python modules are read once; restart the agent to read them anew"
 
 _Signature = tuple[int, int, int, int, int]
 
@@ -99,9 +103,16 @@ class LiveRoutes:
     def _refused(self, seen: str, error: ConfigurationError) -> bool:
         if seen != self._seen:
             self._seen = seen
-            problems = tuple(str(problem) for problem in error.problems)
+            problems = tuple(str(_with_hint(problem)) for problem in error.problems)
             self._observer.notify(RoutesReloaded(ok=False, routes=len(self._current.routes), problems=problems))
         return False
+
+
+def _with_hint(problem: Problem) -> Problem:
+    """A callable that is missing may stand in a file that was edited after the agent had read it."""
+    if not problem.path.endswith(_CALLABLE):
+        return problem
+    return replace(problem, hint=f"{problem.hint}; {_READ_ONCE}" if problem.hint else _READ_ONCE)
 
 
 def _signature(path: Path) -> _Signature | None:

@@ -26,9 +26,11 @@ from agent.routing.jq_names import AFTER_THE_WORK, BEFORE_THE_WORK
 from agent.routing.jq_paths import parse_path
 from agent.routing.places import item, member
 from agent.routing.schema import takes_route_timeout
+from agent.routing.templates import Constant, Members
 
 _OWN_SECRET = "PORT_CLIENT_SECRET"  # noqa: S105 - the variable's name
 _ENTITY_BODY = ("blueprint", "identifier", "title", "properties", "relations", "team", "icon")
+_NAMES = frozenset({"blueprint", "identifier"})
 _REPORT_KEYS = ("link", "summary", "status_label", "external_run_id", "status")
 _FREE_TEXT = frozenset({"summary", "status_label"})
 
@@ -81,7 +83,7 @@ class RouteBuilder:
             options=options,
             timeout_s=timeout_s,
             max_concurrent=limit if isinstance(limit, int) else None,
-            key=self._template(templates, raw, self.path, "key", reads_paths=True),
+            key=self._template(templates, raw, self.path, "key", reads_paths=True, is_name=True),
             decrypt=self._names("decrypt"),
             secrets=self._names("secrets"),
             entities=self._entities(afterwards),
@@ -105,21 +107,20 @@ class RouteBuilder:
     def _entities(self, templates: RouteTemplates) -> tuple[EntityRule, ...]:
         entities = self.raw.get("entities")
         path = member(self.path, "entities")
-        rules = [
+        return tuple(
             self._entity(templates, as_object(raw), item(path, index))
             for index, raw in enumerate(entities if isinstance(entities, list) else [])
-        ]
-        return tuple(rule for rule in rules if rule is not None)
-
-    def _entity(self, templates: RouteTemplates, raw: JsonObject, path: str) -> EntityRule | None:
-        for name in ("blueprint", "identifier"):
-            self._warn_of_bare_path(raw, path, name)
-        body = self._compiled(
-            path, lambda: templates.template({name: raw[name] for name in _ENTITY_BODY if name in raw}, path)
         )
+
+    def _entity(self, templates: RouteTemplates, raw: JsonObject, path: str) -> EntityRule:
+        parts = {
+            name: self._template(
+                templates, raw, path, name, reads_paths=name in _NAMES, is_name=name == "identifier"
+            )
+            for name in _ENTITY_BODY
+        }
+        body = Members(tuple((Constant(name), part) for name, part in parts.items() if part is not None), path)
         when = self._condition(templates, raw, path)
-        if body is None:
-            return None
         verb = EntityVerb(str(raw.get("verb", EntityVerb.UPSERT)))
         return EntityRule(body, verb, when, on=frozenset(_texts(raw.get("on", "success"))))
 
@@ -179,14 +180,21 @@ class RouteBuilder:
         return self._compiled(place, lambda: templates.expression(source, place))
 
     def _template(
-        self, templates: RouteTemplates, raw: JsonObject, path: str, name: str, *, reads_paths: bool
+        self,
+        templates: RouteTemplates,
+        raw: JsonObject,
+        path: str,
+        name: str,
+        *,
+        reads_paths: bool,
+        is_name: bool = False,
     ) -> Template | None:
         if raw.get(name) is None:
             return None
         if reads_paths:
             self._warn_of_bare_path(raw, path, name)
         place = member(path, name)
-        return self._compiled(place, lambda: templates.template(raw[name], place))
+        return self._compiled(place, lambda: templates.template(raw[name], place, is_name=is_name))
 
     def _warn_of_bare_path(self, raw: JsonObject, path: str, name: str) -> None:
         """A jq path without its braces would be taken for text, and nobody would notice."""

@@ -2,9 +2,10 @@
 
 The language is that of Port's own payload templates. A string that is one expression and nothing else but blanks
 around it takes the result with its type; inside text, strings go in as they are and everything else as compact
-JSON (so null reads ``null``; write ``{{ .x // "" }}`` where nothing is meant). A key whose expression gives null or
-an empty text drops its pair; the key ``{{ spreadValue() }}`` puts the members of its value in its place. A literal
-``{{`` is written ``{{ "{{" }}``. What expressions give is never searched for expressions again.
+JSON (so null reads ``null``; write ``{{ .x // "" }}`` where nothing is meant). In a text that is a name null fails
+instead: ``svc-null`` is somebody else. A key whose expression gives null or an empty text drops its pair; the key
+``{{ spreadValue() }}`` puts the members of its value in its place. A literal ``{{`` is written ``{{ "{{" }}``. What
+expressions give is never searched for expressions again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from agent.domain.invocation import View
 from agent.domain.json import Json, as_text
 from agent.domain.route import Template
 from agent.ports import Encode
+from agent.routing.jq_errors import shown
 from agent.routing.jq_tokens import tokenize
 from agent.routing.places import item, member
 
@@ -49,6 +51,23 @@ class Text:
     def render(self, view: View) -> str:
         """The text with every expression's result put in."""
         return "".join(as_text(part.render(view)) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An expression inside of text that is a name: ``source`` stands at ``path``."""
+
+    template: Template
+    source: str
+    path: str
+
+    def render(self, view: View) -> Json:
+        """The expression's result. Raises `TemplateError`, also for null, which would read like a name."""
+        value = self.template.render(view)
+        if value is None:
+            hint = 'where it may be missing, end the expression with // "…"'
+            raise TemplateError(f"{self.path}: `{shown(self.source)}` gave null inside of text; {hint}")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +124,19 @@ class Members:
 
 
 def compile_template(
-    value: Json, path: str, compile_expression: CompileExpression, encode: Encode | None = None
+    value: Json,
+    path: str,
+    compile_expression: CompileExpression,
+    encode: Encode | None = None,
+    *,
+    is_name: bool = False,
 ) -> Template:
     """The template for ``value``, which stands at ``path``. Raises `ConfigurationError` with every problem.
 
-    For ``encode`` see `agent.ports.TemplateCompiler`.
+    For ``encode`` and ``is_name`` see `agent.ports.TemplateCompiler`.
     """
     problems: list[Problem] = []
-    template = _Compilation(compile_expression, encode, problems).value(value, path)
+    template = _Compilation(compile_expression, encode, is_name, problems).value(value, path)
     if problems:
         raise ConfigurationError(*problems)
     return template
@@ -147,6 +171,7 @@ class _Compilation:
 
     compile_expression: CompileExpression
     encode: Encode | None
+    is_name: bool
     problems: list[Problem]
 
     def value(self, value: Json, path: str) -> Template:
@@ -190,6 +215,8 @@ class _Compilation:
         if not is_jq:
             return Constant(text)
         template = self.compile_expression(text, path)
+        if self.is_name:
+            template = Given(template, text, path)
         if self.encode is None or begins or _VARIABLE.fullmatch(text):
             return template
         return Encoded(template, self.encode)

@@ -36,6 +36,9 @@ class Request:
 
 _MAX_IDENTIFIER_CHARS = 1000
 _IDENTIFIER_SIGNS = frozenset("0123456789@_.+:\\/=-")
+_ALLOWED = (
+    f"1 to {_MAX_IDENTIFIER_CHARS:,} characters: letters, digits and @ _ . + : \\ / = -, no blanks, and not . or .."
+)
 
 
 def is_identifier(name: str) -> bool:
@@ -47,14 +50,15 @@ def is_identifier(name: str) -> bool:
     )
 
 
+def _unfit(what: str) -> UnfitIdentifierError:
+    return UnfitIdentifierError(f"its {what} is none that Port takes ({_ALLOWED})")
+
+
 def _path(route: str, **names: str) -> str:
     """The route with names in it. Raises `UnfitIdentifierError`."""
     for what, name in names.items():
         if not is_identifier(name):
-            raise UnfitIdentifierError(
-                f"its {what} is none that Port takes (1 to {_MAX_IDENTIFIER_CHARS:,} letters, digits or"
-                " @ _ . + : \\ / = -, and neither . nor ..)"
-            )
+            raise _unfit(what)
     return route.format(**{what: quote(name, safe="") for what, name in names.items()})
 
 
@@ -154,6 +158,8 @@ def change_entity(change: EntityChange, run_id: RunId | None) -> Request:
     """
     tie = {} if run_id is None else {"run_id": run_id}
     if change.verb is EntityVerb.UPSERT:
+        if change.identifier is not None and not is_identifier(change.identifier):
+            raise _unfit("identifier")  # Port would answer with a regular expression
         path = _path(_ENTITIES, blueprint=change.blueprint)
         body = {**change.body, **_given(identifier=change.identifier)}
         return Request("POST", _ENTITIES, path, body, {"upsert": "true", "merge": "true", **tie})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from agent.domain.invocation import NODE_RUN_PREFIX
-from agent.domain.json import Json, JsonObject
+from agent.domain.json import JsonObject
 from agent.sandbox import messages
 from agent.sandbox.broker import EmbeddedBroker
 from agent.sandbox.ledger import Ledger, new_run_id
@@ -15,13 +15,25 @@ from agent.sandbox.messages import Click
 
 
 class Shape(StrEnum):
-    """In which of Port's message shapes an invocation travels."""
+    """In which of Port's message shapes an invocation travels; the value is for people."""
 
-    TUTORIAL = "tutorial"
-    KAFKA_V1 = "Kafka v1"
-    KAFKA_V2 = "Kafka v2"
-    WEBHOOK = "webhook"
-    NODE_RUN = "workflow node"
+    TUTORIAL = "Kafka, inside an outer payload (as in Port's tutorials)"
+    KAFKA_V1 = "Kafka"
+    TEMPLATE = "Kafka, a payload template of the action's own"
+    OWN_PAYLOAD = "Kafka, a payload of your own"
+    WEBHOOK = "webhook for agents, signed"
+    NODE_RUN = "webhook node of a workflow, signed"
+
+
+OWN_SHAPES = {
+    Shape.KAFKA_V1: "An action whose invocation is of type KAFKA. Without a route it is passed over.",
+    Shape.WEBHOOK: "An action whose invocation is of type WEBHOOK with agent: true. Without a route it fails.",
+    Shape.OWN_PAYLOAD: (
+        "The inputs are the whole message, beside port_context with the run's id. It carries no action's name: "
+        "only a route with `when`, or without `action`, can take it."
+    ),
+}
+"""The shapes that the page offers for an action of the visitor's own, and what a newcomer should know of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +129,7 @@ ACTIONS: tuple[SandboxAction, ...] = (
         "Scaffold repository",
         "A Python coroutine that logs, links and writes an entity while it works; the payload is the user's own.",
         "python",
-        Shape.KAFKA_V2,
+        Shape.TEMPLATE,
         (
             Input("repository", "Repository", "payments"),
             Input("language", "Language", "python", choices=("python", "go", "typescript")),
@@ -184,7 +196,7 @@ class Invoker:
     """Plays the user who clicks in Port: begins a run in the ledger and puts its message on the topic.
 
     ``target_url`` is where the example HTTP targets are. `invoke` blocks for a moment; any thread may call it
-    that the ledger belongs to. `invoked` knows which action each run is of.
+    that the ledger belongs to. `invoked` knows which action each run is of, `messages` what was sent for it.
     """
 
     def __init__(
@@ -196,6 +208,7 @@ class Invoker:
         self._client_secret = client_secret
         self._target_url = target_url
         self.invoked: dict[str, SandboxAction] = {}
+        self.messages: dict[str, str] = {}
 
     def invoke(self, action: SandboxAction, inputs: JsonObject | None = None) -> str:
         """Starts a run with these inputs (the form's defaults if not given); returns its id."""
@@ -207,14 +220,16 @@ class Invoker:
         self.invoked[run_id] = action
         click = Click(run_id, action.identifier, given, action.blueprint, action.entity)
         click = click.with_secret_inputs(self._client_secret, *action.secret_names)
-        self._broker.produce(self._topic, self._text(action, click))
+        self.messages[run_id] = self._text(action, click)
+        self._broker.produce(self._topic, self.messages[run_id])
         return run_id
 
     def _text(self, action: SandboxAction, click: Click) -> str:
         plain: dict[Shape, Callable[[Click], JsonObject]] = {
             Shape.TUTORIAL: messages.tutorial,
             Shape.KAFKA_V1: messages.kafka_v1,
-            Shape.KAFKA_V2: _own_payload,
+            Shape.TEMPLATE: _templated,
+            Shape.OWN_PAYLOAD: messages.kafka_v2,
         }
         if action.shape in plain:
             return messages.wire_text(plain[action.shape](click))
@@ -226,16 +241,18 @@ class Invoker:
         return messages.signed_message(document, self._client_secret)
 
 
-def _own_payload(click: Click) -> JsonObject:
+def _templated(click: Click) -> JsonObject:
     """What a payload template might say: ``{"request": …, "inputs": "{{ .inputs }}", "port_context": …}``."""
     return messages.kafka_v2(replace(click, inputs={"request": click.action, "inputs": click.inputs}))
 
 
-def own_action(identifier: str, blueprint: str, shape: Shape, inputs: JsonObject) -> SandboxAction:
-    """An action of the visitor's own, for routes that they have added; nothing is expected of it."""
-    fields = tuple(Input(name, name, _as_default(value)) for name, value in inputs.items())
-    return SandboxAction(identifier, identifier, "", "", shape, fields, blueprint=blueprint)
+def own_action(identifier: str, blueprint: str, shape: Shape, entity: str) -> SandboxAction:
+    """An action of the visitor's own, for routes of theirs; nothing is expected of it.
 
-
-def _as_default(value: Json) -> str | int:
-    return value if isinstance(value, str | int) else str(value)
+    ``entity`` is the identifier of the entity that it is about, empty for none. A webhook that its route forwards
+    as it is finds somebody who answers.
+    """
+    about = None if not entity else {**_BILLING, "identifier": entity, "title": entity, "blueprint": blueprint}
+    return SandboxAction(
+        identifier, identifier, "", "", shape, blueprint=blueprint, entity=about, path="/target/notify"
+    )

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -18,6 +18,8 @@ from agent.domain.errors import AgentError
 _STOP_TIMEOUT_S = 20.0
 _PROBE_EVERY_S = 0.1
 _TAIL_LINES = 30
+_CHUNK_BYTES = 64 * 1024
+_MOST_LEFT_BYTES = 1024 * 1024
 
 
 class SandboxError(AgentError):
@@ -27,13 +29,14 @@ class SandboxError(AgentError):
 class AgentProcess:
     """``python -m agent run`` with a given environment. `stop` or `kill` must be called at the end.
 
-    Its output goes to ``log_file``, or to this process's own where that is ``None``. Belongs to one event loop.
+    ``output``: a file for all that it says, or who is told each line of its standard output; standard error is
+    then this process's own. Belongs to one event loop.
     """
 
-    def __init__(self, environment: Mapping[str, str], cwd: Path, log_file: Path | None) -> None:
+    def __init__(self, environment: Mapping[str, str], cwd: Path, output: Path | Callable[[str], None]) -> None:
         self._environment = dict(environment)
         self._cwd = cwd
-        self._log_file = log_file
+        self._output = output
         self._process: asyncio.subprocess.Process | None = None
         self._held = contextlib.ExitStack()
         self.url = ""
@@ -43,14 +46,21 @@ class AgentProcess:
         port = _hold_free_port(self._held)
         self.url = f"http://127.0.0.1:{port}"
         with contextlib.ExitStack() as files:
-            output = None if self._log_file is None else files.enter_context(self._log_file.open("wb"))
+            stderr: int | None = None
+            if isinstance(self._output, Path):
+                stdout = stderr = files.enter_context(self._output.open("wb")).fileno()
+            else:
+                ear = _Ear(self._output)
+                self._held.callback(ear.close)
+                files.callback(os.close, ear.write_end)
+                stdout = ear.write_end
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "agent", "run"),
                 env=self._environment | {"AGENT_HTTP_HOST": "127.0.0.1", "AGENT_HTTP_PORT": str(port)},
                 cwd=self._cwd,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=stdout,
+                stderr=stderr,
                 start_new_session=True,
             )
 
@@ -106,15 +116,57 @@ class AgentProcess:
 
     def last_words(self) -> str:
         """The end of the agent's output, where it went to a file."""
-        if self._log_file is None or not self._log_file.exists():
+        if not isinstance(self._output, Path) or not self._output.exists():
             return ""
-        lines = self._log_file.read_text("utf-8", "replace").splitlines()
+        lines = self._output.read_text("utf-8", "replace").splitlines()
         return "\n".join(lines[-_TAIL_LINES:])
 
     def _started(self) -> asyncio.subprocess.Process:
         if self._process is None:
             raise SandboxError("the agent was not started")
         return self._process
+
+
+class _Ear:
+    """A pipe that tells ``hear`` each line written to its `write_end`, on the running event loop.
+
+    It is not asyncio's own, whose processes may count as running for as long as anything that they started holds
+    the pipe open.
+    """
+
+    def __init__(self, hear: Callable[[str], None]) -> None:
+        self._hear = hear
+        self._rest = b""
+        self._read_end, self.write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._read_end, self._read)
+
+    def close(self) -> None:
+        """Tells what was written so far and listens no longer. Called once."""
+        for _ in range(_MOST_LEFT_BYTES // _CHUNK_BYTES):
+            if not self._read():
+                break
+        if self._rest:
+            self._tell(self._rest)
+        self._loop.remove_reader(self._read_end)
+        os.close(self._read_end)
+
+    def _read(self) -> bool:
+        """Whether there was something to read."""
+        try:
+            chunk = os.read(self._read_end, _CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        if not chunk:
+            self._loop.remove_reader(self._read_end)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            self._tell(line)
+        return bool(chunk)
+
+    def _tell(self, line: bytes) -> None:
+        self._hear(line.decode("utf-8", "replace"))
 
 
 def _hold_free_port(held: contextlib.ExitStack) -> int:

@@ -47,6 +47,8 @@ class Fault:
 
     def __post_init__(self) -> None:
         """Takes the effect by name too, as it comes over HTTP. Raises ``ValueError`` for an unknown one."""
+        if self.effect not in list(Effect):
+            raise ValueError(f"there is no effect {self.effect!r}; it is one of {', '.join(Effect)}")
         self.effect = Effect(self.effect)
 
     def matches(self, method: str, path: str) -> bool:

@@ -201,23 +201,35 @@ class PortApi:
         return web.json_response(self.ledger.counts())
 
     async def _create_run(self, request: web.Request) -> web.Response:
-        """Arguments of `Ledger.create_run` as a JSON object; answers ``{"run_id": …}``."""
-        return web.json_response({"run_id": self.ledger.create_run(**await request.json())})
+        """Arguments of `Ledger.create_run` as a JSON object; answers ``{"run_id": …}``, 400 to others."""
+        try:
+            return web.json_response({"run_id": self.ledger.create_run(**await request.json())})
+        except (ValueError, TypeError) as error:
+            return _wrong_order(error)
 
     async def _take_faults(self, request: web.Request) -> web.Response:
         """Takes ``{"clear": true, "faults": [{…}], "expire_tokens": true, "rate_limit": {…}}``, all optional.
 
-        Faults and the rate limit have the fields of `Fault` and `RateLimit`.
+        Faults and the rate limit have the fields of `Fault` and `RateLimit`. An order that makes no sense is
+        answered with 400 and what is wrong with it, and changes nothing.
         """
-        order = await request.json()
+        try:
+            order = dict(await request.json())
+            faults = [Fault(**fault) for fault in order.get("faults", [])]
+            rate_limit = RateLimit(**order["rate_limit"]) if "rate_limit" in order else self.rate_limit
+        except (ValueError, TypeError) as error:
+            return _wrong_order(error)
         if order.get("clear"):
             self.script.clear()
-        self.script.add(*(Fault(**fault) for fault in order.get("faults", [])))
+        self.script.add(*faults)
         if order.get("expire_tokens"):
             self.credentials.expire_tokens()
-        if "rate_limit" in order:
-            self.rate_limit = RateLimit(**order["rate_limit"])
+        self.rate_limit = rate_limit
         return web.json_response({"faults": len(self.script.faults)})
+
+
+def _wrong_order(error: Exception) -> web.Response:
+    return web.json_response(_error_body("bad_request", f"The order makes no sense: {error}"), status=400)
 
 
 async def _recorded(request: web.Request) -> RequestRecord:

@@ -15,18 +15,29 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.sandbox.actions import ACTIONS, Invoker
+from agent.sandbox.agent_log import LOG_SETTINGS, AgentLog
 from agent.sandbox.agent_process import AgentProcess, SandboxError
 from agent.sandbox.broker import EmbeddedBroker
 from agent.sandbox.ledger import Ledger
 from agent.sandbox.leftovers import end_leftovers
 from agent.sandbox.page import Page
 from agent.sandbox.port_api import PortApi
+from agent.sandbox.routes_file import RoutesFile
 from agent.sandbox.verdict import table, verdict
 from agent.settings import Settings, environment
 
 _DEADLINE_S = 40.0
 _INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LOST = (
+    ", and deletes the copied examples with every edit;\n"
+    "  action-agent sandbox --routes FILE works with a file of yours, and leaves it"
+)
+_GONE = (
+    "\n  The copied examples are deleted, with what was edited in them;"
+    " action-agent sandbox --routes FILE keeps yours.\n"
+)
+_QUIET_LOG = {"AGENT_LOG_FORMAT": "console", "LOG_LEVEL": "INFO"}
 _PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
 
 T = TypeVar("T")
@@ -43,6 +54,7 @@ class Sandbox:
     api: PortApi
     page: Page
     invoker: Invoker
+    routes: RoutesFile
     agent: AgentProcess
     stopped: asyncio.Event
 
@@ -122,8 +134,11 @@ async def _all_ended(ledger: Ledger) -> None:
 
 async def _until_stopped(sandbox: Sandbox) -> int:
     await sandbox.while_it_runs(sandbox.agent.ready())
+    routes = sandbox.routes
+    copy = " (a copy, see below)" if routes.is_copy else ""
     sys.stdout.write(
-        f"\n  Sandbox    {sandbox.page.url}\n  Agent      {sandbox.agent.url}\n  Ctrl-C ends both.\n\n"
+        f"\n  Sandbox    {sandbox.page.url}\n  Agent      {sandbox.agent.url}\n  Routes     {routes.path}{copy}\n"
+        f"\n  Ctrl-C ends it all{_LOST if routes.is_copy else ''}.\n\n"
     )
     sys.stdout.flush()
     try:
@@ -132,6 +147,8 @@ async def _until_stopped(sandbox: Sandbox) -> int:
         exit_code = await sandbox.agent.stop()
         if exit_code != 0:
             raise SandboxError(f"the agent's exit code was {exit_code}, expected 0") from None
+        if routes.is_copy:
+            sys.stdout.write(_GONE)
     return 0
 
 
@@ -147,7 +164,7 @@ async def _started(
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="action-agent-sandbox-")))
         broker = stack.enter_context(EmbeddedBroker())
         api = await stack.enter_async_context(PortApi.serve())
-        page = Page(api.ledger, ACTIONS)
+        page = Page(api.ledger, ACTIONS if routes is None else ())
         try:
             await stack.enter_async_context(page.listening(port))
         except OSError as error:
@@ -161,11 +178,14 @@ async def _started(
         settings = _agent_settings(api, broker, page.url, home, routes_path)
         if routes is not None and (python_path := environment().get("AGENT_PYTHONPATH")):
             settings["AGENT_PYTHONPATH"] = python_path
-        agent = AgentProcess(settings, cwd, home / "agent.log" if quiet else None)
+        routes_file = RoutesFile(routes_path, is_copy=routes is None, examples=ACTIONS if routes is None else ())
+        log = AgentLog(sys.stdout, routes_file, api.ledger.touch)
+        log_settings, output = (_QUIET_LOG, home / "agent.log") if quiet else (LOG_SETTINGS, log.take)
+        agent = AgentProcess(settings | log_settings, cwd, output)
         try:
             await agent.start()
-            page.open(invoker, agent_url=agent.url, routes_path=str(routes_path))
-            yield Sandbox(api, page, invoker, agent, stopped)
+            page.open(invoker, agent_url=agent.url, routes=routes_file, log=log)
+            yield Sandbox(api, page, invoker, routes_file, agent, stopped)
         except SandboxError:
             sys.stderr.write(agent.last_words() + "\n")
             raise
@@ -213,7 +233,6 @@ def _agent_settings(
         "AGENT_ROUTES_PATH": str(routes),
         "AGENT_PYTHONPATH": str(routes.parent),
         "AGENT_STATE_DIR": str(state),
-        "AGENT_LOG_FORMAT": "console",
         "AGENT_DRAIN_TIMEOUT_S": "3",
         "AGENT_KILL_GRACE_S": "2",
         "AGENT_REPORT_TIMEOUT_S": "3",

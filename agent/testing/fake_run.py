@@ -11,11 +11,12 @@ from typing import Any, Self, TypeVar, Unpack
 
 from agent.domain.errors import EntityRefusedError
 from agent.domain.invocation import Invocation, InvocationKind, InvocationMethod, RunId, Trigger, View
-from agent.domain.json import Json, JsonObject
+from agent.domain.json import Json, JsonObject, as_text
 from agent.domain.outcome import CancelReason
 from agent.domain.redaction import Redactor
 from agent.domain.route import EntityVerb
 from agent.executors.sync_run import SyncRun
+from agent.executors.unawaited import Unawaited, complaint
 from agent.ports import EntityChange, EntityParts, LogStream, entity_change
 from agent.testing.fake_log import FakeLog, FakeStream, LogLine
 
@@ -26,7 +27,8 @@ class FakeRun:
     """A `RunContext` that records everything it is told, masked.
 
     ``refuse_entities``: every catalogue change fails with this text. ``log_max_bytes``: log beyond it is counted
-    in `dropped_bytes` and forgotten. The workspace is removed by `close`, or at the end of a ``with``.
+    in `dropped_bytes` and forgotten. The workspace is removed by `close`, or at the end of a ``with``; the latter
+    fails where a change of the catalogue was never awaited.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class FakeRun:
         self._deadline_s = time.monotonic() + timeout_s
         self._log = FakeLog(log_max_bytes)
         self._redactor = Redactor()
+        self._unawaited = Unawaited()
         self.cancellation: CancelReason | None = None
         self.links: list[str] = []
         self.summaries: list[str] = []
@@ -59,12 +62,16 @@ class FakeRun:
         """The run itself."""
         return self
 
-    def __exit__(self, *_exception: object) -> None:
-        """Removes the workspace."""
+    def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
+        """Removes the workspace. Raises `AssertionError` where a change of the catalogue was never awaited."""
+        forgotten = self._unawaited.take()
         self.close()
+        if forgotten and kind is None:
+            raise AssertionError(complaint(forgotten))
 
     def close(self) -> None:
         """Removes the workspace. Idempotent."""
+        self._unawaited.take()
         if self._workspace is not None:
             shutil.rmtree(self._workspace, ignore_errors=True)
             self._workspace = None
@@ -144,8 +151,8 @@ class FakeRun:
         return self._deadline_s
 
     def log(self, message: str, *, level: str = "INFO") -> None:
-        """Records lines."""
-        for line in self.masked(message).splitlines() or [""]:
+        """Records lines; what is no text, such as an exception, as it prints."""
+        for line in self.masked(str(message)).splitlines() or [""]:
             self._log.add(LogLine(line, level))
 
     def traceback(self, text: str) -> None:
@@ -158,32 +165,34 @@ class FakeRun:
 
     def mask(self, secret: str) -> None:
         """Masks ``secret`` from now on."""
-        self._redactor.add(secret)
+        self._redactor.add(str(secret))
 
     def masked(self, text: str, *, is_cut: bool = False) -> str:
         """``text`` without the secrets that are known by now."""
-        return self._redactor.mask_text(text, is_cut=is_cut)
+        return self._redactor.mask_text(str(text), is_cut=is_cut)
 
     def link(self, url: str) -> None:
-        """Records a link, once."""
-        if (masked := self.masked(url)) not in self.links:
-            self.links.append(masked)
+        """Records a link, once, or every link of a list; null is none."""
+        given: Json = url
+        for item in given if isinstance(given, list | tuple) else [given]:
+            self._record(self.links, item)
+        self.links[:] = filter(None, dict.fromkeys(link.strip() for link in self.links))
 
     def summary(self, text: str) -> None:
         """Records a summary."""
-        self.summaries.append(self.masked(text))
+        self._record(self.summaries, text)
 
     def status_label(self, text: str) -> None:
         """Records a label."""
-        self.status_labels.append(self.masked(text))
+        self._record(self.status_labels, text)
 
     def external_run_id(self, value: str) -> None:
         """Records an external id."""
-        self.external_run_ids.append(self.masked(value))
+        self._record(self.external_run_ids, value)
 
     def output(self, name: str, value: Json) -> None:
         """Records an output."""
-        self.outputs[name] = self._redactor.mask_json(value)
+        self.outputs[str(name)] = self._redactor.mask_json(value)
 
     def response(self, request: JsonObject, response: JsonObject) -> None:
         """Records an exchange."""
@@ -193,23 +202,32 @@ class FakeRun:
         """Records a retry."""
         self.retries.append(reason)
 
-    async def upsert_entity(
+    def upsert_entity(
         self, blueprint: str, *, identifier: str | None = None, **parts: Unpack[EntityParts]
-    ) -> None:
-        """Records the change, or refuses it."""
-        self._change(EntityVerb.UPSERT, blueprint, identifier, **parts)
+    ) -> Coroutine[Any, Any, None]:
+        """Records the change, or refuses it, once it is awaited."""
+        change = self._change(EntityVerb.UPSERT, blueprint, identifier, **parts)
+        return self._unawaited.note("upsert_entity", change)
 
-    async def patch_entity(self, blueprint: str, *, identifier: str, **parts: Unpack[EntityParts]) -> None:
-        """Records the change, or refuses it."""
-        self._change(EntityVerb.PATCH, blueprint, identifier, **parts)
+    def patch_entity(
+        self, blueprint: str, *, identifier: str, **parts: Unpack[EntityParts]
+    ) -> Coroutine[Any, Any, None]:
+        """Records the change, or refuses it, once it is awaited."""
+        change = self._change(EntityVerb.PATCH, blueprint, identifier, **parts)
+        return self._unawaited.note("patch_entity", change)
 
-    async def delete_entity(self, blueprint: str, *, identifier: str) -> None:
-        """Records the change, or refuses it."""
-        self._change(EntityVerb.DELETE, blueprint, identifier)
+    def delete_entity(self, blueprint: str, *, identifier: str) -> Coroutine[Any, Any, None]:
+        """Records the change, or refuses it, once it is awaited."""
+        return self._unawaited.note("delete_entity", self._change(EntityVerb.DELETE, blueprint, identifier))
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _change(
+    def _record(self, told: list[str], value: Json) -> None:
+        """As the agent does: strings stay, null says nothing, everything else becomes text."""
+        if value is not None:
+            told.append(as_text(self._redactor.mask_json(value)))
+
+    async def _change(
         self, verb: EntityVerb, blueprint: str, identifier: str | None, **parts: Unpack[EntityParts]
     ) -> None:
         if self._refuse_entities is not None:

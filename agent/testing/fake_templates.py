@@ -16,9 +16,9 @@ from agent.ports import Encode
 class FakeTemplates:
     """A `TemplateCompiler` for tests: constants, and ``{{ .a.b }}`` paths into the view; no other jq."""
 
-    def template(self, value: Json, path: str, *, encode: Encode | None = None) -> Template:
+    def template(self, value: Json, path: str, *, encode: Encode | None = None, is_name: bool = False) -> Template:
         """``value`` with paths inside."""
-        return _FakeTemplate(value, path, encode)
+        return _FakeTemplate(value, path, encode, is_name)
 
     def expression(self, source: str, path: str) -> Template:
         """One bare path."""
@@ -33,6 +33,7 @@ class _FakeTemplate:
     value: Json
     path: str
     encode: Encode | None = None
+    is_name: bool = False
 
     def render(self, view: View) -> Json:
         return self._render(self.value, view.value)
@@ -49,7 +50,10 @@ class _FakeTemplate:
         return _PATH.sub(lambda match: self._part(match, document), value)
 
     def _part(self, match: re.Match[str], document: Json) -> str:
-        text = as_text(self._look_up(match.group(1), document))
+        value = self._look_up(match.group(1), document)
+        if value is None and self.is_name:
+            raise TemplateError(f"{self.path}: .{match.group(1)} gave null inside of text")
+        text = as_text(value)
         return text if self.encode is None or match.start() == 0 else self.encode(text)
 
     def _look_up(self, dotted: str, document: Json) -> Json:

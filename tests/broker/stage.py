@@ -120,10 +120,14 @@ class Stage:
         troubles += [f"{run_id}: executed {executed[run_id]} times" for run_id in runs if executed[run_id] != 1]
         troubles += [f"{run_id}: executed, but not ours" for run_id in sorted(set(executed) - set(runs))]
         troubles += [f"{run_id}: named to Port, but not ours" for run_id in sorted(self.port.named() - set(runs))]
-        if self._committed_offsets() != self.client.end_offsets(self.topic):
+        if not self.is_committed():
             troubles.append("not everything is committed")
         shown = "\n".join(troubles[:30])
         assert not troubles, f"{len(troubles)} troubles, the first:\n{shown}\n{self.report()}"
+
+    def is_committed(self) -> bool:
+        """Whether the group has committed everything that the topic holds."""
+        return self._committed_offsets() == self.client.end_offsets(self.topic)
 
     def offset_maps(self) -> dict[int, OffsetMap]:
         """By partition, what the group remembers; fails where the metadata is no map."""

@@ -173,6 +173,8 @@ def test_an_agent_that_stood_still_and_lost_its_partitions_executes_nothing_twic
         wait_until(lambda: "delivered again" in agent.output(), timeout_s=60, what=stage.report)
         (stage.home / "gate").touch()
         stage.wait_finished(timeout_s=60)
+        # Each message comes again, and is passed over.
+        wait_until(stage.is_committed, timeout_s=60, what=stage.report)
         assert agent.stop(timeout_s=30) == 0, agent.tail()
         stage.check_each_run_once()
 

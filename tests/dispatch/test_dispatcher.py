@@ -9,7 +9,7 @@ import pytest
 
 from agent.dispatch.dispatcher import DispatchSettings
 from agent.dispatch.life import Ended, Job
-from agent.domain.errors import TemplateError
+from agent.domain.errors import TemplateError, UnevaluatedError
 from agent.domain.events import (
     MessageIgnored,
     MessageRejected,
@@ -130,6 +130,24 @@ def test_a_kafka_message_without_a_route_is_somebody_elses(tmp_path: Path) -> No
     house = live(tmp_path, returning(Succeeded()), "kafka-1", rule=rule)
     assert house.reporter.reports == {}
     assert house.source.settled == {"kafka-1": Settlement.ACCEPT}
+
+
+@pytest.mark.parametrize("ignore_unrouted", [False, True])
+def test_a_message_whose_route_was_not_found_in_time_is_counted_by_itself(
+    tmp_path: Path, *, ignore_unrouted: bool
+) -> None:
+    name = "deploy-1" if ignore_unrouted else "kafka-1"
+
+    async def go() -> House:
+        rule = route(match=Match(when=Value(UnevaluatedError("took longer than 1 s"))))
+        house = House([(rule, returning(Succeeded()))], tmp_path, DispatchSettings(ignore_unrouted=ignore_unrouted))
+        house.source.put(name)
+        await house.settle(1)
+        return house
+
+    house = asyncio.run(go())
+    assert house.source.settled == {name: Settlement.ACCEPT}
+    assert house.events.of(MessageIgnored) == [MessageIgnored("memory", "undecided")]
 
 
 def test_agents_that_share_a_topic_leave_unrouted_messages_alone(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from agent.composition import Silent, open_registry
 from agent.executors.command import OWN_VARIABLES
 from agent.routing.file import RoutesReader
 from agent.routing.schema import routes_schema
+from agent.sandbox.routes_file import RoutesFile
 from agent.settings import Settings, defaults
 
 ROOT = Path(__file__).parents[2]
@@ -61,17 +62,28 @@ def test_the_readme_can_be_followed(tmp_path: Path) -> None:
     assert '"my-service"' in done.stdout
 
 
+def test_what_the_readme_says_to_type_is_what_its_routes_read(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `({.*})` \| (?:`(.+)` )?\|$", text, re.MULTILINE)
+    typed = {action: (json.loads(inputs), entity) for action, inputs, entity in rows}
+    path = tmp_path / "routes.yaml"
+    path.write_text(next(text for _, name, text in blocks(ROOT / "README.md") if name == "routes.yaml"))
+    suggested = RoutesFile(path, is_copy=False).suggestions
+    assert typed.keys() == {one.action for one in suggested}
+    for one in suggested:
+        inputs, entity = typed[one.action]
+        assert inputs.keys() >= one.inputs.keys()
+        assert bool(entity) == bool(one.entity)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_yaml_example_is_a_good_route(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = tmp_path / "my_actions" / "scaffold.py"
-    module.parent.mkdir()
-    python = next(text for language, _, text in blocks(ROOT / "docs" / "executors.md") if language == "python")
-    module.write_text(python)
+    documents = (ROOT / "README.md", ROOT / "docs" / "executors.md")
+    modules = [text for path in documents for _, name, text in blocks(path) if name == "my_actions.py"]
+    (tmp_path / "my_actions.py").write_text("\n".join(modules))
     monkeypatch.syspath_prepend(str(tmp_path))
-    readme_module = next(text for _, name, text in blocks(ROOT / "README.md") if name == "my_actions.py")
-    (tmp_path / "my_actions" / "__init__.py").write_text(readme_module)
     with_routes = reader({"DEPLOY_TOKEN": "a-token-of-the-examples"})
     try:
         for language, _, text in blocks(document):
@@ -84,8 +96,7 @@ def test_every_yaml_example_is_a_good_route(
             with_routes.parse(whole.encode(), document.name)
     finally:
         with_routes.close()
-        for name in ("my_actions", "my_actions.scaffold"):
-            sys.modules.pop(name, None)
+        sys.modules.pop("my_actions", None)
 
 
 def test_every_key_of_a_route_is_described() -> None:

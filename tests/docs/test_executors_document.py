@@ -62,15 +62,14 @@ def _environment(options: dict[str, object], run: FakeRun | None = None) -> dict
 @pytest.fixture
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ModuleType, str]]:
     """The tests that the document shows, beside the action that they are about."""
-    action, tests = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-    (tmp_path / "my_actions").mkdir()
-    (tmp_path / "my_actions" / "scaffold.py").write_text(action)
+    action, tests = re.findall(r"^```python \S+\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    (tmp_path / "my_actions.py").write_text(action)
     (tmp_path / "shown_tests.py").write_text(tests)
     monkeypatch.syspath_prepend(str(tmp_path))
     try:
         yield importlib.import_module("shown_tests"), tests
     finally:
-        for name in ("my_actions", "my_actions.scaffold", "shown_tests"):
+        for name in ("my_actions", "shown_tests"):
             sys.modules.pop(name, None)
 
 

@@ -10,7 +10,7 @@ from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.json import Json, JsonObject
 from agent.domain.retry import Backoff
 from agent.domain.route import Template
-from agent.executors.http_options import HTTP_SCHEMA, Mode, read_http_options
+from agent.executors.http_options import HTTP_SCHEMA, Mode, fixed_problems, read_http_options
 from agent.executors.http_pool import ClientOptions
 from agent.executors.http_request import RequestTemplate
 from agent.executors.http_retry import DEFAULT_STATUSES, RetryRule
@@ -103,11 +103,53 @@ def test_every_problem_of_a_route_is_told_at_once(tmp_path: Path) -> None:
 class _Unforgiving(FakeTemplates):
     """Finds fault with every template."""
 
-    def template(self, value: Json, path: str, *, encode: Encode | None = None) -> Template:  # noqa: ARG002 - see above
+    def template(
+        self,
+        value: Json,
+        path: str,
+        *,
+        encode: Encode | None = None,  # noqa: ARG002 - see above
+        is_name: bool = False,  # noqa: ARG002 - see above
+    ) -> Template:
         raise ConfigurationError(Problem("routes", f"{value} is wrong", path))
 
 
 def test_every_template_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        RequestTemplate({"url": "a", "body": "b", "idempotency_key": True}, "http", _Unforgiving())
+        RequestTemplate({"url": "http://a", "body": "b", "idempotency_key": True}, "http", _Unforgiving())
     assert [problem.path for problem in caught.value.problems] == ["http.url", "http.body"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"method": "PSOT"}, "http.method: there is no HTTP method 'PSOT' (did you mean POST?)"),
+        ({"method": "FROB"}, "http.method: there is no HTTP method 'FROB' (known are GET, HEAD, POST, PUT,"),
+        ({"method": "connect"}, "http.method: CONNECT cannot be sent"),
+        ({"url": "ops.internal/restart"}, "http.url: the url must begin with http:// or https:// and name a host"),
+        ({"url": "ops.internal/{{ .inputs.x }}"}, "http.url: the url must begin with http:// or https://"),
+        ({"url": "ftp://{{ .inputs.x }}"}, "http.url: the url must begin with http:// or https://"),
+        ({"url": "http://"}, "http.url: the url must begin with http:// or https:// and name a host"),
+        ({"url": "http://ops:port/"}, "http.url: the url cannot be read"),
+        ({"url": "http://ops/a/../b"}, "http.url: the route's url came out with a . or .. in its path"),
+    ],
+)
+def test_what_no_message_can_mend_is_a_problem(options: JsonObject, told: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        RequestTemplate(options, "http", FakeTemplates())
+    [problem] = caught.value.problems
+    assert str(problem).startswith(f"routes: {told}")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "post", "url": "https://ops/"},
+        {"method": "{{ .inputs.verb }}", "url": "{{ .inputs.url }}"},
+        {"method": "PROPFIND", "url": "HTTP://ops:8080/x?y"},
+        {"method": "LIST", "url": "http{{ .inputs.s }}://ops"},
+        {"url": " https://{{ .inputs.host }}/"},
+    ],
+)
+def test_what_may_come_out_well_is_no_problem(options: JsonObject) -> None:
+    assert list(fixed_problems(options, "http")) == []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
+from agent.domain.errors import TemplateError
 from agent.domain.invocation import View
-from agent.domain.json import Json
-from agent.executors.http_request import RequestTemplate, UnsendableError
+from agent.domain.json import Json, JsonObject
+from agent.executors.http_request import RequestTemplate
+from agent.executors.http_url import UnsendableError
 from agent.routing.expressions import Expressions, RouteTemplates
 
 ENVIRONMENT = {"BASE": "http://ops:8080/api", "HOST": "ops:8080"}
@@ -17,7 +20,7 @@ ENVIRONMENT = {"BASE": "http://ops:8080/api", "HOST": "ops:8080"}
 @pytest.fixture(scope="module")
 def templates() -> Iterator[RouteTemplates]:
     engine = Expressions(ENVIRONMENT, limit_s=20)
-    yield engine.for_route(["BASE", "HOST"])
+    yield engine.for_route(["BASE", "HOST", "UNSET"])
     engine.close()
 
 
@@ -79,6 +82,70 @@ def test_climbing_is_seen_however_the_url_is_put_together(templates: RouteTempla
 
 def test_dots_in_a_query_climb_nowhere(templates: RouteTemplates) -> None:
     assert called(templates, "http://ops/x?up={{ .inputs.x }}", "../..") == "http://ops/x?up=..%2F.."
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://ops/services/{{ .inputs.x }}/restart",
+        "http://ops/services/svc-{{ .inputs.x }}",
+        "http://{{ .inputs.x }}.ops/",
+        "http://ops/find?name={{ .inputs | .x }}",
+        "http://ops/{{ env.UNSET }}/x",
+        "{{ .inputs.x }}/services",
+    ],
+)
+def test_a_null_inside_of_a_url_fails(templates: RouteTemplates, url: str) -> None:
+    told = 'gave null inside of text; where it may be missing, end the expression with // "…"'
+    with pytest.raises(TemplateError, match=re.escape(told)) as caught:
+        called(templates, url, None)
+    assert str(caught.value).startswith("routes[0].http.url: `")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        'http://ops/services/{{ .inputs.x // "" }}',
+        'http://ops/services/{{ .inputs.x // "" }}/restart',
+        'http://ops/services/{{ .inputs.x // "" }}{{ .inputs.x // "" }}?a=b',
+        'http://ops/services/{{ .inputs.x // "" }}#part',
+        '{{ env.BASE }}/{{ .inputs.x // "" }}/restart',
+    ],
+)
+def test_a_value_that_is_empty_does_not_shorten_the_path(templates: RouteTemplates, url: str) -> None:
+    with pytest.raises(UnsendableError, match="leads to another resource than it names"):
+        called(templates, url, None)
+    assert called(templates, url, "a").startswith("http://ops")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://ops//x/?q={{ .inputs.x }}", "http://ops//x/?q="),
+        ("http://ops/x/?{{ .inputs.x }}", "http://ops/x/?"),
+        ("http://ops/svc-{{ .inputs.x }}/", "http://ops/svc-/"),
+        ("http://ops/x#{{ .inputs.x }}", "http://ops/x#"),
+    ],
+)
+def test_a_value_that_is_empty_may_stand_elsewhere(templates: RouteTemplates, url: str, expected: str) -> None:
+    assert called(templates, url, "") == expected
+
+
+def test_empty_values_hide_no_climbing(templates: RouteTemplates) -> None:
+    with pytest.raises(UnsendableError, match="leads to another path"):
+        called(templates, "http://ops/a/.{{ .inputs.x }}./b", "")
+
+
+def test_an_idempotency_key_is_not_the_same_for_all_who_lack_a_value(templates: RouteTemplates) -> None:
+    options: JsonObject = {
+        "url": "http://ops",
+        "idempotency_key": "order-{{ .inputs.x }}",
+        "body": "{{ .inputs.x }}-",
+    }
+    request = RequestTemplate(options, "routes[0].http", templates)
+    with pytest.raises(TemplateError, match=r"http\.idempotency_key"):
+        request.render(View({"inputs": {}}))
+    assert request.render(View({"inputs": {"x": 7}})).body == "7-"
 
 
 @pytest.mark.parametrize("value", ["evil.example/#", "evil.example?", "evil.example\\", "ops@evil.example:80/"])

@@ -30,9 +30,17 @@ def run() -> Iterator[FakeRun]:
 
 
 def test_arguments_are_rendered_and_no_shell_reads_them(run: FakeRun) -> None:
-    argv: Json = ["printf", "%s\n", "{{ .inputs.name }}", "{{ .inputs.size }}", "n={{ .inputs.none }}", 3, True]
+    argv: Json = ["printf", "%s\n", "{{ .inputs.name }}", "{{ .inputs.size }}", "n={{ .inputs.name }}", 3, True]
     assert execute(run, argv) == Succeeded()
-    assert run.log_text.splitlines() == ["a b; $(touch x)", '{"cpu":2}', "n=null", "3", "true"]
+    assert run.log_text.splitlines() == ["a b; $(touch x)", '{"cpu":2}', "n=a b; $(touch x)", "3", "true"]
+
+
+def test_a_null_inside_of_an_argument_fails_the_run(run: FakeRun) -> None:
+    outcome = execute(run, ["true", "svc-{{ .inputs.none }}"])
+    assert isinstance(outcome, Failed)
+    assert outcome.kind is FailureKind.BAD_TEMPLATE
+    assert "routes[0].process.command[1]" in outcome.reason
+    assert "gave null inside of text" in outcome.reason
 
 
 def test_stdin_is_the_invocation_as_json(run: FakeRun) -> None:
@@ -163,7 +171,11 @@ def test_killed_for_memory_is_told_apart(run: FakeRun, tmp_path: Path, script: s
     [
         (["no-such-program"], "could not start no-such-program: it does not exist, or is not on the PATH"),
         (["/etc/passwd"], "could not start /etc/passwd: no permission; is it executable?"),
-        (["{{ .inputs.none }}x/y"], "does not exist"),
+        (["{{ .inputs.size }}x/y"], "does not exist"),
+        (
+            ["no-such bill"],
+            '; if these are a program and its arguments, each is an element of the list: ["no-such", ',
+        ),
         ([""], "could not start"),
         (["true", "x" * 4_000_000], "are too long; let it read stdin"),
     ],

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -59,10 +61,10 @@ def _both(returned: object) -> list[Action]:
 
 def _raising(error: BaseException) -> list[Action]:
     async def asynchronous(_: Run) -> None:
-        raise error
+        raise error.with_traceback(None)
 
     def synchronous(_: SyncRun) -> None:
-        raise error
+        raise error.with_traceback(None)
 
     return [asynchronous, synchronous]
 
@@ -113,7 +115,11 @@ def test_anything_else_is_a_failure(
 def test_an_exception_is_a_failure_and_no_end_of_the_agent(
     run: FakeRun, monkeypatch: pytest.MonkeyPatch, which: int, error: BaseException, reason: str
 ) -> None:
-    assert _execute(run, _raising(error)[which], monkeypatch) == Failed(reason, FailureKind.EXCEPTION)
+    outcome = _execute(run, _raising(error)[which], monkeypatch)
+    assert isinstance(outcome, Failed)
+    assert outcome.kind is FailureKind.EXCEPTION
+    function = ("asynchronous", "synchronous")[which]
+    assert re.fullmatch(rf"{re.escape(reason)} \(test_python\.py:\d+, in {function}\)", outcome.reason)
     assert not run.lines
 
 
@@ -122,7 +128,70 @@ def test_an_exception_that_cannot_even_be_shown(run: FakeRun, monkeypatch: pytes
         def __str__(self) -> str:
             raise ValueError("no words")
 
-    assert _execute(run, _raising(Mute())[0], monkeypatch) == Failed("Mute", FailureKind.EXCEPTION)
+    outcome = _execute(run, _raising(Mute())[0], monkeypatch)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason.startswith("Mute (test_python.py:")
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_a_reason_names_the_innermost_place_in_the_operators_own_code(
+    run: FakeRun, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / f"places_{kind}.py").write_text(
+        "import json\n"
+        "import places_helper_KIND as helper\n"
+        "async def boom_async(run):\n"
+        "    helper.parse('{')\n"
+        "def boom_sync(run):\n"
+        "    helper.parse('{')\n".replace("KIND", kind)
+    )
+    (tmp_path / f"places_helper_{kind}.py").write_text(
+        "import json\ndef parse(text):\n    try:\n        json.loads(text)\n"
+        "    except ValueError as error:\n        raise ValueError('not JSON:\\nsee above') from error\n"
+        "    return {}['b']\n"
+    )
+    factory = PythonFactory(fake_services(ExecutorSettings(python_path=(str(tmp_path),))))
+    executor = factory.prepare({"callable": f"places_{kind}:boom_{kind}"}, "routes[0].python", FakeTemplates())
+    outcome = asyncio.run(asyncio.wait_for(executor.execute(run), _PATIENCE_S))
+    expected = f"not JSON: (places_helper_{kind}.py:6, in parse)\nsee above"
+    assert outcome == Failed(expected, FailureKind.EXCEPTION)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["async", "sync"])
+def test_what_a_library_raises_is_at_the_place_that_called_it(
+    run: FakeRun, monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    async def asynchronous(_: Run) -> None:
+        json.loads("{")
+
+    def synchronous(_: SyncRun) -> None:
+        json.loads("{")
+
+    outcome = _execute(run, (asynchronous, synchronous)[which], monkeypatch)
+    assert isinstance(outcome, Failed)
+    assert re.search(r" \(test_python\.py:\d+, in a?synchronous\)$", outcome.reason)
+
+
+@pytest.mark.parametrize(
+    ("returned", "outcome"),
+    [
+        (Failed(ValueError("used up")), Failed("used up")),  # type: ignore[arg-type]  # as people write it
+        (Failed(KeyError("b")), Failed("KeyError: 'b'")),  # type: ignore[arg-type]
+        (Failed(None), Failed("the action failed and gave no reason")),  # type: ignore[arg-type]
+        (Failed({"code": 7}), Failed('{"code":7}')),  # type: ignore[arg-type]
+        (Failed({1}), Failed("{1}")),  # type: ignore[arg-type]
+        (Failed("f", "quota"), Failed("f")),  # type: ignore[arg-type]
+        (Failed("f", FailureKind.TIMED_OUT), Failed("f", FailureKind.TIMED_OUT)),
+        (Succeeded({"made": ["a"]}), Succeeded('{"made":["a"]}')),  # type: ignore[arg-type]
+        (Accepted(7), Accepted("7")),  # type: ignore[arg-type]
+        (Succeeded(), Succeeded()),
+    ],
+)
+def test_whatever_stands_in_an_outcome_becomes_text(
+    run: FakeRun, monkeypatch: pytest.MonkeyPatch, returned: Outcome, outcome: Outcome
+) -> None:
+    for action in _both(returned):
+        assert _execute(run, action, monkeypatch) == outcome
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["async", "sync"])
@@ -202,7 +271,9 @@ def test_an_entity_that_port_refuses_is_an_exception(monkeypatch: pytest.MonkeyP
         sync.upsert_entity("service", identifier="x")
 
     with FakeRun(refuse_entities="no such blueprint") as run:
-        assert _execute(run, action, monkeypatch) == Failed("no such blueprint", FailureKind.EXCEPTION)
+        outcome = _execute(run, action, monkeypatch)
+    assert isinstance(outcome, Failed)
+    assert re.fullmatch(r"no such blueprint \(test_python\.py:\d+, in action\)", outcome.reason)
 
 
 def test_except_exception_does_not_keep_a_stopped_action_going(

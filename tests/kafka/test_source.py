@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -348,3 +350,31 @@ def test_brokers_set_by_hand_need_nobody() -> None:
     config = consumer_config(settings, None)
     assert config["bootstrap.servers"] == "k:9092"
     assert "sasl.username" not in config
+
+
+def test_it_closes_although_actions_hold_every_thread_of_the_default_executor(broker: EmbeddedBroker) -> None:
+    async def go() -> None:
+        release, loop = threading.Event(), asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        blocked = loop.run_in_executor(None, release.wait)
+        try:
+            async with running(settings_for(broker), events := Events()):
+                await until(lambda: bool(events.of(Rebalanced)))
+            assert not events.of(SourceFailed)
+            assert not [thread for thread in threading.enumerate() if thread.name == "kafka-consumer"]
+        finally:
+            release.set()
+            await blocked
+
+    asyncio.run(asyncio.wait_for(go(), 60))
+
+
+def test_a_thread_that_does_not_close_in_time_is_told_and_left(broker: EmbeddedBroker) -> None:
+    async def go() -> None:
+        async with running(settings_for(broker), events := Events()) as source:
+            await until(lambda: bool(events.of(Rebalanced)))
+            await source.close(0.0)
+        (failure,) = events.of(SourceFailed)
+        assert failure.code == "close_timeout"
+
+    asyncio.run(asyncio.wait_for(go(), 60))

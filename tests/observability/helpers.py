@@ -40,6 +40,7 @@ ONE_OF_EACH: tuple[ev.Event, ...] = (
     ev.Polled(START_EPOCH_S + 1000),
     ev.Committed("_TIMED_OUT"),
     ev.SourceFailed("_ALL_BROKERS_DOWN", "3/3 brokers are down"),
+    ev.LoopTicked(2.5, ("create",)),
     ev.RoutesReloaded(ok=False, routes=2, problems=("routes.yaml:3: routes[0].http: url is missing",)),
     ev.ReadyChanged(ready=True, reason="ready"),
     ev.DrainStarted(1, 30.0),

@@ -27,6 +27,7 @@ SCHEMAS: dict[str, JsonObject] = {
         "additionalProperties": False,
         "$defs": {"duration": {"type": ["number", "string"]}},
     },
+    "python": {"type": "object"},
     "process": {
         "type": "object",
         "properties": {

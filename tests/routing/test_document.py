@@ -136,7 +136,21 @@ def test_everything_knows_its_line() -> None:
                 'holds {{ … }} needs quotes: "{{ .inputs.name }}")'
             ),
         ),
-        ("a:\n  - b\n c: d", "f.yaml:3: not YAML: did not find expected key (column 2)"),
+        (
+            "a:\n  - b\n c: d",
+            (
+                "f.yaml:3: not YAML: did not find expected key (column 2) (check the indentation: what belongs "
+                "together begins in the same column)"
+            ),
+        ),
+        (
+            "routes:\n  - name: a\n  match: {}\n",
+            (
+                "f.yaml:3: not YAML: did not find expected '-' indicator (column 3) (check the indentation: what "
+                "belongs together begins in the same column)"
+            ),
+        ),
+        ('a: "b" c\n', "f.yaml:1: not YAML: did not find expected key (column 8)"),
         ('a: 1\nb: "c\nd: 2\n', "f.yaml:2: not YAML: found unexpected end of stream (column 4)"),
         (
             "ü: 😀\na: \x7f",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.domain.errors import ConfigurationError
+from agent.domain.errors import ConfigurationError, TemplateError
 from agent.domain.invocation import InvocationKind, InvocationMethod, View
 from agent.domain.json import Json
 from agent.domain.route import EntityVerb, OnInterrupted, Unrouted
@@ -76,6 +76,23 @@ def test_everything_that_a_route_can_say() -> None:
     assert report.status_label is not None
     assert report.status is not None
     assert (restart.timeout_s, restart.options) == (45.0, {"timeout": "500ms", "method": "POST"})
+
+
+def test_null_inside_of_a_text_that_names_something_fails_and_elsewhere_reads_null() -> None:
+    entity = '{blueprint: b, identifier: "svc-{{ .inputs.x }}", title: "t-{{ .inputs.x }}"}'
+    said = f'key: "svc-{{{{ .inputs.x }}}}", report: {{summary: "s-{{{{ .inputs.x }}}}"}}, entities: [{entity}]'
+    [route] = read(f"routes: [{{name: a, match: {{action: x}}, http: {{}}, {said}}}]").routes
+    nothing, something = View({"inputs": {}}), View({"inputs": {"x": "y"}})
+    assert route.key is not None
+    assert route.report.summary is not None
+    for template, place in ((route.key, "key"), (route.entities[0].body, "entities[0].identifier")):
+        with pytest.raises(TemplateError) as caught:
+            template.render(nothing)
+        told = '`.inputs.x` gave null inside of text; where it may be missing, end the expression with // "…"'
+        assert str(caught.value) == f"routes[0].{place}: {told}"
+    assert route.report.summary.render(nothing) == "s-null"
+    assert route.key.render(something) == "svc-y"
+    assert route.entities[0].body.render(something) == {"blueprint": "b", "identifier": "svc-y", "title": "t-y"}
 
 
 def test_the_executor_gets_the_routes_view_of_the_environment() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent.domain.errors import ConfigurationError
+from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.events import Event, RoutesReloaded
 from agent.domain.route import Unrouted
 from agent.ports import Routed
@@ -89,6 +89,27 @@ def test_a_broken_file_is_refused_and_told_once(live: LiveRoutes, path: Path, no
     path.write_text(BROKEN + "# still\n")
     assert live.refresh() is False
     assert notes.events == [told, told]
+
+
+@pytest.mark.parametrize("hint", ["", "did you mean 'deploy'?"])
+def test_a_callable_that_is_missing_may_have_been_written_after_its_module_was_read(
+    path: Path, notes: Notes, hint: str
+) -> None:
+    problem = Problem("routes", "my_actions has no 'create'", "routes[0].python.callable", hint)
+    executors = FakeExecutors(names=("http", "python"))
+    reader = RoutesReader(executors, {})
+    try:
+        live = LiveRoutes(path, reader, notes)
+        executors.failure = ConfigurationError(problem)
+        path.write_text("routes: [{name: b, match: {action: b}, python: {}}]")
+        assert live.refresh() is False
+    finally:
+        reader.close()
+    [event] = notes.events
+    assert isinstance(event, RoutesReloaded)
+    advice = "Python modules are read once; restart the agent to read them anew"
+    [told] = event.problems
+    assert told.endswith(f"({hint}; {advice})" if hint else f"({advice})")
 
 
 def test_after_a_broken_file_the_old_one_counts_as_a_change(live: LiveRoutes, path: Path, notes: Notes) -> None:

@@ -58,6 +58,16 @@ def test_null_in_text_reads_null_as_with_port(templates: RouteTemplates) -> None
     assert templates.template('a-{{ .missing // "" }}', "p").render(View({})) == "a-"
 
 
+def test_null_in_a_name_fails_and_says_how_to_allow_it(templates: RouteTemplates) -> None:
+    with pytest.raises(TemplateError) as caught:
+        templates.template("a-{{ .missing }}", "p", is_name=True).render(View({}))
+    told = "p: `.missing` gave null inside of text; where it may be missing, end the expression with "
+    assert str(caught.value) == told + '// "…"'
+    assert templates.template('a-{{ .missing // "" }}', "p", is_name=True).render(View({})) == "a-"
+    assert templates.template("a-{{ .x }}", "p", is_name=True).render(View({"x": False})) == "a-false"
+    assert templates.template("{{ .missing }}", "p", is_name=True).render(View({})) is None
+
+
 @settings(deadline=None)
 @given(value=BRACES)
 def test_what_a_message_says_is_never_evaluated(templates: RouteTemplates, value: str) -> None:

@@ -65,8 +65,9 @@ UNFIT = ["", ".", "..", "a b", "a?b", "a#b", "a%2Fb", "a\n", "x" * 1001, "\ud800
 
 @pytest.mark.parametrize("name", UNFIT, ids=ascii)
 def test_a_name_that_port_gives_to_nothing_is_in_no_path(name: str) -> None:
-    for verb in (EntityVerb.PATCH, EntityVerb.DELETE):
-        with pytest.raises(wire.UnfitIdentifierError, match="its identifier is none that Port takes"):
+    allowed = r"\(1 to 1,000 characters: letters, digits and @ _ \. \+ : \\ / = -, no blanks, and not \. or \.\.\)"
+    for verb in EntityVerb:
+        with pytest.raises(wire.UnfitIdentifierError, match=f"its identifier is none that Port takes {allowed}"):
             wire.change_entity(EntityChange(verb, "service", name), RUN)
     for verb in EntityVerb:
         with pytest.raises(wire.UnfitIdentifierError, match="its blueprint is none"):

@@ -48,7 +48,7 @@ def test_every_example_begins_a_run_and_names_it_in_its_message(action: SandboxA
     assert ledger.runs[run_id].is_node_run == (action.shape is Shape.NODE_RUN)
     signed = action.shape in (Shape.WEBHOOK, Shape.NODE_RUN)
     assert ("X-Port-Signature" in message.get("headers", {})) == signed
-    places = {Shape.TUTORIAL: ("payload", "context"), Shape.KAFKA_V2: ("port_context",)}
+    places = {Shape.TUTORIAL: ("payload", "context"), Shape.TEMPLATE: ("port_context",)}
     for key in places.get(action.shape, ("context",)):
         message = message[key]
     assert message["runId"] == run_id

@@ -29,7 +29,7 @@ def test_nobody_takes_the_port_between_its_choice_and_the_agents_start(tmp_path:
 
 def test_an_agent_that_never_began_holds_no_port(tmp_path: Path) -> None:
     async def scenario() -> None:
-        agent = AgentProcess({}, tmp_path / "no such directory", None)
+        agent = AgentProcess({}, tmp_path / "no such directory", list[str]().append)
         with pytest.raises(FileNotFoundError):
             await agent.start()
         assert await agent.kill() == 0

@@ -32,6 +32,38 @@ def test_a_scripted_answer_comes_as_often_as_it_says_and_applies_nothing() -> No
     with_api(scenario)
 
 
+@pytest.mark.parametrize(
+    ("place", "order", "told"),
+    [
+        (
+            "faults",
+            {"faults": [{"effect": "explode"}]},
+            "there is no effect 'explode'; it is one of answer, delay, hang, reset, drop_reply",
+        ),
+        ("faults", {"faults": [{"colour": "red"}]}, "colour"),
+        ("faults", {"faults": [1]}, "mapping"),
+        ("faults", {"rate_limit": {"colour": "red"}}, "colour"),
+        ("faults", 1, "not iterable"),
+        ("runs", {"colour": "red"}, "colour"),
+    ],
+)
+def test_an_order_that_makes_no_sense_is_refused_with_a_sentence_and_changes_nothing(
+    place: str, order: Any, told: str
+) -> None:
+    async def scenario(api: PortApi, client: PortClient) -> None:
+        api.script.add(Fault(path="/there/before"))
+        if isinstance(order, dict) and place == "faults":
+            order["clear"] = True
+        answer = await client("POST", f"/_{place}", order)
+        assert (answer.status, answer.body["error"]) == (400, "bad_request")
+        assert answer.body["message"].startswith("The order makes no sense: ")
+        assert told in answer.body["message"]
+        assert [fault.path for fault in api.script.faults] == ["/there/before"]
+        assert api.ledger.runs == {}
+
+    with_api(scenario)
+
+
 def test_a_dropped_reply_is_applied_and_a_reset_is_not() -> None:
     async def scenario(api: PortApi, client: PortClient) -> None:
         run_id = api.ledger.create_run("act")

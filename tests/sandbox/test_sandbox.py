@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -22,8 +23,10 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from agent.sandbox import main
-routes = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-sys.exit(main(once=sys.argv[1] == "once", routes=routes))
+kind, *rest = sys.argv[1:]
+if kind == "port":
+    sys.exit(main(once=False, port=int(rest[0])))
+sys.exit(main(once=kind == "once", routes=Path(rest[0]) if rest else None))
 """
 Arguments = tuple[str, ...]
 
@@ -115,8 +118,16 @@ def test_ctrl_c_ends_everything(start: Callable[..., Started]) -> None:
     with urllib.request.urlopen(sandbox.shown_url()) as page:  # noqa: S310 - loopback
         assert b"Create microservice" in page.read()
     sandbox.process.send_signal(signal.SIGINT)
-    code, _, errors = sandbox.end()
+    code, output, errors = sandbox.end()
     assert code == 0, errors
+    assert "The copied examples are deleted" in output
+
+
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_a_number_that_is_no_port_is_refused_with_a_sentence(start: Callable[..., Started], port: str) -> None:
+    code, output, errors = start("port", port).end()
+    assert (code, output) == (2, "")
+    assert errors == f"--port {port}: a port is a number from 1 to 65535, or 0 for any free one.\n"
 
 
 def test_interrupted_before_it_is_ready_it_leaves_nothing_either(start: Callable[..., Started]) -> None:
@@ -202,8 +213,66 @@ def test_in_routes_of_ones_own_what_is_relative_counts_from_here_as_with_run(
     assert code == 0, errors
 
 
+PRINTING = """
+def shout(run):
+    print("printed by the action", flush=True)
+"""
+
+
+def test_the_page_tells_what_the_agent_does_with_ones_own_routes(
+    start: Callable[..., Started], tmp_path: Path
+) -> None:
+    routes = tmp_path / "routes.yaml"
+    good = "routes: [{name: mine, match: {action: shout}, python: {callable: 'own_printing:shout'}}]"
+    routes.write_text(good)
+    (tmp_path / "own_printing.py").write_text(PRINTING)
+    sandbox = start("page", str(routes))
+    page_url = sandbox.shown_url()
+    with urllib.request.urlopen(f"{page_url}/events", timeout=DEADLINE_S) as stream:  # noqa: S310 - loopback
+        told = _Told(stream)
+        told.until("routes", lambda routes: [one["action"] for one in routes["suggestions"]] == ["shout"])
+        _invoke(page_url, "shout")
+        told.until("runs", lambda runs: [run["status"] for run in runs] == ["SUCCESS"])
+        _invoke(page_url, "whisper")
+        told.until("runs", lambda runs: runs[1]["passedOver"] == "passed over: no route takes it")
+        routes.write_text(good + "\nnonsense: 1")
+        told.until("routes", lambda routes: "nonsense" in "".join(routes["problems"]))
+        routes.write_text(good.replace("action: shout", "action: whisper"))
+        told.until("routes", lambda routes: [one["action"] for one in routes["suggestions"]] == ["whisper"])
+        assert told.last["problems"] == []
+        _invoke(page_url, "whisper")
+        told.until("runs", lambda runs: [run["status"] for run in runs[2:]] == ["SUCCESS"])
+    sandbox.process.send_signal(signal.SIGINT)
+    code, output, errors = sandbox.end()
+    assert code == 0, errors
+    assert output.count("printed by the action\n") == 2
+    assert "run finished" in output
+    assert "[debug" not in output
+    assert "copied examples" not in output
+    assert routes.exists()
+
+
+class _Told:
+    """The page's events, one after another."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.last: Any = None
+
+    def until(self, wanted: str, condition: Callable[[Any], bool]) -> None:
+        """Reads on to an event of this name that fulfils the condition; its content is `last`."""
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            name = self._stream.readline().decode().removeprefix("event: ").strip()
+            self.last = json.loads(self._stream.readline().decode().removeprefix("data: "))
+            self._stream.readline()
+            if name == wanted and condition(self.last):
+                return
+        raise AssertionError(f"no such event of {wanted}; the last was {self.last}")
+
+
 def _invoke(page_url: str, action: str) -> None:
-    body = json.dumps({"action": action, "inputs": {}}).encode()
+    body = json.dumps({"own": True, "action": action, "inputs": {}}).encode()
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{page_url}/invoke", body, headers)  # noqa: S310 - loopback
     with urllib.request.urlopen(request) as answer:  # noqa: S310 - loopback

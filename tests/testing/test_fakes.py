@@ -47,6 +47,21 @@ def test_entities_can_be_refused() -> None:
         run.sync.delete_entity("service", identifier="x")
 
 
+def test_a_forgotten_await_fails_the_test() -> None:
+    with pytest.raises(AssertionError, match="upsert_entity was called without await"), FakeRun() as run:
+        run.upsert_entity("service", identifier="x")  # type: ignore[unused-coroutine]  # the mistake
+    assert run.entity_changes == []
+
+
+def test_a_forgotten_await_hides_no_other_failure_of_the_test() -> None:
+    with FakeRun() as run:
+        run.upsert_entity("service", identifier="x")  # type: ignore[unused-coroutine]  # the mistake
+        run.__exit__(ValueError, ValueError("another"), None)
+    closed = FakeRun()
+    closed.upsert_entity("service", identifier="x")  # type: ignore[unused-coroutine]  # the mistake
+    closed.close()
+
+
 def test_the_log_is_masked_and_capped() -> None:
     with FakeRun(log_max_bytes=30) as run:
         run.mask("s3cr3t")
@@ -70,6 +85,13 @@ def test_an_action_may_cut_what_is_masked() -> None:
 def test_fake_templates_encode_what_stands_inside_of_text() -> None:
     template = FakeTemplates().template(["{{ .x }}", "{{ .x }}/{{ .x }}"], "path", encode=str.upper)
     assert template.render(View({"x": "a"})) == ["a", "a/A"]
+
+
+def test_fake_templates_refuse_null_inside_of_names() -> None:
+    templates = FakeTemplates()
+    assert templates.template("a-{{ .x }}", "path").render(View({})) == "a-null"
+    with pytest.raises(TemplateError, match=r"path: \.x gave null inside of text"):
+        templates.template("a-{{ .x }}", "path", is_name=True).render(View({}))
 
 
 def test_fake_templates_know_paths() -> None:

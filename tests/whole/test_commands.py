@@ -35,6 +35,18 @@ routes:
 """
 
 
+MISSING_VALUES = """\
+routes:
+  - name: one
+    match: {action: a}
+    key: "k-{{ .inputs.x }}"
+    http: {url: "http://ops/{{ .inputs.x }}"}
+    entities:
+      - {blueprint: b, identifier: "svc-{{ .inputs.x }}"}
+      - {blueprint: b, identifier: "{{ .response.json.id }}-x"}
+"""
+
+
 @pytest.fixture
 def commands(world: World, tmp_path: Path) -> Commands:
     return Commands(world, tmp_path)
@@ -64,6 +76,18 @@ def test_check_notes_what_a_route_says_of_interrupted_runs_which_has_no_effect_y
     said = "route one says on_interrupted: rerun and max_attempts: 3: no effect in this version yet"
     assert f"note: {commands.routes}:2: {said}" in ended.stdout
     assert ended.stdout.count("note: ") == 1
+
+
+def test_check_notes_what_this_machine_lacks_and_is_content(world: World, tmp_path: Path) -> None:
+    one = "  - name: one\n    match: {action: a}\n    process: {command: [./none.sh, bill]}\n"
+    two = "  - name: two\n    match: {action: b}\n    process: {command: [echo], cwd: /no/such/place}\n"
+    commands = Commands(world, tmp_path, f"routes:\n{one}{two}")
+    ended = commands("check")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert [line for line in ended.stdout.splitlines() if line.startswith("note: ")] == [
+        f"note: {commands.routes}:2: route one: its program {tmp_path}/none.sh does not exist here",
+        f"note: {commands.routes}:5: route two: its directory /no/such/place does not exist here",
+    ]
 
 
 def test_check_lists_every_error_with_file_line_path_and_hint(world: World, tmp_path: Path) -> None:
@@ -167,6 +191,69 @@ def test_explain_of_a_condition_that_does_not_end(world: World, tmp_path: Path) 
         assert re.search(r"^route +one: `when` was not evaluated: .*took longer than", ended.stdout, re.MULTILINE)
         assert "two" not in ended.stdout
         assert would in ended.stdout
+
+
+def test_explain_needs_no_credentials_and_says_what_it_does_not_verify(commands: Commands) -> None:
+    commands.settings = {"AGENT_ROUTES_PATH": str(commands.routes)}
+    click = Click("r_explained", "call", {"name": "billing"})
+    for message in (
+        messages.wire_text(messages.kafka_v1(click)),
+        messages.signed_message(messages.webhook(click, "http://x.example/"), "another secret"),
+    ):
+        ended = commands.explain(message)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert ended.stdout.startswith("signature    not verified: PORT_CLIENT_SECRET is not set")
+        assert '"url": "https://ops.example/billing"' in ended.stdout
+    wrong = commands.explain(message, AGENT_UNROUTED="maybe")
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("the message cannot be explained; what is wrong:\n  AGENT_UNROUTED: ")
+    assert "PORT_" not in wrong.stderr
+
+
+def test_explain_shows_where_a_missing_value_fails_the_run(world: World, tmp_path: Path) -> None:
+    commands = Commands(world, tmp_path, MISSING_VALUES)
+    ended = commands.explain(messages.wire_text(messages.kafka_v1(Click("r_explained", "a", {}))))
+    assert ended.returncode == 1
+    for line in (
+        "  FAILS: routes[0].http.url: `.inputs.x` gave null inside of text;",
+        "key: FAILS: routes[0].key: `.inputs.x` gave null inside of text;",
+        "entities[0] (upsert): FAILS: routes[0].entities[0].identifier: `.inputs.x` gave null",
+        "entities[1] (upsert): before the work is done: routes[0].entities[1].identifier: `.response.json.id` gave",
+    ):
+        assert f"\n{line}" in ended.stdout, ended.stdout
+
+
+@pytest.mark.parametrize("failing", ["key", "entities"])
+def test_explain_fails_where_a_rule_fails_the_run(world: World, tmp_path: Path, failing: str) -> None:
+    rule = {"key": '"k-{{ .inputs.x }}"', "entities": '[{blueprint: b, identifier: "k-{{ .inputs.x }}"}]'}[failing]
+    route = f"{{name: one, match: {{action: a}}, process: {{command: [echo]}}, {failing}: {rule}}}"
+    commands = Commands(world, tmp_path, f"routes: [{route}]")
+    assert commands.explain(messages.wire_text(messages.kafka_v1(Click("r_1", "a", {})))).returncode == 1
+    assert commands.explain(messages.wire_text(messages.kafka_v1(Click("r_1", "a", {"x": "y"})))).returncode == 0
+
+
+def test_variables_of_the_env_file_count_for_routes_and_reach_no_child_by_themselves(
+    world: World, tmp_path: Path
+) -> None:
+    process = '{command: [echo, "{{ env.PLACE }}"], pass_env: [PASSED]}'
+    route = f"{{name: one, match: {{action: a}}, env: [PLACE], secrets: [TOKEN], process: {process}}}"
+    commands = Commands(world, tmp_path, f"routes: [{route}]")
+    (tmp_path / ".env").write_text(
+        "PLACE=the place\nTOKEN=t0ken-t0ken\nPASSED=on\nHTTPS_PROXY=socks5://nowhere:1\n"
+    )
+    ended = commands.explain(messages.wire_text(messages.kafka_v1(Click("r_1", "a", {}))))
+    assert "HTTPS_PROXY: socks5:// proxies cannot be used" in ended.stderr
+    (tmp_path / ".env").write_text("PLACE=the place\nTOKEN=t0ken-t0ken\nPASSED=on\n")
+    ended = commands.explain(messages.wire_text(messages.kafka_v1(Click("r_1", "a", {}))))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert '"the place"' in ended.stdout
+    shown = json.loads(ended.stdout[ended.stdout.index("  {") : ended.stdout.rindex("}") + 1])
+    assert shown["env"] == {"PASSED": "(from the agent's environment)"}
+
+
+def test_sandbox_of_routes_that_are_not_there(tmp_path: Path) -> None:
+    ended = command("sandbox", "--routes", "nothere.yaml", env={}, cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (2, "--routes nothere.yaml: there is no such file here.\n")
 
 
 def test_explain_of_a_change_event(commands: Commands) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from agent.sandbox import messages
 from agent.sandbox.messages import Click
 from tests.whole.one_agent import OneAgent
@@ -23,7 +25,8 @@ ROUTES = """
 - name: environment
   match: {action: environment}
   env: [VISIBLE]
-  process: {command: [echo, '{{ env.VISIBLE }}, {{ env | tojson }}, {{ .inputs.name as $name | env[$name] }}']}
+  process:
+    command: [echo, '{{ env.VISIBLE }}, {{ env | tojson }}, {{ .inputs.name as $name | env[$name] | tojson }}']
 - name: never-ending-jq
   match: {action: never_ending_jq}
   process: {command: [echo, "{{ [range(1e12)] | length }}"]}
@@ -41,7 +44,26 @@ ROUTES = """
   process: {command: [echo, "{{ .inputs.missing }}"]}
 - name: null-in-text
   match: {action: null_in_text}
-  process: {command: [echo, 'a{{ .inputs.missing }}b{{ .inputs.missing // "" }}c']}
+  process: {command: [sh, -c, 'echo "$TEXT"'], env: {TEXT: 'a{{ .inputs.missing }}b{{ .inputs.missing // "" }}c'}}
+- name: null-in-argument
+  match: {action: null_in_argument}
+  process: {command: [echo, "svc-{{ .inputs.missing }}"]}
+- name: null-in-url
+  match: {action: null_in_url}
+  env: [TARGET]
+  http: {url: "{{ env.TARGET }}/services/{{ .inputs.missing }}/restart"}
+- name: empty-in-url
+  match: {action: empty_in_url}
+  env: [TARGET]
+  http: {url: '{{ env.TARGET }}/services/{{ .inputs.missing // "" }}'}
+- name: null-in-key
+  match: {action: null_in_key}
+  key: "svc-{{ .inputs.missing }}"
+  process: {command: [echo, "must not run"]}
+- name: null-in-identifier
+  match: {action: null_in_identifier}
+  process: {command: [echo, done]}
+  entities: [{blueprint: service, identifier: "svc-{{ .inputs.missing }}", title: "of {{ .inputs.missing }}"}]
 """
 
 
@@ -133,6 +155,37 @@ def test_null_inside_of_text_reads_null(agent: OneAgent) -> None:
     assert agent.result_of("null_in_text", {}).log_text == "anullbc"
 
 
+@pytest.mark.parametrize(
+    ("action", "place"),
+    [
+        ("null_in_argument", "process.command[1]"),
+        ("null_in_url", "http.url"),
+        ("null_in_key", "key"),
+        ("null_in_identifier", "entities[0].identifier"),
+    ],
+)
+def test_null_inside_of_a_text_that_names_something_fails_its_run(
+    world: World, agent: OneAgent, action: str, place: str
+) -> None:
+    run_id = agent.invoke(action, {})
+    run = world.ended(run_id)
+    assert run.terminal_statuses == ["FAILURE"]
+    assert run.summary is not None
+    assert f"{place}: `.inputs.missing` gave null inside of text" in run.summary
+    assert 'end the expression with // "…"' in run.summary
+    assert "must not run" not in run.log_text
+    assert world.target.requests("/services/null/restart") == []
+    assert not [r for r in world.requests_of(run_id) if "/entities" in r.path]
+
+
+def test_an_empty_text_between_the_slashes_of_a_url_fails_its_run(world: World, agent: OneAgent) -> None:
+    run = agent.result_of("empty_in_url", {})
+    assert run.terminal_statuses == ["FAILURE"]
+    assert run.summary is not None
+    assert "leads to another resource than it names" in run.summary
+    assert world.target.requests("/services/") == []
+
+
 def test_a_condition_that_never_ends_hands_its_message_to_no_other_route(world: World, agent: OneAgent) -> None:
     run = world.ended(_webhook(world, agent, "endless_when"))
     assert (run.terminal_statuses, run.log_text) == (["FAILURE"], "")
@@ -142,11 +195,11 @@ def test_a_condition_that_never_ends_hands_its_message_to_no_other_route(world: 
 
 
 def test_a_kafka_message_whose_condition_never_ends_is_passed_over_and_told(world: World, agent: OneAgent) -> None:
-    before = agent.metric("agent_messages_ignored_total", reason="not_for_agents")
+    before = agent.metric("agent_messages_ignored_total", reason="undecided")
     run_id = agent.invoke("endless_when")
     line = agent.wait_line("no route was found in time", run_id=run_id)
     assert "endless-when" in line["reason"]
-    agent.wait_metric("agent_messages_ignored_total", before + 1, reason="not_for_agents")
+    agent.wait_metric("agent_messages_ignored_total", before + 1, reason="undecided")
     assert world.requests_of(run_id) == []
 
 

@@ -33,6 +33,10 @@ ROUTES = """
 - name: secret-to-python
   match: {action: secret_to_python}
   python: {callable: "whole_actions:telling_secrets"}
+- name: secret-to-agents-log
+  match: {action: secret_to_agents_log}
+  secrets: [DECLARED_SECRET]
+  python: {callable: "whole_actions:telling_the_agents_log"}
 - name: secret-by-path
   match: {when: '.message.wanted == "secret-by-path"'}
   decrypt: [vault.keys.0.value]
@@ -67,6 +71,19 @@ def test_an_encrypted_input_reaches_the_command_and_is_masked_in_all_it_says(wor
     assert run.summary == "set to [masked]"
     assert not _seen_anywhere(PLAIN, world, agent)
     assert not _seen_anywhere("Y29ycmVjdCBob3JzZS", world, agent), "its base64"
+
+
+def test_what_a_run_makes_the_agents_own_log_say_is_masked(world: World, agent: OneAgent) -> None:
+    click = _click(world, "secret_to_agents_log", {"password": PLAIN}, "password")
+    agent.deliver(messages.kafka_v1(click))
+    assert world.ended(click.run_id).terminal_statuses == ["SUCCESS"]
+    agent.wait_settled(click.run_id)
+    lines = [line for line in agent.output().splitlines() if "cannot log in with [masked]" in line]
+    assert len(lines) == 2
+    assert all(click.run_id in line for line in lines)
+    agent.wait_line("an error that nobody handled")
+    assert not _seen_anywhere(PLAIN, world, agent)
+    assert not _seen_anywhere("declared-s3cret-value", world, agent)
 
 
 def test_the_published_ciphertexts_open(world: World, agent: OneAgent) -> None:

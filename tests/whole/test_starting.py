@@ -208,6 +208,36 @@ def test_a_stop_while_the_agent_still_loads_is_heard(tmp_path: Path, name: str, 
         assert loading.wait(timeout=30) == code
 
 
+LISTENING_TO_NOTHING = """\
+import time
+print("importing", flush=True)
+try:
+    time.sleep(60)
+except BaseException:
+    time.sleep(60)
+"""
+
+
+def test_a_stop_while_an_actions_module_is_imported_is_heard(world: World) -> None:
+    routes = 'routes:\n  - {name: a, match: {action: a}, python: {callable: "slow_to_import:f"}}\n'
+    agent = OneAgent(world, "importing", {"AGENT_HTTP_HOST": "127.0.0.1", "AGENT_HTTP_PORT": "0"}, routes)
+    (agent.home / "slow_to_import.py").write_text(LISTENING_TO_NOTHING)
+    importing = subprocess.Popen(
+        RUN,
+        env=agent.settings | {"AGENT_PYTHONPATH": str(agent.home)},
+        cwd=agent.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with importing:
+        assert importing.stdout is not None
+        assert importing.stdout.readline() == "importing\n"
+        importing.send_signal(signal.SIGTERM)
+        assert importing.communicate(timeout=30) == ("", "")
+        assert importing.returncode == 0
+
+
 def test_missing_settings_are_all_named_and_the_exit_code_is_2(world: World) -> None:
     ended = command("run", env={}, cwd=world.home)
     assert (ended.returncode, ended.stdout) == (2, "")

@@ -7,7 +7,7 @@ import socket
 from concurrent.futures import Future
 from pathlib import Path
 
-from tests.whole.commands import Commands, Ended
+from tests.whole.commands import Commands, Ended, command
 from tests.whole.world import CLIENT_SECRET, World
 
 
@@ -70,3 +70,10 @@ def test_doctor_names_each_thing_that_is_wrong_with_a_hint_and_fails(failing_doc
     assert "PORT_CLIENT_SECRET" in ended.stdout
     assert "checks failed" in ended.stdout
     assert "nobody may see" not in ended.stdout + ended.stderr
+
+
+def test_doctor_without_settings_says_that_it_needs_them(tmp_path: Path) -> None:
+    ended = command("doctor", env={}, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[0] == "doctor needs these settings; what is wrong:"
+    assert "PORT_CLIENT_SECRET: is not set" in ended.stderr

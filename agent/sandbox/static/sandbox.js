@@ -19,12 +19,13 @@ function setText(place, text) {
   if (place.textContent !== wanted) place.textContent = wanted;
 }
 
-function showStatus(badge, status) {
-  badge.className = "badge " + (TONES[status] ?? "");
-  setText(badge, status.replace("_", " ").toLowerCase());
+function showStatus(badge, run) {
+  badge.className = "badge " + (run.passedOver ? "warn" : TONES[run.status] ?? "");
+  setText(badge, run.passedOver || run.status.replace("_", " ").toLowerCase());
 }
 
 function duration(run) {
+  if (run.passedOver) return "–";
   const seconds = run.seconds ?? (Date.now() - Date.parse(run.createdAt)) / 1000;
   return Math.max(0, seconds).toFixed(1) + " s";
 }
@@ -53,7 +54,7 @@ function showRows(runs) {
     const cells = entry.row.children;
     setText(cells[1], run.title);
     setText(cells[2], run.executor);
-    showStatus(cells[3].firstChild, run.status);
+    showStatus(cells[3].firstChild, run);
     setText(cells[3].lastChild, run.label);
     setText(cells[4], duration(run));
     setText(cells[5], String(run.logLines));
@@ -61,7 +62,7 @@ function showRows(runs) {
     entry.row.setAttribute("aria-selected", String(run.id === chosen));
   }
   byId("no-runs").hidden = runs.length > 0;
-  const going = runs.filter((run) => !run.ended).length;
+  const going = runs.filter((run) => run.going).length;
   setText(byId("run-count"), runs.length ? `${runs.length}${going ? `, ${going} in progress` : ""}` : "");
 }
 
@@ -94,6 +95,8 @@ function entity(write) {
 function facts(run) {
   const shown = [["Run", [node("div", "mono", run.id)]]];
   const value = (thing) => [node("div", "mono", typeof thing === "string" ? thing : JSON.stringify(thing))];
+  if (run.route) shown.push(["Route", value(run.route)]);
+  if (run.entity) shown.push(["Entity", value(run.entity)]);
   if (Object.keys(run.inputs).length) shown.push(["Inputs", value(run.inputs)]);
   if (run.links.length) shown.push(["Links", run.links.map(link)]);
   if (run.entities.length) shown.push(["Entities", run.entities.map(entity)]);
@@ -107,7 +110,7 @@ function showRun(run) {
   if (run.id !== chosen) return;
   byId("run").hidden = false;
   setText(byId("run-title"), run.title);
-  showStatus(byId("run-status"), run.status);
+  showStatus(byId("run-status"), run);
   setText(byId("run-label"), run.label);
   setText(byId("run-summary"), run.summary);
   const list = byId("run-facts");
@@ -118,7 +121,34 @@ function showRun(run) {
     list.append(node("dt", "", name), place);
   }
   showLog(run);
+  showMessage(run);
 }
+
+// The message is fetched once: it does not change.
+async function showMessage(run) {
+  if (byId("message").dataset.run === run.id) return;
+  byId("message").dataset.run = run.id;
+  byId("run-message").textContent = "";
+  const place = "/message?run=" + encodeURIComponent(run.id);
+  byId("download-message").href = place;
+  const answer = await fetch(place);
+  byId("message").hidden = !answer.ok;
+  if (!answer.ok) return;
+  const text = JSON.stringify(await answer.json(), null, 2);
+  if (run.id === chosen) byId("run-message").textContent = text;
+}
+
+byId("copy-message").addEventListener("click", async () => {
+  const button = byId("copy-message");
+  try {
+    await navigator.clipboard.writeText(byId("run-message").textContent);
+    button.textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(byId("run-message"));
+    button.textContent = "Selected: copy it";
+  }
+  setTimeout(() => { button.textContent = "Copy"; }, 2000);
+});
 
 function showLog(run) {
   const log = byId("run-log");
@@ -128,11 +158,55 @@ function showLog(run) {
   if (run.log.length && (atEnd || run.fromLine === 0)) log.scrollTop = log.scrollHeight;
 }
 
+// ── the routes file ──────────────────────────────────────────────────────────────────────────────
+
+const own = byId("own-action").elements;
+let suggestions = new Map();
+
+// Puts a suggestion into a field that the visitor has not changed.
+function fill(field, value) {
+  if (field.value !== (field.dataset.filled ?? field.defaultValue)) return;
+  field.dataset.filled = field.value = value;
+}
+
+function fillFor(action) {
+  const one = suggestions.get(action);
+  if (!one) return;
+  fill(own.blueprint, one.blueprint);
+  fill(own.entity, one.entity);
+  fill(own.inputs, JSON.stringify(one.inputs, null, 2));
+  own.shape.value = one.shape;
+  aboutShape();
+}
+
+function aboutShape() {
+  setText(byId("shape-about"), own.shape.selectedOptions[0].dataset.about);
+}
+
+function showRoutes(routes) {
+  byId("routes-refused").hidden = !routes.problems.length;
+  setText(byId("routes-problems"), routes.problems.join("\n"));
+  const before = JSON.stringify([...suggestions.values()]);
+  if (before === JSON.stringify(routes.suggestions)) return;
+  suggestions = new Map(routes.suggestions.map((one) => [one.action, one]));
+  byId("own-actions").replaceChildren(...routes.suggestions.map((one) => {
+    const option = node("option");
+    option.value = one.action;
+    return option;
+  }));
+  if (routes.suggestions.length) fill(own.action, routes.suggestions[0].action);
+  fillFor(own.action.value);
+}
+
+own.action.addEventListener("input", () => fillFor(own.action.value));
+own.shape.addEventListener("change", aboutShape);
+
 // ── the connection ───────────────────────────────────────────────────────────────────────────────
 
 function listen() {
   source?.close();
   source = new EventSource("/events" + (chosen ? "?run=" + encodeURIComponent(chosen) : ""));
+  source.addEventListener("routes", (event) => showRoutes(JSON.parse(event.data)));
   source.addEventListener("runs", (event) => showRows(JSON.parse(event.data)));
   source.addEventListener("run", (event) => showRun(JSON.parse(event.data)));
   source.addEventListener("open", () => connection("live", "good"));
@@ -182,13 +256,13 @@ for (const form of document.querySelectorAll("form")) {
   });
 }
 
-byId("start-all").addEventListener("click", async () => {
+byId("start-all")?.addEventListener("click", async () => {
   const runs = [];
   for (const form of document.querySelectorAll("form[data-action]")) runs.push(await start(form));
   if (runs[0]) choose(runs[0]);
 });
 
 setInterval(() => {
-  for (const { row, run } of rows.values()) if (!run.ended) setText(row.children[4], duration(run));
+  for (const { row, run } of rows.values()) if (run.going) setText(row.children[4], duration(run));
 }, 100);
 listen();

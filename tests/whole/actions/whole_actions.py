@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
+import os
 import threading
+import time
+from typing import Any
 
 from agent import EntityRefusedError, Failed, Outcome, Run, Succeeded
 
@@ -46,6 +51,49 @@ async def failing(_run: Run) -> Failed:
     return Failed("the quota is used up")
 
 
+async def loose(run: Any) -> Any:
+    """Puts no texts where texts belong."""
+    run.log(ValueError("an exception"))
+    run.link(123)
+    run.summary(None)
+    return Failed({"code": 7})  # type: ignore[arg-type]  # as people write it
+
+
+async def forgetful(run: Run) -> str:
+    run.upsert_entity("service", identifier="forgotten")  # type: ignore[unused-coroutine]  # the mistake
+    return "all done"
+
+
+async def looking_up(run: Run) -> object:
+    return run.inputs["b"]
+
+
+async def holding_threads(run: Run) -> None:
+    """Takes all threads that there are for actions, for longer than any test."""
+    run.log("began")
+    await asyncio.gather(*(asyncio.to_thread(time.sleep, 300) for _ in range(100)))
+
+
+async def resisting(_run: Run) -> None:
+    """Leaves a task that nothing ends."""
+
+    async def resist() -> None:
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                continue
+
+    _resisting.add(asyncio.create_task(resist()))
+
+
+_resisting = set[asyncio.Task[None]]()
+
+
+async def blocking(_run: Run) -> None:
+    time.sleep(1.5)  # noqa: ASYNC251 - the mistake
+
+
 async def patching_nothing(run: Run) -> Outcome:
     try:
         await run.patch_entity("service", identifier="nobody-made-it", properties={})
@@ -60,6 +108,20 @@ async def endless(run: Run) -> None:
         await asyncio.Event().wait()
     finally:
         run.log("cleaned up")
+
+
+async def telling_the_agents_log(run: Run) -> Succeeded:
+    """Has an input, and a secret that its route declares, logged by a library, and by a task nobody waits for."""
+    texts = (str(run.inputs["password"]), os.environ["DECLARED_SECRET"])
+    for text in texts:
+        logging.getLogger("some.library").error("cannot log in with %s", text)
+
+    async def broken() -> None:
+        raise RuntimeError(" ".join(texts))
+
+    await asyncio.wait([asyncio.create_task(broken())])
+    gc.collect()
+    return Succeeded()
 
 
 async def telling_secrets(run: Run) -> Succeeded:

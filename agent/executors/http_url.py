@@ -1,0 +1,72 @@
+"""A route's url: what expressions may put into it, and what makes it one that can be called."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote
+
+import httpx
+
+from agent.domain.errors import AgentError
+
+_NOTHING = "\ufdd0"
+"""Stands in a url that is being put together where an expression gave an empty text; no url holds this sign."""
+
+
+class UnsendableError(AgentError):
+    """What was rendered is no request; the text is for the run's page."""
+
+
+def encoded(text: str) -> str:
+    """``text`` as one piece of a url that `put_together` gets, whatever piece that is."""
+    return quote(text, safe="", errors="replace") or _NOTHING
+
+
+def put_together(url: str) -> str:
+    """The route's url for one message, of pieces that are `encoded`.
+
+    Raises `UnsendableError` where they lead to another resource than the route names.
+    """
+    if _has_gap(url):
+        raise UnsendableError(
+            "an expression that fills a place between slashes of the route's url gave an empty text, which leads "
+            "to another resource than it names"
+        )
+    url = url.replace(_NOTHING, "").strip()
+    if _climbs(url):
+        raise UnsendableError(
+            "the route's url came out with a . or .. in its path, which leads to another path than it names"
+        )
+    return url
+
+
+def parsed(text: str) -> httpx.URL:
+    """``text`` as a url that can be called. Raises `UnsendableError`."""
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, ValueError):
+        # Neither the text nor the error is quoted: there may be credentials in it.
+        raise UnsendableError("the url cannot be read; it must be like https://host/path") from None
+    if url.scheme not in ("http", "https") or not url.raw_host:
+        raise UnsendableError("the url must begin with http:// or https:// and name a host")
+    if b"%" in url.raw_host and b":" not in url.raw_host:
+        raise UnsendableError(
+            "the url's host holds a % sign: what expressions put inside of a url is percent-encoded; to take host "
+            "and port from a message, let one expression at the very beginning of the url give all up to them"
+        )
+    return url
+
+
+def _has_gap(url: str) -> bool:
+    """Whether a segment of the path is empty because of what expressions gave."""
+    path = re.split(r"[?#]", url.strip(), maxsplit=1)[0]
+    return any(segment and not segment.strip(_NOTHING) for segment in path.split("/"))
+
+
+def _climbs(url: str) -> bool:
+    """Whether some server may take a segment of the path for a step.
+
+    Many decode before they look, and Java's take away what follows a semicolon.
+    """
+    path = unquote(re.split(r"[?#]", url.strip(), maxsplit=1)[0])
+    return any(segment.partition(";")[0] in (".", "..") for segment in re.split(r"[/\\]", path))

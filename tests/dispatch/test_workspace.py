@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from agent.dispatch.workspace import Workspace
+
+
+def _filled(parent: Path) -> Workspace:
+    workspace = Workspace(parent)
+    locked = workspace.path / "locked"
+    locked.mkdir()
+    (locked / "file").touch()
+    locked.chmod(0o500)
+    return workspace
+
+
+def test_it_goes_although_actions_hold_every_thread_of_the_default_executor(tmp_path: Path) -> None:
+    async def scene() -> None:
+        release = threading.Event()
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        blocked = loop.run_in_executor(None, release.wait)
+        try:
+            await asyncio.wait_for(_filled(tmp_path).remove(), 20)
+        finally:
+            release.set()
+            await blocked
+
+    asyncio.run(scene())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_goes_although_the_system_has_no_thread_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scene() -> None:
+        workspace = _filled(tmp_path)
+        monkeypatch.setattr(threading.Thread, "start", no_thread)
+        await workspace.remove()
+        monkeypatch.undo()
+
+    asyncio.run(scene())
+    assert list(tmp_path.iterdir()) == []
