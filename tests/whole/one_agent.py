@@ -187,10 +187,21 @@ class OneAgent:
         """The sum of the samples with these labels."""
         return sum(
             sample.value
-            for family in text_string_to_metric_families(self.get("/metrics")[1])
+            for family in text_string_to_metric_families(self._fresh_metrics())
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )
+
+    def _fresh_metrics(self) -> str:
+        """A page that was rendered after this call began; one that is a moment old may be given out twice."""
+        pages = [self.get("/metrics")[1]]
+
+        def is_another() -> bool:
+            pages.append(self.get("/metrics")[1])
+            return pages[-1] != pages[0]
+
+        wait_until(is_another, timeout_s=PATIENCE_S, what="another page of metrics")
+        return pages[-1]
 
     def wait_metric(self, name: str, value: float, **labels: str) -> None:
         """Returns once the metric has this value."""
