@@ -77,6 +77,7 @@ def run() -> None:
     """Run the agent until SIGTERM; a second one skips the drain."""
     settings = _settings()
     redactor = configure(settings.AGENT_LOG_FORMAT, settings.LOG_LEVEL, settings.secrets)
+    code = _FAILED
     runner = asyncio.Runner()  # never closed: that would wait for every thread that actions have left
     try:
         code = runner.run(_run(settings, redactor))
@@ -84,10 +85,13 @@ def run() -> None:
     except ConfigurationError as error:
         _explain(error)
         code = _WRONG_SETTINGS
-    except Exception:
+    except BaseException:  # an action's stray task may raise SystemExit right through the loop
         log.exception("the agent failed")
         code = _FAILED
-    _leave(code)
+        with contextlib.suppress(BaseException):
+            runner.run(_end_tasks())
+    finally:
+        _leave(code)
 
 
 async def _run(settings: Settings, redactor: Redactor) -> int:

@@ -26,7 +26,7 @@ class CommitState:
     def __init__(self, policy: CommitPolicy) -> None:
         self._policy = policy
         self._committed: dict[Partition, Commit] = {}
-        self._sent: Mapping[Partition, Commit] = {}
+        self._sent: set[Partition] = set()
         self._in_flight = False
         self._last_try_s: float | None = None
 
@@ -40,26 +40,22 @@ class CommitState:
         """The part of ``commits`` that is not committed yet."""
         return {p: commit for p, commit in commits.items() if self._committed.get(p) != commit}
 
-    def began(self, now_s: float, sent: Mapping[Partition, Commit]) -> None:
-        """``sent`` was sent."""
+    def began(self, now_s: float, partitions: Iterable[Partition]) -> None:
+        """A commit for ``partitions`` was sent."""
         self._in_flight = True
         self._last_try_s = now_s
-        self._sent = {**self._sent, **sent}
+        self._sent.update(partitions)
 
-    def ended(self, taken: Mapping[Partition, int]) -> None:
-        """An answer came, be it to the last commit or to one that was given up: the broker has these offsets.
+    def ended(self, taken: Mapping[Partition, Commit]) -> None:
+        """An answer came, be it to the last commit or to one that was given up: the broker has ``taken`` these.
 
         Those of partitions that were forgotten meanwhile do not count.
         """
         self._in_flight = False
-        for partition, offset in taken.items():
-            sent = self._sent.get(partition)
-            if sent is not None and sent.offset == offset:
-                self._committed[partition] = sent
+        self._committed.update({p: commit for p, commit in taken.items() if p in self._sent})
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """``partitions`` are ours no more, or anew: what was committed there is somebody else's to know."""
-        gone = set(partitions)
-        self._sent = {p: commit for p, commit in self._sent.items() if p not in gone}
-        for partition in gone:
+        for partition in partitions:
+            self._sent.discard(partition)
             self._committed.pop(partition, None)

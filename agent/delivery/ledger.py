@@ -73,9 +73,8 @@ class Ledger:
         return mark
 
     def has_room_for(self, offset: int) -> bool:
-        """Whether an offset map can still cover ``offset`` beside the lowest message that is not closed."""
-        base = self.committable
-        return base is None or offset - base < MAX_SPAN
+        """Whether an offset map can still cover ``offset`` beside the lowest message that is not closed, if any."""
+        return not self._order or offset - self._order[0] < MAX_SPAN
 
     def start(self, offset: int) -> None:
         """The work of a message begins. Raises `IllegalTransitionError` unless it is open."""

@@ -18,6 +18,7 @@ from agent.domain.events import MessageIgnored, MessageRejected, RunReceived, Wa
 from agent.domain.invocation import Channel, Invocation, InvocationKind
 from agent.domain.json import compact
 from agent.domain.outcome import CancelReason, Failed, FailureKind
+from agent.domain.redaction import LOG_MASK
 from agent.domain.route import Unrouted
 from agent.domain.settlement import Settlement
 from agent.ports import Decoded, Delivery, Intake, NotOurs, Observer, Router, Source, Unacceptable
@@ -247,7 +248,8 @@ class Dispatcher:
         self._open_or_close_the_door()
         settlement = Settlement.RELEASE
         try:
-            settlement = await self._report(ended)
+            with structlog.contextvars.bound_contextvars(**{LOG_MASK: ended.report.masked}):
+                settlement = await self._report(ended)
         finally:
             self._reporting -= 1
             claim.settle(settlement)

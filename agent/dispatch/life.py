@@ -18,7 +18,7 @@ from agent.domain.errors import DecryptionError
 from agent.domain.events import RunFinished, RunReported, RunStarted
 from agent.domain.invocation import Invocation
 from agent.domain.outcome import Cancelled, CancelReason, Failed, FailureKind, Outcome, Rejected, outcome_label
-from agent.domain.redaction import MIN_SECRET_CHARS, is_maskable
+from agent.domain.redaction import LOG_MASK, MIN_SECRET_CHARS, is_maskable
 from agent.domain.route import Route
 from agent.domain.settlement import (
     Delivered,
@@ -98,13 +98,13 @@ class Lives:
         self._observer.notify(
             RunStarted(route.executor, route.name, invocation.run_id, invocation.action, waited_s)
         )
-        try:
-            # What only this run knows as a secret is masked in the agent's log, too, whatever makes it say it.
-            with structlog.contextvars.bound_contextvars(masked=report.masked):
+        # What only this run knows as a secret is masked in the agent's log, too, whatever makes it say it.
+        with structlog.contextvars.bound_contextvars(**{LOG_MASK: report.masked}):
+            try:
                 outcome = await self._work(job.routed, invocation, report, started_s)
-        except Exception as error:
-            log.exception("a defect of the agent ended this run")
-            outcome = Failed(f"internal error of the agent: {type(error).__name__}", FailureKind.EXCEPTION)
+            except Exception as error:
+                log.exception("a defect of the agent ended this run")
+                outcome = Failed(f"internal error of the agent: {type(error).__name__}", FailureKind.EXCEPTION)
         ended = Ended(invocation, route.name, report, outcome)
         self._tell_finished(ended, route.executor, self._clock.monotonic() - started_s)
         return ended

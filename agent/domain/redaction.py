@@ -31,6 +31,10 @@ _NUMERIC = re.compile(rb"[0-9.e+-]+")
 _URL_PASSWORD = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
 
 
+LOG_MASK = "agent.masked"
+"""Under this name a function from text to text is bound to the agent's log, which masks what only a run knows."""
+
+
 def is_maskable(secret: str) -> bool:
     """Whether ``secret`` is long enough to be masked. The caller warns about others, by their name."""
     return len(secret.strip()) >= MIN_SECRET_CHARS

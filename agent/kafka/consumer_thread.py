@@ -136,7 +136,8 @@ class ConsumerThread:
             self._commit_if_due()
             self._tell_status_if_due()
             self._take_in(self._fetch())
-            self._pass_on()
+            if not self._intake_stopped.is_set():  # nobody would take them, and a look-up may take seconds
+                self._pass_on()
 
     def _apply_commands(self) -> None:
         while self._commands:
@@ -222,7 +223,8 @@ class ConsumerThread:
 
     def _on_commit(self, error: KafkaError | None, answers: list[TopicPartition]) -> None:
         """What the broker took, partition by partition; it may be the answer to an earlier commit."""
-        self._commits.ended({partition_of(a): a.offset for a in answers if error is None and a.error is None})
+        taken = [answer for answer in answers if error is None and answer.error is None]
+        self._commits.ended({partition_of(a): Commit(a.offset, a.metadata or "") for a in taken})
         failed = error or next((a.error for a in answers if a.error is not None), None)
         self._observer.notify(Committed("ok" if failed is None else failed.name()))
 

@@ -21,7 +21,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from agent.domain.json import compact
-from agent.domain.redaction import Redactor
+from agent.domain.redaction import LOG_MASK, Redactor
 
 LogFormat = Literal["json", "console"]
 
@@ -34,7 +34,7 @@ def configure(
     ``level`` is a level's usual name in any case; raises ``ValueError`` for another. What is known of
     ``secrets`` is masked in every line, at every level, in tracebacks too; more may be added to the redactor
     that is returned. ``run_id`` and ``route`` that are bound with structlog's contextvars stand in every line, and
-    a function bound as ``masked`` masks the text of every line as well, with what only its run knows.
+    a function bound as `LOG_MASK` masks the text of every line as well, with what only its run knows.
     """
     number = _level_number(level)
     redactor = Redactor(secrets)
@@ -113,11 +113,11 @@ class _Masking:
         self._redactor = redactor
 
     def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-        masked_for_run: Callable[[str], str] | None = line.pop("masked", None)
+        masked_for_run: Callable[[str], str] | None = line.pop(LOG_MASK, None)
         told = {"timestamp": line.pop("timestamp"), "level": line.pop("level"), "event": line.pop("event")}
         told.update((key, value) for key, value in line.items() if value is not None and value != "")
         if masked_for_run is not None:
-            told = {key: v if isinstance(v, int | float) else masked_for_run(str(v)) for key, v in told.items()}
+            told = {masked_for_run(key): _masked(value, masked_for_run) for key, value in told.items()}
         if all(map(_is_plain, told.values())):
             # The usual line, in one look: most have nothing to mask, and looking is most of what a line costs.
             everything = "\0".join(map(str, told.values()))
@@ -125,6 +125,13 @@ class _Masking:
                 return told
         masked = self._redactor.mask_json(told)
         return dict(masked) if isinstance(masked, Mapping) else {}
+
+
+def _masked(value: object, mask: Callable[[str], str]) -> object:
+    """A text; a number stays one unless a secret stands in it."""
+    text = str(value)
+    masked = mask(text)
+    return value if isinstance(value, int | float) and masked == text else masked
 
 
 def _is_plain(value: object) -> bool:

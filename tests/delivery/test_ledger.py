@@ -117,6 +117,19 @@ def test_an_offset_beyond_the_maps_reach_is_refused() -> None:
     assert len(ledger.commit.metadata) < MAX_CHARS
 
 
+@pytest.mark.parametrize("settled_first", [True, False])
+def test_a_gap_wider_than_the_map_is_no_end(settled_first: bool) -> None:  # noqa: FBT001 - pytest gives it by name
+    """As retention or compaction leave it."""
+    ledger = ledger_of([1000])
+    if settled_first:
+        ledger.settle(1000, Settlement.ACCEPT)
+    assert ledger.has_room_for(1000 + 2 * MAX_SPAN) is settled_first
+    if not settled_first:
+        ledger.settle(1000, Settlement.ACCEPT)
+    ledger.begin(1000 + 2 * MAX_SPAN)
+    assert ledger.commit == Commit(1000 + 2 * MAX_SPAN)
+
+
 def test_what_has_not_been_read_yet_is_remembered_for_the_next_owner() -> None:
     known = OffsetMap(10, bytes([Mark.OPEN, Mark.DONE, Mark.STARTED, Mark.OPEN, Mark.DONE]))
     ledger = Ledger(known)

@@ -72,8 +72,10 @@ class MemorySource:
         self.lost = False
         self.closed = False
 
-    def put(self, name: str, body: bytes | None = None, channel: Channel = Channel.RUNS) -> None:
-        self.queue.put_nowait(Delivery(body or name.encode(), name, channel, time.monotonic(), name))
+    def put(
+        self, name: str, body: bytes | None = None, channel: Channel = Channel.RUNS, origin: str | None = None
+    ) -> None:
+        self.queue.put_nowait(Delivery(body or name.encode(), name, channel, time.monotonic(), origin or name))
 
     async def start(self) -> None:
         return

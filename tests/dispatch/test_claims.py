@@ -16,7 +16,7 @@ RUN = RunId("r_1")
 
 
 def delivery(receipt: str) -> Delivery:
-    return Delivery(b"", receipt, Channel.RUNS, 0.0, receipt)
+    return Delivery(b"", receipt, Channel.RUNS, 0.0, "runs[0]@7")
 
 
 def test_what_becomes_of_a_run_counts_for_every_receipt_under_which_it_came() -> None:
@@ -59,6 +59,12 @@ def test_messages_without_a_run_are_never_taken_for_one_another() -> None:
     assert not claims.has(None, delivery("b"))
 
 
+def test_another_message_of_the_same_run_is_another_message() -> None:
+    claims = Claims(MemorySource())
+    claims.open(RUN, delivery("a")).settle(Settlement.ACCEPT)
+    assert not claims.has(RUN, Delivery(b"", "b", Channel.RUNS, 0.0, "runs[0]@8"))
+
+
 def test_only_so_many_of_the_runs_that_have_ended_are_remembered() -> None:
     claims = Claims(MemorySource(), remembered=2)
     for number in range(3):
@@ -85,15 +91,15 @@ def test_a_run_that_is_delivered_again_while_it_goes_on_or_after_it_ended_is_exe
         house = House([(rule, Work(work))], tmp_path, DispatchSettings(max_concurrent_runs=1))
         agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
         for name, body in (("p-1", b"slow-1"), ("p-2", b"quick-2")):
-            house.source.put(name, body)
+            house.source.put(name, body, origin=body.decode())
         await house.until(lambda: executed == ["r_slow-1"] and house.source.queue.empty())
         house.source.revoked |= {"p-1", "p-2"}  # the partition was lost, and comes back
         for name, body in (("q-1", b"slow-1"), ("q-2", b"quick-2")):
-            house.source.put(name, body)
+            house.source.put(name, body, origin=body.decode())
         await house.until(house.source.queue.empty)
         release.set()
         await house.until(lambda: {"q-1", "q-2"} <= house.source.settled.keys())
-        house.source.put("s-1", b"slow-1")
+        house.source.put("s-1", b"slow-1", origin="slow-1")
         await house.until(lambda: "s-1" in house.source.settled)
         house.stop.ask()
         assert await agent == 0

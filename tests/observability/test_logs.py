@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import structlog
 
-from agent.domain.redaction import MASK
+from agent.domain.redaction import LOG_MASK, MASK
 from agent.observability.logs import LogFormat, configure, log_stray_errors
 
 SECRET = "s3cr3t-val\"ue\\with'quotes"
@@ -55,8 +55,10 @@ def test_what_a_run_masks_is_masked_in_the_lines_of_its_context_and_in_no_other(
     stream = io.StringIO()
     configure("json", "INFO", stream=stream)
 
-    with structlog.contextvars.bound_contextvars(masked=lambda text: text.replace("hunter2", MASK)):
-        structlog.get_logger().info("hunter2", count=2, ok=True, at=["a", "hunter2"])
+    with structlog.contextvars.bound_contextvars(
+        **{LOG_MASK: lambda text: text.replace("hunter2", MASK).replace("4711", MASK)}
+    ):
+        structlog.get_logger().info("hunter2", count=2, ok=True, at=["a", "hunter2"], pin=4711, masked=True)
         try:
             dict[str, str]().pop("log in with hunter2")
         except KeyError:
@@ -65,7 +67,8 @@ def test_what_a_run_masks_is_masked_in_the_lines_of_its_context_and_in_no_other(
 
     first, second, third = json_lines(stream)
     assert (first["event"], first["count"], first["ok"]) == (MASK, 2, True)
-    assert "masked" not in first
+    assert (first["pin"], first["masked"]) == (MASK, True)
+    assert LOG_MASK not in first
     assert "hunter2" not in json.dumps([first, second])
     assert "KeyError" in second["exception"]
     assert third["event"] == "hunter2"

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,10 @@ routes:
   - {name: loose, match: {action: loose}, python: {callable: "whole_actions:loose"}}
   - {name: forgetful, match: {action: forgetful}, python: {callable: "whole_actions:forgetful"}}
   - {name: looking-up, match: {action: looking_up}, python: {callable: "whole_actions:looking_up"}}
+  - {name: leaving, match: {action: leaving}, python: {callable: "whole_actions:leaving"}}
+  - name: staying
+    match: {action: staying}
+    process: {command: [sh, -c, 'echo $$ >"$1.new"; mv "$1.new" "$1"; exec sleep 300', sh, "{{ .inputs.file }}"]}
   - {name: echo, match: {action: echo}, process: {command: [echo, "here I am"]}}
   - name: by-name
     match: {action: by_name}
@@ -114,3 +119,18 @@ def test_a_reason_says_where_it_went_wrong(held: Held) -> None:
     assert run.summary is not None
     assert re.fullmatch(r"KeyError: 'b' \(whole_actions\.py:\d+, in looking_up\)", run.summary)
     assert held.agent.wait_line("run finished", run_id=run.id)["detail"] == run.summary
+
+
+def test_an_action_that_ends_the_interpreter_leaves_no_process_behind(world: World, tmp_path: Path) -> None:
+    agent = OneAgent(world, "left", {"AGENT_KILL_GRACE_S": "1"}, ROUTES_HERE)
+    agent.start()
+    try:
+        agent.wait_ready()
+        file = tmp_path / "pid"
+        agent.invoke("staying", {"file": str(file)})
+        agent.wait_until(file.exists, "the process that stays")
+        agent.invoke("leaving")
+        assert agent.wait_end() == 1, agent.process.last_words()
+        assert not Path(f"/proc/{file.read_text().strip()}").exists()
+    finally:
+        agent.kill()

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 import threading
 import time
 from typing import Any
@@ -122,6 +123,18 @@ async def telling_the_agents_log(run: Run) -> Succeeded:
     await asyncio.wait([asyncio.create_task(broken())])
     gc.collect()
     return Succeeded()
+
+
+async def leaving(run: Run) -> Succeeded:
+    """Has a task that nobody waits for end the interpreter, as a library made for the command line does."""
+
+    async def stray() -> None:
+        sys.exit(0)
+
+    task = asyncio.create_task(stray())
+    run.log("somebody will end the interpreter")
+    await asyncio.sleep(60)
+    return Succeeded(str(task))
 
 
 async def telling_secrets(run: Run) -> Succeeded:
