@@ -36,6 +36,7 @@ _POLL_S = 0.1
 _ROOM_WAIT_S = 0.05
 _BATCH = 200
 _STATUS_INTERVAL_S = 2.0
+_LAST_COMMIT_S = 3.0
 
 
 class ConsumerThread:
@@ -195,7 +196,11 @@ class ConsumerThread:
 
     def _leave(self) -> None:
         self._apply_commands()
-        self._commit_now(self._commits.changed(self._assignment.commits()))
+        deadline_s = self._clock.monotonic() + _LAST_COMMIT_S
+        while not self._commit_now(self._commits.changed(self._assignment.commits())):
+            if self._clock.monotonic() >= deadline_s:
+                return
+            self._consumer.poll(_POLL_S)  # a coordinator that has just come back wants to be found first
 
     # ── commits ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -209,17 +214,18 @@ class ConsumerThread:
         except KafkaException as error:
             self._on_commit(error.args[0], [])
 
-    def _commit_now(self, commits: Mapping[Partition, Commit]) -> None:
-        """Commits before the partitions go; a refusal is told and otherwise harmless: the runs come again."""
+    def _commit_now(self, commits: Mapping[Partition, Commit]) -> bool:
+        """Commits before the partitions go; a refusal is told, ``False``, and the runs come again."""
         if not commits:
-            return
+            return True
         self._commits.began(self._clock.monotonic(), commits)
         try:
-            answer = self._consumer.commit(offsets=topic_partitions(commits), asynchronous=False)
+            answers = self._consumer.commit(offsets=topic_partitions(commits), asynchronous=False) or []
         except KafkaException as error:
             self._on_commit(error.args[0], [])
-        else:
-            self._on_commit(None, answer or [])
+            return False
+        self._on_commit(None, answers)
+        return all(answer.error is None for answer in answers)
 
     def _on_commit(self, error: KafkaError | None, answers: list[TopicPartition]) -> None:
         """What the broker took, partition by partition; it may be the answer to an earlier commit."""

@@ -21,7 +21,7 @@ Step: TypeAlias = Callable[[], Message | None]
 class FakeConsumer:
     """Does nothing by itself: every poll waits for `play`. ``history`` holds, in their order, what the client was
     told to do with partitions and what observers heard of rebalances and trouble. ``stored`` is what the group has
-    committed; ``deaf``: nobody answers who asks for that.
+    committed; ``deaf``: nobody answers who asks for that; ``refusals``: so many commits are refused.
     """
 
     def __init__(self) -> None:
@@ -30,6 +30,7 @@ class FakeConsumer:
         self.stored: dict[Partition, Commit] = {}
         self.deaf = False
         self.during_commit: Callable[[], None] = lambda: None
+        self.refusals = 0
         self._steps: queue.Queue[tuple[Step, Future[None]]] = queue.Queue()
         self._played: Future[None] | None = None
         self._callbacks: dict[str, Any] = {}
@@ -96,6 +97,9 @@ class FakeConsumer:
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition] | None:
         how = "commit in the background" if asynchronous else "commit"
         self.during_commit()
+        if self.refusals:
+            self.refusals -= 1
+            raise KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
         self.history.append(f"{how} {', '.join(f'{_names([p])}@{p.offset}' for p in offsets)}")
         self.stored |= {Partition(p.topic, p.partition): Commit(p.offset, p.metadata or "") for p in offsets}
         return None if asynchronous else offsets

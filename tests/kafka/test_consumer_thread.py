@@ -181,6 +181,20 @@ def test_what_was_settled_by_then_is_committed_before_the_group_is_left() -> Non
     assert client.history[-2:] == ["commit runs[0]@1", "close"]
 
 
+def test_the_last_commit_is_repeated_while_the_coordinator_comes_back() -> None:
+    async def scene() -> FakeConsumer:
+        async with stage() as at:
+            await at.client.assign(P0)
+            at.thread.settle(await at.read(P0, 0), Settlement.ACCEPT)
+            await at.client.play()
+            at.client.refusals = 2
+        return at.client
+
+    client = asyncio.run(scene())
+    assert client.stored[P0] == Commit(1)
+    assert client.history[-2:] == ["commit runs[0]@1", "close"]
+
+
 def test_what_ended_under_the_last_owner_is_passed_over_and_stays_remembered() -> None:
     marks = bytes([Mark.OPEN, Mark.DONE, Mark.STARTED, Mark.OPEN, Mark.DONE])
 
