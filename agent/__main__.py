@@ -1,33 +1,24 @@
 """The ``action-agent`` command, also as ``python -m agent``: hears a stop before anything heavy is imported."""
 
-import contextlib
-import os
 import signal
 import sys
 from typing import NoReturn
+
+from agent.leaving import leave
 
 
 def main() -> NoReturn:
     """Runs the command line.
 
     A SIGTERM while the agent still loads ends it at once: with 0 for ``run``, which has begun nothing yet, and as
-    the signal would for the other commands. Without this a container's first process would not hear it at all.
+    the signal would for the other commands. Without this a container's first process would not hear it at all; an
+    exception instead might be caught by whatever is being imported (an action's module).
     """
     code = 0 if sys.argv[1:2] == ["run"] else 128 + signal.SIGTERM
-    signal.signal(signal.SIGTERM, lambda *_: _leave(code))
+    signal.signal(signal.SIGTERM, lambda *_: leave(code))
     from agent.cli import main as command_line  # noqa: PLC0415 - takes a second, in which a stop must be heard
 
     command_line()
-
-
-def _leave(code: int) -> NoReturn:
-    """Ends the process without an exception, which whatever is being imported (an action's module) might catch."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(
-            OSError, RuntimeError, ValueError
-        ):  # closed, or interrupted while it was written to
-            stream.flush()
-    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import signal
 import sys
 from pathlib import Path
@@ -30,6 +29,7 @@ from agent.dispatch.lifecycle import Stop
 from agent.domain.errors import ConfigurationError
 from agent.domain.invocation import Channel
 from agent.domain.redaction import Redactor
+from agent.leaving import leave
 from agent.observability.logs import configure, log_stray_errors
 from agent.routing.schema import routes_schema
 from agent.settings import Settings, defaults, environment, load
@@ -91,7 +91,11 @@ def run() -> None:
         with contextlib.suppress(BaseException):
             runner.run(_end_tasks())
     finally:
-        _leave(code)
+        # Everything of ours has ended in order by now: runs are reported, offsets committed, children and
+        # workspaces gone. What may be left are threads of Python actions, which nothing can end: the interpreter
+        # would wait for them, perhaps for ever, and whoever stops the agent would have to kill it.
+        logging.shutdown()
+        leave(code)
 
 
 async def _run(settings: Settings, redactor: Redactor) -> int:
@@ -110,20 +114,6 @@ async def _end_tasks() -> None:
         task.cancel()
     if left:
         await asyncio.wait(left, timeout=LAST_TASKS_S)
-
-
-def _leave(code: int) -> NoReturn:
-    """Ends the process at once, whatever goes on in its threads.
-
-    Everything of ours has ended in order by now: runs are reported, offsets committed, children and workspaces
-    gone. What may be left are threads of Python actions, which nothing can end. An exit by the interpreter would
-    wait for them, perhaps for ever, and whoever stops the agent would have to kill it.
-    """
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads any more
-            stream.flush()
-    os._exit(code)
 
 
 @app.command()

@@ -3,18 +3,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from agent.executors.process_tree import TRACKING_VARIABLE, Command, Descendants
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline_s, f"waited for {what}"
-        time.sleep(0.005)
+from tests.broker.waiting import wait_until
 
 
 def test_an_orphan_that_was_seen_once_stays_known_without_its_environment(tmp_path: Path) -> None:
@@ -33,15 +25,20 @@ def test_an_orphan_that_was_seen_once_stays_known_without_its_environment(tmp_pa
     command = Command(parent.pid, tracking_id)
     descendants.add(command)
     assert parent.wait(20) == 0
-    wait_until(ready.exists, "the orphan")
+    wait_until(ready.exists, timeout_s=20, what="the orphan", pause_s=0.005)
     orphan = int(ready.read_text())
     try:
         assert orphan in descendants.living(command)
         os.kill(orphan, signal.SIGUSR1)
-        wait_until(lambda: not Path(f"/proc/{orphan}/environ").read_bytes(), "the orphan to lose its environment")
+        wait_until(
+            lambda: not Path(f"/proc/{orphan}/environ").read_bytes(),
+            timeout_s=20,
+            what="the orphan to lose its environment",
+            pause_s=0.005,
+        )
         assert orphan in descendants.living(command)
     finally:
         os.kill(orphan, signal.SIGKILL)
-        wait_until(lambda: not descendants.living(command), "the orphan's end")
+        wait_until(lambda: not descendants.living(command), timeout_s=20, what="the orphan's end", pause_s=0.005)
         descendants.remove(tracking_id, parent.pid)
     assert not Path(f"/proc/{orphan}").exists()
