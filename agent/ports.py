@@ -7,11 +7,13 @@ executors implement the same protocols, without privilege.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
+from agent.domain.earlier import Earlier
 from agent.domain.events import Event
 from agent.domain.invocation import Channel, Invocation, InvocationKind, RunId, View
 from agent.domain.json import Json, JsonObject, as_text
@@ -46,7 +48,8 @@ class Observer(Protocol):
 class Delivery:
     """The bytes of one message, and a receipt that only its Source understands.
 
-    ``received_at_s`` is monotonic; ``origin`` says for a log line where it came from.
+    ``received_at_s`` is monotonic; ``origin`` says for a log line where it came from. ``earlier`` is what the
+    source knows of it from before; ``None`` where its work was surely never begun.
     """
 
     body: bytes
@@ -54,6 +57,7 @@ class Delivery:
     channel: Channel
     received_at_s: float
     origin: str = ""
+    earlier: Earlier | None = None
 
 
 class Source(Protocol):
@@ -72,11 +76,18 @@ class Source(Protocol):
         Cancelling it loses nothing: the delivery comes from the next call.
         """
 
-    def started(self, receipt: object) -> bool:
-        """Notes that the work of this delivery begins now. Never blocks.
+    def is_ours(self, receipt: object) -> bool:
+        """Whether the delivery is ours to act on; not any more if its partition went to another agent."""
 
-        ``False``: the delivery is not ours any more (its partition went to another agent): do not begin.
+    def begin(self, receipt: object) -> Awaitable[bool]:
+        """Makes it known, beyond the end of this process, that the work of this delivery begins; then it may.
+
+        ``False``: the delivery is not ours any more, and nothing may begin. Asks at once, whether it is awaited or
+        not; whoever stops waiting calls `withdraw`.
         """
+
+    def withdraw(self, receipt: object) -> None:
+        """Takes `begin` back: the work did not begin, and will not before the next `begin`. Never blocks."""
 
     def settle(self, receipt: object, settlement: Settlement) -> None:
         """Says what became of a delivery. Never blocks; a receipt from before a rebalance is ignored."""
@@ -467,6 +478,23 @@ class Reporter(Protocol):
 
     async def close(self) -> None:
         """Closes connections. Idempotent."""
+
+
+class Standing(StrEnum):
+    """How far a run is, by Port's word."""
+
+    IN_PROGRESS = "in_progress"
+    OVER = "over"
+    """It has ended: nothing may be done for it, or said about it."""
+    UNKNOWN = "unknown"
+    """Port knows no such run, or has no way to ask for one of its kind."""
+
+
+class RunLookup(Protocol):
+    """Asks Port about runs."""
+
+    async def standing(self, run_id: RunId | None, kind: InvocationKind) -> Standing:
+        """How far the run is; waits until Port tells, however long that takes. Cancelling it is safe."""
 
 
 # ── what the operator's page shows ───────────────────────────────────────────────────────────────────

@@ -172,6 +172,10 @@ class Settings(BaseSettings):
     )
 
     # ── shutdown ─────────────────────────────────────────────────────────────────────────────────────
+    AGENT_ON_SHUTDOWN: Annotated[Literal["fail", "redeliver"], BeforeValidator(_lower)] = Field(
+        "fail",
+        description="Runs that a stop cuts short: fail them, or leave them to be begun anew by the next agent.",
+    )
     AGENT_DRAIN_TIMEOUT_S: Seconds = Field(30.0, description="After SIGTERM runs may go on for so long. Seconds.")
     AGENT_KILL_GRACE_S: Seconds = Field(
         10.0, description="Between asking a process to end and killing it. Seconds."

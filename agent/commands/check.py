@@ -52,21 +52,19 @@ async def check(
 
 
 def _notes(route: Route, executor: Executor) -> Iterator[str]:
-    """What is no error, for it may be otherwise where the agent runs, or in a later version."""
+    """What is no error, for it may be otherwise where the agent runs, or does no harm."""
     place = f"{route.where}: route {route.name}"
     if unheeded := _unheeded(route):
-        yield f"{place} says {unheeded}: no effect in this version yet"
+        yield f"{place}: {unheeded}"
     if isinstance(executor, Noting):
         yield from (f"{place}: {note}" for note in executor.notes())
 
 
 def _unheeded(route: Route) -> str:
-    """What the route says about interrupted runs: recovery, which will heed it, is not there yet."""
-    said = {
-        f"on_interrupted: {route.on_interrupted}": route.on_interrupted is not OnInterrupted.FAIL,
-        f"max_attempts: {route.max_attempts}": route.max_attempts != DEFAULT_ATTEMPTS,
-    }
-    return " and ".join(what for what, differs in said.items() if differs)
+    """What the route says to no effect."""
+    if route.on_interrupted is OnInterrupted.RERUN or route.max_attempts == DEFAULT_ATTEMPTS:
+        return ""
+    return f"max_attempts: {route.max_attempts} counts only with on_interrupted: rerun"
 
 
 def _matches(actions: tuple[str, ...], types: tuple[str, ...]) -> str:

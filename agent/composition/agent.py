@@ -19,6 +19,7 @@ from agent.composition.rules import open_intake, open_rules
 from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
 from agent.dispatch.life import LifeSettings, Lives
 from agent.dispatch.lifecycle import Lifecycle, Stop, Timeline
+from agent.dispatch.redelivery import Redelivery
 from agent.dispatch.workspace import remove_tree
 from agent.domain.redaction import Redactor, is_maskable
 from agent.domain.route import Route
@@ -35,6 +36,7 @@ from agent.ports import Clock, Router
 from agent.routing.reload import LiveRoutes
 from agent.runs_api.details import ReportLimits
 from agent.runs_api.log_buffer import LogLimits
+from agent.runs_api.lookup import PortLookup
 from agent.runs_api.reporter import PortReporter
 from agent.settings import Settings, misspelt
 from agent.threads import in_thread
@@ -79,6 +81,7 @@ class Agent:
         life = LifeSettings(
             workspaces=self._workspaces,
             kill_grace_s=settings.AGENT_KILL_GRACE_S,
+            redeliver_when_stopped=settings.AGENT_ON_SHUTDOWN == "redeliver",
             masked=settings.secrets,
             environment=environment,
             learn=redactor.add,
@@ -91,6 +94,7 @@ class Agent:
                 intake,
                 router,
                 Lives(intake, self._reporter, observer, clock, life),
+                Redelivery(PortLookup(client), clock),
                 observer,
                 DispatchSettings(
                     max_concurrent_runs=settings.AGENT_MAX_CONCURRENT_RUNS,

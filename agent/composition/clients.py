@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 
 import httpx
@@ -59,6 +60,7 @@ def kafka_settings(settings: Settings) -> KafkaSettings:
         auto_offset_reset=settings.KAFKA_CONSUMER_AUTO_OFFSET_RESET,
         session_timeout_ms=settings.KAFKA_CONSUMER_SESSION_TIMEOUT_MS,
         ca_file=settings.AGENT_KAFKA_CA_FILE,
+        agent_name=socket.gethostname(),
     )
 
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from agent.delivery.ledger import Ledger
 from agent.delivery.offset_map import Mark, OffsetMap
 from agent.delivery.positions import Commit, Partition, Position
+from agent.domain.earlier import Earlier
 from agent.domain.settlement import Settlement
 
 
-class Assignment:
-    """All ledgers of one consumer. A partition's epoch rises each time it is assigned, and is never used again."""
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A message that was entered: its place, and what is known of it from before (``None``: it is new)."""
 
-    def __init__(self) -> None:
+    position: Position
+    earlier: Earlier | None = None
+
+
+class Assignment:
+    """All ledgers of one consumer. A partition's epoch rises each time it is assigned, and is never used again.
+
+    ``agent`` is who we are, for whoever reads our commits.
+    """
+
+    def __init__(self, agent: str = "") -> None:
+        self._agent = agent
         self._ledgers: dict[Partition, Ledger] = {}
         self._epochs: dict[Partition, int] = {}
 
@@ -29,12 +43,12 @@ class Assignment:
     def assign(self, partitions: Iterable[Partition]) -> None:
         """New ledgers and new epochs for ``partitions``, also for one that is assigned already."""
         for partition in partitions:
-            self._ledgers[partition] = Ledger()
+            self._ledgers[partition] = Ledger(agent=self._agent)
             self._epochs[partition] = self._epochs.get(partition, 0) + 1
 
     def learn(self, partition: Partition, known: OffsetMap) -> None:
         """States what the last owner of ``partition`` left in its commit; before its first message begins."""
-        self._ledgers[partition] = Ledger(known)
+        self._ledgers[partition] = Ledger(known, self._agent)
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
         """Forgets ``partitions``; those that are not assigned are passed over."""
@@ -49,7 +63,12 @@ class Assignment:
         base = self._ledgers[partition].committable if partition in self._ledgers else None
         return base is not None and offset < base
 
-    def begin(self, partition: Partition, offset: int) -> Position | None:
+    @property
+    def has_open(self) -> bool:
+        """Whether any message is open, so that its work may be begun at any moment."""
+        return any(ledger.open for ledger in self._ledgers.values())
+
+    def begin(self, partition: Partition, offset: int) -> Begun | None:
         """Enters a message that was read; ``None`` where there is nothing to do for it.
 
         Then its partition is not ours, or it has ended before under whoever had the partition, or it is here
@@ -60,7 +79,7 @@ class Assignment:
             return None
         if ledger.begin(offset) is Mark.DONE:
             return None
-        return Position(partition, offset, self._epochs[partition])
+        return Begun(Position(partition, offset, self._epochs[partition]), ledger.earlier(offset))
 
     def is_current(self, position: Position) -> bool:
         """Whether the position's partition is still ours under the epoch in which it was read."""
@@ -71,6 +90,11 @@ class Assignment:
         if self.is_current(position):
             self._ledgers[position.partition].start(position.offset)
 
+    def withdraw(self, position: Position) -> None:
+        """Takes `start` back; stale positions are ignored."""
+        if self.is_current(position):
+            self._ledgers[position.partition].withdraw(position.offset)
+
     def settle(self, position: Position, settlement: Settlement) -> None:
         """Settles a message; stale positions are ignored: whoever has the partition now decides over them."""
         if self.is_current(position):
@@ -80,7 +104,11 @@ class Assignment:
         """Whether `begin` may be called: the partition is not ours, or an offset map can still cover ``offset``."""
         return partition not in self._ledgers or self._ledgers[partition].has_room_for(offset)
 
-    def commits(self, partitions: Iterable[Partition] | None = None) -> Mapping[Partition, Commit]:
-        """What may be committed, for ``partitions`` (those that are ours) or for all."""
-        chosen = self._ledgers if partitions is None else [p for p in partitions if p in self._ledgers]
-        return {p: commit for p in chosen if (commit := self._ledgers[p].commit) is not None}
+    def commits(self) -> Mapping[Partition, Commit]:
+        """What may be committed."""
+        return {p: commit for p, ledger in self._ledgers.items() if (commit := ledger.commit) is not None}
+
+    def commits_handing_over(self, partitions: Iterable[Partition]) -> Mapping[Partition, Commit]:
+        """What is to be committed for those of ``partitions`` that are ours, as they go while we live on."""
+        ledgers = {p: self._ledgers[p] for p in partitions if p in self._ledgers}
+        return {p: commit for p, ledger in ledgers.items() if (commit := ledger.commit_handing_over) is not None}

@@ -10,9 +10,15 @@ from agent.delivery.positions import Commit, Partition
 
 @dataclass(frozen=True, slots=True)
 class CommitPolicy:
-    """``interval_s``: the least time between two commits. ``patience_s``: how long to wait for one's answer."""
+    """How long from one commit to the next. Times in seconds.
+
+    ``interval_s``: the least where nobody waits for it; ``urgent_s``: where somebody does, for several start
+    markers to share a commit; ``retry_s``: after one that failed. ``patience_s``: how long to wait for an answer.
+    """
 
     interval_s: float = 1.0
+    urgent_s: float = 0.005
+    retry_s: float = 0.25
     patience_s: float = 30.0
 
 
@@ -26,36 +32,50 @@ class CommitState:
     def __init__(self, policy: CommitPolicy) -> None:
         self._policy = policy
         self._committed: dict[Partition, Commit] = {}
-        self._sent: set[Partition] = set()
+        self._sent: dict[Partition, Commit] = {}
         self._in_flight = False
+        self._failed = False
         self._last_try_s: float | None = None
 
-    def is_time(self, now_s: float) -> bool:
-        """Whether a commit may be sent now: the last one was answered or given up, and the interval is over."""
+    def is_time(self, now_s: float, *, urgent: bool = False) -> bool:
+        """Whether a commit may be sent now: the last one was answered or given up, and the interval is over.
+
+        ``urgent``: something waits for it.
+        """
         if self._last_try_s is None:
             return True
-        return now_s - self._last_try_s >= (self._policy.patience_s if self._in_flight else self._policy.interval_s)
+        policy = self._policy
+        if self._in_flight:
+            wait_s = policy.patience_s
+        elif urgent:
+            wait_s = policy.retry_s if self._failed else policy.urgent_s
+        else:
+            wait_s = policy.interval_s
+        return now_s - self._last_try_s >= wait_s
 
     def changed(self, commits: Mapping[Partition, Commit]) -> Mapping[Partition, Commit]:
         """The part of ``commits`` that is not committed yet."""
         return {p: commit for p, commit in commits.items() if self._committed.get(p) != commit}
 
-    def began(self, now_s: float, partitions: Iterable[Partition]) -> None:
-        """A commit for ``partitions`` was sent."""
+    def began(self, now_s: float, commits: Mapping[Partition, Commit]) -> None:
+        """``commits`` were sent: until they are answered nobody knows what the broker has."""
         self._in_flight = True
         self._last_try_s = now_s
-        self._sent.update(partitions)
+        self._sent.update(commits)
+        for partition in commits:
+            self._committed.pop(partition, None)
 
     def ended(self, taken: Mapping[Partition, Commit]) -> None:
         """An answer came, be it to the last commit or to one that was given up: the broker has ``taken`` these.
 
-        Those of partitions that were forgotten meanwhile do not count.
+        What was sent anew meanwhile, or forgotten, does not count. An answer without any is a refusal.
         """
         self._in_flight = False
-        self._committed.update({p: commit for p, commit in taken.items() if p in self._sent})
+        self._failed = not taken
+        self._committed.update({p: commit for p, commit in taken.items() if self._sent.get(p) == commit})
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """``partitions`` are ours no more, or anew: what was committed there is somebody else's to know."""
         for partition in partitions:
-            self._sent.discard(partition)
+            self._sent.pop(partition, None)
             self._committed.pop(partition, None)

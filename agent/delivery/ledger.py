@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 
-from agent.delivery.offset_map import MAX_SPAN, Mark, OffsetMap
+from agent.delivery.offset_map import MAX_SPAN, Mark, Note, OffsetMap
 from agent.delivery.positions import Commit
+from agent.domain.earlier import Earlier
 from agent.domain.settlement import Settlement
 
 
@@ -25,17 +26,25 @@ class IllegalTransitionError(Exception):
 
 
 _START = {State.OPEN: State.STARTED}
+_WITHDRAW = {State.STARTED: State.OPEN}
 _CLOSE = {State.OPEN: State.CLOSED, State.STARTED: State.CLOSED}
 _HOLD = {State.OPEN: State.HELD, State.STARTED: State.HELD}
-_SETTLE = {Settlement.ACCEPT: _CLOSE, Settlement.REJECT: _CLOSE, Settlement.RELEASE: _HOLD}
+_REPEAT = {State.STARTED: State.HELD}
+_SETTLE = {
+    Settlement.ACCEPT: _CLOSE,
+    Settlement.REJECT: _CLOSE,
+    Settlement.RELEASE: _HOLD,
+    Settlement.REPEAT: _REPEAT,
+}
 
 
 class Ledger:
     """The states of one partition's messages, in one epoch.
 
     ``known`` is what the last owner of the partition left in its commit: the messages that it marks as done are
-    closed as soon as they begin, and what it says of others is kept until they have ended here. Offsets come in
-    rising order, with gaps wherever the log has them (compaction, transaction markers).
+    closed as soon as they begin, and what it says of others is kept until they have ended here. ``agent`` is who we
+    are, for whoever reads our marks. Offsets come in rising order, with gaps wherever the log has them (compaction,
+    transaction markers).
 
     Guarantees: `committable` never passes a message that is not closed, never falls, and does not depend on
     the order in which messages are settled; once all are settled it is the last offset plus one.
@@ -43,16 +52,20 @@ class Ledger:
     All operations but `unsettled` and `commit` are O(1) amortised, whatever is open.
     """
 
-    def __init__(self, known: OffsetMap | None = None) -> None:
+    def __init__(self, known: OffsetMap | None = None, agent: str = "") -> None:
         self._known = known or OffsetMap(0)
+        self._agent = agent
         self._states: dict[int, State] = {}
-        self._begun_work: set[int] = set()
+        self._marks = bytearray()  # from `committable` on
+        self._notes: dict[int, Note] = {}
+        self._before: dict[int, tuple[Mark, Note]] = {}
         self._order: deque[int] = deque()
+        self._open = 0
         self._next: int | None = None
         self._commit: Commit | None = None
 
     def begin(self, offset: int) -> Mark:
-        """A message was read; returns what was known of it.
+        """A message was read; returns what was known of it, and `Ledger.earlier` tells more.
 
         Raises `IllegalTransitionError` unless ``offset`` is above all before it, and not further above
         `committable` than `has_room_for` allows.
@@ -63,14 +76,25 @@ class Ledger:
             raise IllegalTransitionError(f"offset {offset} is too far above {self.committable} to be remembered")
         if self._next is None and offset < self._known.base:
             self._known = OffsetMap(0)  # the log was made anew: what was known is of other messages
-        mark = self._known.mark(offset)
-        self._states[offset] = State.CLOSED if mark is Mark.DONE else State.OPEN
-        if mark is Mark.STARTED:
-            self._begun_work.add(offset)
+        mark, note = self._known.mark(offset), self._known.note(offset)
+        if self._order and self._next is not None:
+            self._marks += bytes([Mark.DONE]) * (offset - self._next)  # a gap in the log
         self._order.append(offset)
+        self._marks.append(mark)
         self._next = offset + 1
-        self._changed()
+        if mark is Mark.DONE:
+            self._states[offset] = State.CLOSED
+        else:
+            self._states[offset] = State.OPEN
+            self._open += 1
+            if note != Note(0):
+                self._notes[offset] = note
+        self._trim()
         return mark
+
+    def earlier(self, offset: int) -> Earlier | None:
+        """What was known of the message when it began; see `OffsetMap.earlier`."""
+        return self._known.earlier(offset)
 
     def has_room_for(self, offset: int) -> bool:
         """Whether an offset map can still cover ``offset`` beside the lowest message that is not closed, if any."""
@@ -79,14 +103,29 @@ class Ledger:
     def start(self, offset: int) -> None:
         """The work of a message begins. Raises `IllegalTransitionError` unless it is open."""
         self._move(offset, _START, "start")
-        self._begun_work.add(offset)
+        note = self._notes.get(offset, Note(0))
+        self._before[offset] = (self._marked(offset), note)
+        self._notes[offset] = Note(note.begun + 1)
+        self._mark(offset, Mark.STARTED)
+
+    def withdraw(self, offset: int) -> None:
+        """The work did not begin after all: all is as before `start`. Raises `IllegalTransitionError`."""
+        self._move(offset, _WITHDRAW, "withdraw")
+        self._restore(offset)
 
     def settle(self, offset: int, settlement: Settlement) -> None:
-        """Says what became of a message. Raises `IllegalTransitionError` unless it is open or started."""
+        """Says what became of a message. Raises `IllegalTransitionError` unless it is open or started.
+
+        `Settlement.REPEAT` is for started ones only: open again for whoever reads it next, as begun once more.
+        """
         self._move(offset, _SETTLE[settlement], f"settle ({settlement})")
-        if self._states[offset] is State.CLOSED:
-            self._begun_work.discard(offset)
-        self._changed()
+        self._before.pop(offset, None)
+        if settlement is Settlement.REPEAT:
+            self._mark(offset, Mark.OPEN)
+        elif self._states[offset] is State.CLOSED:
+            self._notes.pop(offset, None)
+            self._mark(offset, Mark.DONE)
+            self._trim()
 
     @property
     def committable(self) -> int | None:
@@ -100,13 +139,18 @@ class Ledger:
         Offsets at which there was no message count as done; what was known of messages that have not been read yet
         is passed on. Computed anew only after a change.
         """
-        base, end = self.committable, self._next
-        if base is None or end is None:
-            return None
         if self._commit is None:
-            marks = bytes(self._mark(offset) for offset in range(base, end))
-            self._commit = Commit(base, OffsetMap(base, marks + self._known.beyond(end)).encode())
+            self._commit = self._commit_with(self._notes)
         return self._commit
+
+    @property
+    def commit_handing_over(self) -> Commit | None:
+        """As `commit`, for the moment at which the partition goes while this agent lives on.
+
+        What it has begun and not settled will go on here, and its next owner must not take it for interrupted.
+        """
+        going_on = {offset: Note(self._notes[offset].begun, goes_on=True) for offset in self._before}
+        return self._commit_with({**self._notes, **going_on}) if going_on else self.commit
 
     @property
     def next_offset(self) -> int | None:
@@ -119,26 +163,63 @@ class Ledger:
         return self._next - self._order[0] if self._order and self._next is not None else 0
 
     @property
+    def open(self) -> int:
+        """How many messages are open: their work may be begun at any moment."""
+        return self._open
+
+    @property
     def unsettled(self) -> int:
         """How many messages stand between `committable` and the end without being closed."""
         return sum(state is not State.CLOSED for state in self._states.values())
 
+    def _commit_with(self, notes: dict[int, Note]) -> Commit | None:
+        base, end = self.committable, self._next
+        if base is None or end is None:
+            return None
+        known = self._known
+        beyond = known.beyond(end)
+        told = {offset: note for offset, note in notes.items() if note != self._rule(offset)}
+        told.update((offset, note) for offset, note in known.notes.items() if offset >= end)
+        unsure = known.unsure_below if base < known.unsure_below else 0
+        marks = bytes(self._marks) + beyond
+        crowded = known.crowded and bool(beyond)
+        return Commit(base, OffsetMap(base, marks, told, crowded, unsure, self._agent).encode())
+
+    def _rule(self, offset: int) -> Note:
+        """What a mark says by itself, in a map that is not crowded."""
+        return Note(1) if self._marked(offset) is Mark.STARTED else Note(0)
+
     def _move(self, offset: int, table: dict[State, State], verb: str) -> None:
         before = self._states.get(offset)
         after = table.get(before) if before is not None else None
-        if after is None:
+        if before is None or after is None:
             was = before.value if before is not None else "not in the ledger"
             raise IllegalTransitionError(f"cannot {verb} offset {offset}: it is {was}")
         self._states[offset] = after
+        self._open += (after is State.OPEN) - (before is State.OPEN)
         self._commit = None
 
-    def _changed(self) -> None:
+    def _restore(self, offset: int) -> None:
+        mark, note = self._before.pop(offset)
+        self._mark(offset, mark)
+        if note == Note(0):
+            del self._notes[offset]
+        else:
+            self._notes[offset] = note
+
+    def _mark(self, offset: int, mark: Mark) -> None:
+        self._marks[offset - self._order[0]] = mark
+
+    def _marked(self, offset: int) -> Mark:
+        return Mark(self._marks[offset - self._order[0]])
+
+    def _trim(self) -> None:
         """Forgets what is closed at the lower end, and the commit that says so no more."""
         self._commit = None
-        while self._order and self._states[self._order[0]] is State.CLOSED:
-            del self._states[self._order.popleft()]
-
-    def _mark(self, offset: int) -> Mark:
-        if self._states.get(offset, State.CLOSED) is State.CLOSED:
-            return Mark.DONE
-        return Mark.STARTED if offset in self._begun_work else Mark.OPEN
+        order, states = self._order, self._states
+        if not order or states[order[0]] is not State.CLOSED:
+            return
+        first = order[0]
+        while order and states[order[0]] is State.CLOSED:
+            del states[order.popleft()]
+        del self._marks[: order[0] - first if order else len(self._marks)]

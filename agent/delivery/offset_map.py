@@ -11,23 +11,36 @@ import base64
 import binascii
 import re
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
-from itertools import groupby
+from types import MappingProxyType
 from typing import Final
+
+from agent.domain.earlier import Earlier, Past
 
 MAX_CHARS: Final = 4_095
 """What a broker takes by default (``offset.metadata.max.bytes``: 4,096), less the NUL that librdkafka adds."""
 
-MAX_SPAN: Final = 15_000
+MAX_SPAN: Final = 12_000
 """How many offsets one map covers at most."""
 
-_MAGIC = "AM1"
-_TEXT = re.compile(r"AM1([rtRT])([A-Za-z0-9_-]{6})([A-Za-z0-9_-]*)")
+MAX_NOTES: Final = 200
+"""How many messages have a note of their own; see `OffsetMap.crowded`."""
+
+MANY: Final = 127
+"""So often and more: no route allows as many attempts."""
+
+_MAGIC = "AM2"
+_PART = "[A-Za-z0-9_-]*"
+_TEXT = re.compile(rf"AM2([rtRT])([nc])([A-Za-z0-9_-]{{6}})({_PART})\.({_PART})(?:@([A-Za-z0-9._-]{{1,64}}))?")
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+_AGENT_CHARS = 64
 _TRITS = 5
 _WORTH_DEFLATING_BYTES = 60
-_VARINT_BITS = 21
-"""Three bytes hold any length up to the span, and its mark."""
+_VARINT_BITS = 63
+_GOES_ON = 0x80
+_RUN = re.compile(rb"\x00+|\x01+|\x02+")
 
 
 class Mark(IntEnum):
@@ -39,11 +52,29 @@ class Mark(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What a mark does not say: how often the work was begun, and whether it went on when the map was made."""
+
+    begun: int
+    goes_on: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class OffsetMap:
-    """The marks of the offsets from ``base`` on, one byte each; what lies beyond them is open."""
+    """The marks of the offsets from ``base`` on, one byte each; what lies beyond them is open.
+
+    ``notes`` holds what differs from the rule: an open message was never begun, a started one once, by ``agent``,
+    which is gone. Where more differ than have room the map is ``crowded``: a started message without a note was
+    begun `MANY` times and may go on, which is the careful reading of both. Of open messages below ``unsure_below``
+    it is not known whether they were begun: they were there before the first map was made.
+    """
 
     base: int
     marks: bytes = b""
+    notes: Mapping[int, Note] = field(default_factory=lambda: MappingProxyType({}))
+    crowded: bool = False
+    unsure_below: int = 0
+    agent: str = ""
 
     def mark(self, offset: int) -> Mark:
         """The mark of ``offset``; what lies below ``base`` is done."""
@@ -52,56 +83,78 @@ class OffsetMap:
         index = offset - self.base
         return Mark(self.marks[index]) if index < len(self.marks) else Mark.OPEN
 
+    def note(self, offset: int) -> Note:
+        """What is known of ``offset`` beside its mark."""
+        note = self.notes.get(offset)
+        if note is not None:
+            return note
+        if self.mark(offset) is not Mark.STARTED:
+            return Note(0)
+        return Note(MANY, goes_on=True) if self.crowded else Note(1)
+
+    def earlier(self, offset: int) -> Earlier | None:
+        """What whoever has the message now must know; ``None`` for one that was surely never begun, or is done."""
+        mark, note = self.mark(offset), self.note(offset)
+        if mark is Mark.STARTED:
+            past = Past.HANDED_OVER if note.goes_on else Past.INTERRUPTED
+            return Earlier(past, note.begun, self.agent)
+        if mark is Mark.DONE:
+            return None
+        if note.begun:
+            return Earlier(Past.STOPPED, note.begun, self.agent)
+        return Earlier(Past.UNKNOWN) if offset < self.unsure_below else None
+
     def beyond(self, offset: int) -> bytes:
         """The marks from ``offset`` on."""
         return self.marks[max(0, offset - self.base) :]
 
     def encode(self) -> str:
-        """ASCII text of at most `MAX_CHARS` characters; empty where nothing is known above ``base``.
+        """ASCII text of at most `MAX_CHARS` characters; never empty, for an empty one would be nobody's.
 
         Raises `ValueError` for more than `MAX_SPAN` marks: the caller caps the span.
         """
         marks = self.marks.rstrip(bytes([Mark.OPEN]))
         if len(marks) > MAX_SPAN:
             raise ValueError(f"{len(marks)} marks do not fit into an offset map of at most {MAX_SPAN}")
-        if not marks:
-            return ""
-        plain = {"r": _as_runs(marks), "t": _as_trits(marks)}
-        deflated = {
-            kind.upper(): zlib.compress(body, 9)
-            for kind, body in plain.items()
-            if len(body) > _WORTH_DEFLATING_BYTES
-        }
-        kind, body = min((plain | deflated).items(), key=lambda candidate: len(candidate[1]))
-        return f"{_MAGIC}{kind}{_text(_checksum(self.base, kind, body))}{_text(body)}"
+        kind, body = _shortest(marks)
+        crowded = self.crowded or len(self.notes) > MAX_NOTES
+        notes = _as_notes(self.base, max(0, self.unsure_below - self.base), sorted(self.notes.items())[:MAX_NOTES])
+        agent = _UNFIT.sub("-", self.agent)[:_AGENT_CHARS] if Mark.STARTED in marks or self.notes else ""
+        head = f"{_MAGIC}{kind}{'c' if crowded else 'n'}"
+        checksum = _text(_checksum(head, self.base, body, notes, agent))
+        return f"{head}{checksum}{_text(body)}.{_text(notes)}" + (f"@{agent}" if agent else "")
 
     @classmethod
     def decode(cls, text: str, base: int) -> OffsetMap | None:
         """The map that was committed together with ``base``.
 
-        ``None`` for a text of somebody else, of another version, or one that is damaged or belongs to another
-        offset: nothing is known then. The empty text is an empty map.
+        ``None`` for a text of somebody else (such as an empty one), of another version, or one that is damaged or
+        belongs to another offset: nothing is known then.
         """
-        if not text:
-            return cls(base)
         found = _TEXT.fullmatch(text)
         if found is None:
             return None
-        kind, checksum, body = found[1], _raw(found[2]), _raw(found[3])
-        if body is None or checksum != _checksum(base, kind, body):
+        kind, crowded, checksum, body, noted = found[1], found[2], _raw(found[3]), _raw(found[4]), _raw(found[5])
+        agent = found[6] or ""
+        if body is None or noted is None:
+            return None
+        if checksum != _checksum(f"{_MAGIC}{kind}{crowded}", base, body, noted, agent):
             return None
         try:
             if kind.isupper():
                 body = _inflated(body)
             marks = _from_runs(body) if kind in "rR" else _from_trits(body)
+            unsure, notes = _from_notes(base, noted)
         except ValueError:
             return None
-        return cls(base, marks.rstrip(bytes([Mark.OPEN])))
+        marks = marks.rstrip(bytes([Mark.OPEN]))
+        return cls(base, marks, MappingProxyType(notes), crowded == "c", base + unsure if unsure else 0, agent)
 
 
-def _checksum(base: int, kind: str, body: bytes) -> bytes:
+def _checksum(head: str, base: int, body: bytes, notes: bytes, agent: str) -> bytes:
     """Over the offset as well: a map beside an offset that somebody moved by hand says nothing true."""
-    return zlib.crc32(f"{_MAGIC}{kind}{base}:".encode() + body).to_bytes(4, "big")
+    said = f"{head}{base}:{len(body)}:{agent}:".encode() + body + notes
+    return zlib.crc32(said).to_bytes(4, "big")
 
 
 def _text(raw: bytes) -> str:
@@ -127,36 +180,38 @@ def _inflated(body: bytes) -> bytes:
     return raw
 
 
+# ── marks ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _shortest(marks: bytes) -> tuple[str, bytes]:
+    """The kind and body of the shortest spelling; commits are made often, so it looks no further than it must."""
+    kind, body = "r", _as_runs(marks)
+    if len(body) * _TRITS > len(marks):
+        trits = _as_trits(marks)
+        kind, body = min(("t", trits), (kind, body), key=lambda candidate: len(candidate[1]))
+    if len(body) > _WORTH_DEFLATING_BYTES:
+        deflated = zlib.compress(body, 6)
+        kind, body = min((kind, body), (kind.upper(), deflated), key=lambda candidate: len(candidate[1]))
+    return kind, body
+
+
 def _as_runs(marks: bytes) -> bytes:
     """Runs of equal marks: varints of the length, the mark in the two lowest bits."""
     out = bytearray()
-    for mark, run in groupby(marks):
-        number = sum(1 for _ in run) << 2 | mark
-        while number > 0x7F:
-            out.append(number & 0x7F | 0x80)
-            number >>= 7
-        out.append(number)
+    for run in _RUN.finditer(marks):
+        start, end = run.span()
+        _put_varint(out, (end - start) << 2 | marks[start])
     return bytes(out)
 
 
 def _from_runs(body: bytes) -> bytes:
     """Raises `ValueError` for what `_as_runs` never makes."""
     marks = bytearray()
-    number = shift = 0
-    for byte in body:
-        number |= (byte & 0x7F) << shift
-        shift += 7
-        if byte & 0x80:
-            if shift > _VARINT_BITS:
-                raise ValueError("a run is too long")
-            continue
+    for number in _varints(body):
         length, mark = number >> 2, number & 3
         if mark > Mark.DONE or not length or len(marks) + length > MAX_SPAN:
             raise ValueError("a run is none")
         marks += bytes([mark]) * length
-        number = shift = 0
-    if shift:
-        raise ValueError("the last run is cut off")
     return bytes(marks)
 
 
@@ -178,3 +233,69 @@ def _from_trits(body: bytes) -> bytes:
             rest, mark = divmod(rest, 3)
             marks.append(mark)
     return bytes(marks)
+
+
+# ── notes ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _as_notes(base: int, unsure: int, notes: Iterable[tuple[int, Note]]) -> bytes:
+    """How far it is unsure, then for each note how far its offset lies above the one before, and what it says."""
+    notes = list(notes)
+    out = bytearray()
+    if not unsure and not notes:
+        return b""
+    _put_varint(out, unsure)
+    last = base
+    for offset, note in notes:
+        _put_varint(out, offset - last)
+        out.append(min(note.begun, MANY) | (_GOES_ON if note.goes_on else 0))
+        last = offset
+    return bytes(out)
+
+
+def _from_notes(base: int, body: bytes) -> tuple[int, dict[int, Note]]:
+    """Raises `ValueError` for what `_as_notes` never makes."""
+    if not body:
+        return 0, {}
+    unsure, at = _take_varint(body, 0)
+    notes: dict[int, Note] = {}
+    offset = base
+    while at < len(body):
+        above, at = _take_varint(body, at)
+        if at == len(body):
+            raise ValueError("the last note is cut off")
+        offset += above
+        notes[offset] = Note(body[at] & MANY, goes_on=bool(body[at] & _GOES_ON))
+        at += 1
+    return unsure, notes
+
+
+# ── varints: seven bits to a byte, the lowest first, the eighth bit says that more follow ────────────
+
+
+def _put_varint(out: bytearray, number: int) -> None:
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+
+
+def _take_varint(body: bytes, at: int) -> tuple[int, int]:
+    """The number at ``at``, and where it ends. Raises `ValueError`."""
+    number = shift = 0
+    while at < len(body) and shift <= _VARINT_BITS:
+        byte = body[at]
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        at += 1
+        if not byte & 0x80:
+            return number, at
+    raise ValueError("a number is cut off, or too long")
+
+
+def _varints(body: bytes) -> Iterable[int]:
+    """Raises `ValueError`."""
+    at = 0
+    while at < len(body):
+        number, at = _take_varint(body, at)
+        yield number

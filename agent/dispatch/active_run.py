@@ -9,7 +9,7 @@ from typing import Unpack
 from agent.dispatch.workspace import Workspace
 from agent.domain.events import RunRetried
 from agent.domain.invocation import Invocation, RunId, View
-from agent.domain.json import Json, JsonObject
+from agent.domain.json import Json, JsonObject, as_object
 from agent.domain.outcome import CancelReason
 from agent.domain.route import EntityVerb, Route
 from agent.ports import EntityParts, LogStream, Observer, RunReport, entity_change
@@ -26,6 +26,7 @@ class ActiveRun:
         workspace: Workspace,
         observer: Observer,
         deadline_s: float,
+        attempt: int = 1,
     ) -> None:
         self._invocation = invocation
         self._route = route
@@ -33,6 +34,8 @@ class ActiveRun:
         self._workspace = workspace
         self._observer = observer
         self._deadline_s = deadline_s
+        self._attempt = attempt
+        self._view = _view(invocation, attempt)
         self._stopped: asyncio.Future[CancelReason] = asyncio.get_running_loop().create_future()
         self._outputs: dict[str, Json] = {}
         self._exchange: dict[str, Json] = {}
@@ -50,7 +53,7 @@ class ActiveRun:
     @property
     def attempt(self) -> int:
         """Which execution of the run this is."""
-        return 1
+        return self._attempt
 
     @property
     def invocation(self) -> Invocation:
@@ -70,13 +73,13 @@ class ActiveRun:
     @property
     def view(self) -> View:
         """What templates see before the execution."""
-        return self._invocation.view
+        return self._view
 
     @property
     def view_after(self) -> View:
         """What report and entity templates see after it: also ``.outputs``, ``.request`` and ``.response``."""
         exchange = {"request": None, "response": None, **self._exchange}
-        return self._invocation.view.extended(outputs=dict(self._outputs), **exchange)
+        return self._view.extended(outputs=dict(self._outputs), **exchange)
 
     @property
     def workspace(self) -> Path:
@@ -169,3 +172,8 @@ class ActiveRun:
 
     async def _change(self, verb: EntityVerb, blueprint: str, identifier: str | None, parts: EntityParts) -> None:
         await self._report.change_entity(entity_change(verb, blueprint, identifier, parts))
+
+
+def _view(invocation: Invocation, attempt: int) -> View:
+    view = invocation.view
+    return view if attempt == 1 else view.extended(run={**as_object(view.value["run"]), "attempt": attempt})

@@ -42,6 +42,7 @@ class Admission(Generic[T]):
         self._lanes: dict[Hashable, deque[Ticket[T]]] = {}
         self._turns: deque[Hashable] = deque()
         self._behind_key: dict[str, deque[Ticket[T]]] = {}
+        self._parked: dict[int, Ticket[T]] = {}
         self._running: dict[str, int] = {}
         self._running_total = 0
         self._waiting = 0
@@ -49,7 +50,7 @@ class Admission(Generic[T]):
 
     @property
     def waiting(self) -> int:
-        """How many runs wait for a slot, a limit or a key."""
+        """How many runs wait for a slot, a limit or a key, or are parked."""
         return self._waiting
 
     @property
@@ -94,25 +95,29 @@ class Admission(Generic[T]):
             return ticket
         return None
 
+    def park(self, ticket: Ticket[T]) -> None:
+        """A run that was admitted cannot begin yet: its slot is free, but the next of its key waits on."""
+        self._free_slot(ticket)
+        self._parked[id(ticket)] = ticket
+        self._waiting += 1
+        self._waiting_bytes += ticket.size_bytes
+
+    def unpark(self, ticket: Ticket[T]) -> None:
+        """A parked run wants a slot again. One that was withdrawn meanwhile is passed over."""
+        if self._parked.pop(id(ticket), None) is not None:
+            self._enqueue(ticket)
+
     def release(self, ticket: Ticket[T]) -> None:
         """A run that was admitted has ended: its slot is free, and the next of its key may take its turn."""
-        self._running_total -= 1
-        self._running[ticket.route] -= 1
-        if not self._running[ticket.route]:
-            del self._running[ticket.route]
-        if ticket.key is None:
-            return
-        behind = self._behind_key[ticket.key]
-        if behind:
-            self._enqueue(behind.popleft())
-        else:
-            del self._behind_key[ticket.key]
+        self._free_slot(ticket)
+        self._pass_key_on(ticket)
 
     def withdraw(self) -> list[Ticket[T]]:
         """Takes all out of the waiting room, in no particular order."""
-        withdrawn = [t for queue in (*self._lanes.values(), *self._behind_key.values()) for t in queue]
-        running_keys = self._behind_key.keys() - {t.key for queue in self._lanes.values() for t in queue}
-        self._behind_key = {key: deque() for key in running_keys}
+        in_turn = [*self._parked.values(), *(t for queue in self._lanes.values() for t in queue)]
+        withdrawn = [*in_turn, *(t for queue in self._behind_key.values() for t in queue)]
+        self._behind_key = {key: deque() for key in self._behind_key.keys() - {t.key for t in in_turn}}
+        self._parked.clear()
         self._lanes.clear()
         self._turns.clear()
         self._waiting = self._waiting_bytes = 0
@@ -124,6 +129,21 @@ class Admission(Generic[T]):
             queue = self._lanes[ticket.lane] = deque()
             self._turns.append(ticket.lane)
         queue.append(ticket)
+
+    def _pass_key_on(self, ticket: Ticket[T]) -> None:
+        if ticket.key is None:
+            return
+        behind = self._behind_key[ticket.key]
+        if behind:
+            self._enqueue(behind.popleft())
+        else:
+            del self._behind_key[ticket.key]
+
+    def _free_slot(self, ticket: Ticket[T]) -> None:
+        self._running_total -= 1
+        self._running[ticket.route] -= 1
+        if not self._running[ticket.route]:
+            del self._running[ticket.route]
 
     def _at_limit(self, ticket: Ticket[T]) -> bool:
         return ticket.limit is not None and self._running.get(ticket.route, 0) >= ticket.limit

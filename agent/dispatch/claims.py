@@ -8,6 +8,7 @@ has the same origins again.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from typing import TypeAlias
 
@@ -21,31 +22,54 @@ Key: TypeAlias = tuple[RunId, str]
 class Claim:
     """A run in hand, with every receipt under which it was delivered. Made by `Claims`."""
 
-    def __init__(self, claims: Claims, key: Key | None, receipt: object) -> None:
+    def __init__(self, claims: Claims, key: Key | None, *receipts: object) -> None:
         self._claims = claims
         self._key = key
-        self._receipts = [receipt]
+        self._receipts = [*receipts]
         self._begun = False
 
-    def begin(self) -> bool:
-        """Notes that the work begins. ``False``: no receipt is ours any more, and nothing may begin."""
-        for receipt in self._receipts:
-            self._begun |= self._claims.source.started(receipt)
-        if not self._begun:
-            self._claims.forget(self._key)
+    @property
+    def is_ours(self) -> bool:
+        """Whether any receipt is still ours."""
+        return any(map(self._claims.source.is_ours, self._receipts))
+
+    async def begin(self) -> bool:
+        """Makes it known that the work begins. ``False``: no receipt is ours any more, and nothing may begin.
+
+        Cancelled, the work did not begin.
+        """
+        source = self._claims.source
+        asked: list[object] = []
+        try:
+            while coming := self._receipts[len(asked) :]:  # more may be added meanwhile
+                asked += coming
+                answers = await asyncio.gather(*map(source.begin, coming))
+                self._begun |= any(answers)
+        except asyncio.CancelledError:
+            for receipt in asked:
+                source.withdraw(receipt)
+            raise
         return self._begun
 
     def add(self, receipt: object) -> None:
         """The run was delivered once more: what becomes of it counts for this receipt, too."""
         self._receipts.append(receipt)
         if self._begun:
-            self._claims.source.started(receipt)
+            asyncio.ensure_future(self._claims.source.begin(receipt)).add_done_callback(_forget)
+
+    def drop(self) -> None:
+        """The run is not ours any more: whoever has its message now decides over it."""
+        self._claims.forget(self._key)
 
     def settle(self, settlement: Settlement) -> None:
         """Says what became of the run, for all its receipts; its last call."""
         for receipt in self._receipts:
             self._claims.source.settle(receipt, settlement)
-        self._claims.forget(self._key, ended=settlement is not Settlement.RELEASE)
+        self._claims.forget(self._key, ended=settlement in (Settlement.ACCEPT, Settlement.REJECT))
+
+
+def _forget(_answer: asyncio.Future[bool]) -> None:
+    """The work goes on already, whatever the answer is."""
 
 
 class Claims:
@@ -79,6 +103,12 @@ class Claims:
         claim = Claim(self, key, delivery.receipt)
         if key is not None:
             self._in_hand[key] = claim
+        return claim
+
+    def open_left_over(self, run_id: RunId, origin: str) -> Claim:
+        """Takes a run in hand that ended in an earlier life of this agent; its message may be delivered again."""
+        key = (run_id, origin)
+        claim = self._in_hand[key] = Claim(self, key)
         return claim
 
     def forget(self, key: Key | None, *, ended: bool = False) -> None:

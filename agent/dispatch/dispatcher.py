@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
 import structlog
 
 from agent.dispatch.admission import Admission, Ticket
-from agent.dispatch.claims import Claim, Claims
+from agent.dispatch.claims import Claim
 from agent.dispatch.life import Ended, Job, Lives
-from agent.domain.errors import TemplateError
-from agent.domain.events import MessageIgnored, MessageRejected, RunReceived, WaitingChanged
-from agent.domain.invocation import Channel, Invocation, InvocationKind
-from agent.domain.json import compact
+from agent.dispatch.reception import Reception, Refusal
+from agent.dispatch.redelivery import Begin, Decision, GiveUp, LookAgain, Over, Redelivery
+from agent.domain.events import WaitingChanged
+from agent.domain.invocation import Invocation
 from agent.domain.outcome import CancelReason, Failed, FailureKind
 from agent.domain.redaction import LOG_MASK
-from agent.domain.route import Unrouted
 from agent.domain.settlement import Settlement
-from agent.ports import Decoded, Delivery, Intake, NotOurs, Observer, Router, Source, Unacceptable
+from agent.ports import Delivery, Intake, Observer, Router, Source
 
 _BREATH = 32
 _DEFECT = "a defect of the agent broke this run off"
@@ -58,13 +58,14 @@ class Dispatcher:
         intake: Intake,
         router: Router,
         lives: Lives,
+        redelivery: Redelivery,
         observer: Observer,
         settings: DispatchSettings,
     ) -> None:
         self._source = source
-        self._intake = intake
-        self._router = router
+        self._reception = Reception(source, intake, router, observer, ignore_unrouted=settings.ignore_unrouted)
         self._lives = lives
+        self._redelivery = redelivery
         self._observer = observer
         self._settings = settings
         self._admission: Admission[Job] = Admission(
@@ -77,14 +78,14 @@ class Dispatcher:
         self._door.set()
         self._waiting_since: OrderedDict[int, float] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._beginning: set[asyncio.Task[None]] = set()
         self._reporting = 0
         self._draining = False
-        self._claims = Claims(source)
 
     @property
     def in_flight(self) -> int:
         """Runs that execute or whose last report is under way."""
-        return len(self._tasks)
+        return len(self._tasks) - len(self._beginning)
 
     async def take_in(self, runs: asyncio.TaskGroup) -> None:
         """Reads deliveries until the source has no more; their runs become tasks of ``runs``. Called once.
@@ -97,7 +98,7 @@ class Dispatcher:
             delivery = await self._source.next()
             if delivery is None:
                 return
-            self._take_safely(delivery)
+            self._take(delivery)
             if taken % _BREATH == 0:
                 # A long backlog is always ready: runs, reports and probes need their turns too.
                 await asyncio.sleep(0)
@@ -109,6 +110,8 @@ class Dispatcher:
         for ticket in withdrawn:
             ticket.item.claim.settle(Settlement.RELEASE)
             self._waiting_since.pop(id(ticket), None)
+        for task in self._beginning:
+            task.cancel()
         self._tell_waiting()
         return len(withdrawn)
 
@@ -127,68 +130,18 @@ class Dispatcher:
         for task in self._tasks:
             task.cancel()
 
-    # ── from delivery to job ─────────────────────────────────────────────────────────────────────────
-
-    def _take_safely(self, delivery: Delivery) -> None:
-        """As `_take`; a defect of ours costs this message, told loudly, and not the agent."""
-        try:
-            self._take(delivery)
-        except Exception:
-            log.exception("a defect of the agent: this message was not read", origin=delivery.origin)
-            self._observer.notify(MessageRejected(self._source.name, "defect", delivery.origin))
-            self._source.settle(delivery.receipt, Settlement.REJECT)
+    # ── from delivery to life ────────────────────────────────────────────────────────────────────────
 
     def _take(self, delivery: Delivery) -> None:
-        decoded = self._intake.decode(delivery.body, delivery.channel)
-        match decoded:
-            case NotOurs(reason):
-                self._pass_over(delivery, reason)
-            case Unacceptable(reason, detail, run_id):
-                detail = f"{delivery.origin}: {detail}"
-                self._observer.notify(MessageRejected(self._source.name, reason, detail, run_id))
-                self._source.settle(delivery.receipt, Settlement.REJECT)
-            case Decoded(invocation):
-                if self._claims.has(invocation.run_id, delivery):
-                    log.info("a run was delivered again and is not begun again", run_id=invocation.run_id)
-                else:
-                    self._route(delivery, invocation)
-
-    def _pass_over(self, delivery: Delivery, reason: str) -> None:
-        self._observer.notify(MessageIgnored(self._source.name, reason))
-        self._source.settle(delivery.receipt, Settlement.ACCEPT)
-
-    def _route(self, delivery: Delivery, invocation: Invocation) -> None:
-        routed = self._router.resolve(invocation)
-        if isinstance(routed, Unrouted):
-            self._leave_unrouted(delivery, invocation, routed)
-            return
-        job = Job(delivery, self._claims.open(invocation.run_id, delivery), invocation, routed)
-        self._observer.notify(RunReceived(self._source.name, routed.route.name, invocation.run_id))
-        try:
-            ticket = _ticket(job)
-        except TemplateError as error:
-            failed = Failed(f"the route's key: {error}", FailureKind.BAD_TEMPLATE)
-            self._fail(job.claim, invocation, failed, routed.route.name)
-            return
-        self._admission.offer(ticket)
-        self._waiting_since[id(ticket)] = delivery.received_at_s
-        self._start_what_may()
-
-    def _leave_unrouted(self, delivery: Delivery, invocation: Invocation, unrouted: Unrouted) -> None:
-        """A message for agents ends its run; any other is meant for somebody else."""
-        if invocation.kind is InvocationKind.CHANGE_EVENT or not invocation.for_agents:
-            log.debug("no route takes this message", run_id=invocation.run_id, reason=unrouted.reason)
-            reason = "not_for_agents" if delivery.channel is Channel.RUNS else "change_event"
-            self._pass_over(delivery, "undecided" if unrouted.undecided else reason)
-        elif self._settings.ignore_unrouted:
-            log.debug("no route takes this message", run_id=invocation.run_id, reason=unrouted.reason)
-            self._pass_over(delivery, "undecided" if unrouted.undecided else "unrouted")
-        else:
-            self._observer.notify(RunReceived(self._source.name, "unrouted", invocation.run_id))
-            failed = Failed(unrouted.reason, FailureKind.NO_ROUTE)
-            self._fail(self._claims.open(invocation.run_id, delivery), invocation, failed, "unrouted")
-
-    # ── from job to life ─────────────────────────────────────────────────────────────────────────────
+        match self._reception.receive(delivery):
+            case Ticket() as ticket:
+                self._admission.offer(ticket)
+                self._waiting_since[id(ticket)] = delivery.received_at_s
+                self._start_what_may()
+            case Refusal() as refusal:
+                self._begin(self._refuse(refusal))
+            case None:
+                pass
 
     def _start_what_may(self) -> None:
         while not self._draining and self._reporting < self._settings.max_pending_reports:
@@ -196,10 +149,7 @@ class Dispatcher:
             if ticket is None:
                 break
             self._waiting_since.pop(id(ticket), None)
-            if ticket.item.claim.begin():
-                self._begin(self._live(ticket))
-            else:
-                self._admission.release(ticket)
+            self._begin(self._live(ticket))
         self._open_or_close_the_door()
         self._tell_waiting()
 
@@ -212,47 +162,128 @@ class Dispatcher:
 
     def _begin(self, life: Coroutine[object, object, None]) -> None:
         task = self._runs.create_task(life)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        for tasks in (self._tasks, self._beginning):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     def _tell_waiting(self) -> None:
         oldest_s = next(iter(self._waiting_since.values()), None)
         self._observer.notify(WaitingChanged(self._admission.waiting, oldest_s))
 
     async def _live(self, ticket: Ticket[Job]) -> None:
-        """From its slot to its settlement."""
+        """From its slot to its settlement, unless it turns out that there is nothing to do for it, or not yet."""
         job = ticket.item
-        route = job.routed.route.name
-        with structlog.contextvars.bound_contextvars(run_id=job.invocation.run_id, route=route):
+        with structlog.contextvars.bound_contextvars(run_id=job.invocation.run_id, route=job.routed.route.name):
+            decision = await self._decide(ticket)
+            if isinstance(decision, LookAgain):
+                await self._look_again(ticket, decision)
+                return
+            self._leave_beginning()
             try:
-                ended = await self._lives.execute(job)
-            except Exception:
-                log.exception(_DEFECT)
-                ended = self._broken_off(job.invocation, route)
+                ended = await self._carry_out(job, decision)
             finally:
                 self._admission.release(ticket)
                 self._start_what_may()
-            await self._conclude(job.claim, ended)
+            if ended is not None:
+                with self._counted_as_pending():
+                    await self._conclude(job.claim, ended)
 
-    def _fail(self, claim: Claim, invocation: Invocation, outcome: Failed, route: str) -> None:
-        """Ends a run that no executor will ever see, unless its message went to another agent."""
-        if claim.begin():
-            self._begin(self._report_failure(claim, invocation, outcome, route))
+    async def _decide(self, ticket: Ticket[Job]) -> Decision | None:
+        """What to do with a job in its slot, with its start made known; ``None``: it is not ours any more.
 
-    async def _report_failure(self, claim: Claim, invocation: Invocation, outcome: Failed, route: str) -> None:
-        with structlog.contextvars.bound_contextvars(run_id=invocation.run_id, route=route):
-            await self._conclude(claim, self._lives.unexecuted(invocation, outcome, route))
+        A drain cancels this: the job is given back as it came.
+        """
+        claim = ticket.item.claim
+        try:
+            decision = await self._redelivery.decide(ticket.item)
+            if isinstance(decision, Begin) and not await claim.begin():
+                return None
+        except asyncio.CancelledError:
+            claim.settle(Settlement.RELEASE)
+            self._admission.release(ticket)
+            raise
+        except Exception:
+            log.exception(_DEFECT)
+            return GiveUp(_broken_off())
+        return decision
+
+    async def _look_again(self, ticket: Ticket[Job], decision: LookAgain) -> None:
+        log.info("another agent may be at this run still: waiting for it to end", again_in_s=decision.in_s)
+        self._admission.park(ticket)
+        self._start_what_may()
+        await asyncio.sleep(decision.in_s)
+        self._admission.unpark(ticket)
+        self._start_what_may()
+
+    def _leave_beginning(self) -> None:
+        """From here on a drain waits for the run, and does not break it off."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - only tasks get here
+        self._beginning.discard(task)
+
+    async def _carry_out(self, job: Job, decision: Decision | None) -> Ended | None:
+        """Executes the job if that was decided; ``None`` where there is no more to do for it."""
+        route = job.routed.route.name
+        match decision:
+            case Begin(attempt, note):
+                try:
+                    return await self._lives.execute(job, attempt, note)
+                except Exception:
+                    log.exception(_DEFECT)
+                    return self._broken_off(job.invocation, route)
+            case GiveUp(outcome):
+                return self._lives.unexecuted(job.invocation, outcome, route)
+            case Over():
+                log.info("a run was delivered again, and has ended in Port: nothing to do")
+                job.claim.settle(Settlement.ACCEPT)
+            case _:
+                job.claim.drop()
+        return None
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        """Ends a run that no executor will ever see, unless it has ended before or went to another agent."""
+        invocation, claim = refusal.invocation, refusal.claim
+        with (
+            structlog.contextvars.bound_contextvars(run_id=invocation.run_id, route=refusal.route),
+            self._counted_as_pending(),
+        ):
+            is_over = await self._is_over(refusal)
+            self._leave_beginning()
+            if is_over:
+                claim.settle(Settlement.ACCEPT)
+            elif claim.is_ours:
+                await self._conclude(claim, self._lives.unexecuted(invocation, refusal.outcome, refusal.route))
+            else:
+                claim.drop()
+
+    async def _is_over(self, refusal: Refusal) -> bool:
+        """A drain cancels this, too."""
+        try:
+            return await self._redelivery.is_over(refusal.delivery, refusal.invocation)
+        except asyncio.CancelledError:
+            refusal.claim.settle(Settlement.RELEASE)
+            raise
+        except Exception:
+            log.exception(_DEFECT)
+            return False
 
     async def _conclude(self, claim: Claim, ended: Ended) -> None:
-        self._reporting += 1
-        self._open_or_close_the_door()
         settlement = Settlement.RELEASE
         try:
             with structlog.contextvars.bound_contextvars(**{LOG_MASK: ended.report.masked}):
                 settlement = await self._report(ended)
         finally:
-            self._reporting -= 1
             claim.settle(settlement)
+
+    @contextmanager
+    def _counted_as_pending(self) -> Iterator[None]:
+        """While Port must take something of a run; with too many of these nothing more is taken in."""
+        self._reporting += 1
+        self._open_or_close_the_door()
+        try:
+            yield
+        finally:
+            self._reporting -= 1
             self._start_what_may()
 
     async def _report(self, ended: Ended) -> Settlement:
@@ -268,19 +299,8 @@ class Dispatcher:
             return Settlement.RELEASE
 
     def _broken_off(self, invocation: Invocation, route: str) -> Ended:
-        failed = Failed(f"{_DEFECT}; the agent's log says more", FailureKind.EXCEPTION)
-        return self._lives.unexecuted(invocation, failed, route)
+        return self._lives.unexecuted(invocation, _broken_off(), route)
 
 
-def _ticket(job: Job) -> Ticket[Job]:
-    """Raises `TemplateError` where the route's key fails on this message."""
-    route, invocation = job.routed.route, job.invocation
-    value = route.key.render(invocation.view) if route.key is not None else None
-    return Ticket(
-        item=job,
-        lane=(route.name, invocation.action),
-        route=route.name,
-        limit=route.max_concurrent,
-        key=None if value is None else compact(value),
-        size_bytes=len(job.delivery.body),
-    )
+def _broken_off() -> Failed:
+    return Failed(f"{_DEFECT}; the agent's log says more", FailureKind.EXCEPTION)

@@ -38,13 +38,15 @@ log = structlog.get_logger(__name__)
 class LifeSettings:
     """What every run's life is bound by.
 
-    ``masked``: values that no run may ever show (the agent's own credentials). ``environment`` is where a
-    route's ``secrets`` are looked up; ``learn`` is told them, for the agent's own log. ``workspaces`` is the
-    parent of the runs' private directories.
+    ``redeliver_when_stopped``: a run that the agent's stop cuts short is begun anew by the next agent, and Port
+    hears nothing of it. ``masked``: values that no run may ever show (the agent's own credentials).
+    ``environment`` is where a route's ``secrets`` are looked up; ``learn`` is told them, for the agent's own log.
+    ``workspaces`` is the parent of the runs' private directories.
     """
 
     workspaces: Path
     kill_grace_s: float = 10.0
+    redeliver_when_stopped: bool = False
     masked: tuple[str, ...] = field(default=(), repr=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     learn: Callable[[str], object] = field(default=lambda _secret: None)
@@ -89,10 +91,15 @@ class Lives:
         for run in self._active:
             run.stop(reason)
 
-    async def execute(self, job: Job) -> Ended:
-        """Does the work of a job, from opening its inputs to the route's rules; what fails is its outcome."""
+    async def execute(self, job: Job, attempt: int = 1, note: str = "") -> Ended:
+        """Does the work of a job, from opening its inputs to the route's rules; what fails is its outcome.
+
+        ``attempt`` counts from 1; ``note`` is the first line of the run's log, if there is anything to note.
+        """
         route, invocation = job.routed.route, job.invocation
         report = self._open_report(invocation, route)
+        if note:
+            report.log(note)
         started_s = self._clock.monotonic()
         waited_s = started_s - job.delivery.received_at_s
         self._observer.notify(
@@ -101,7 +108,7 @@ class Lives:
         # What only this run knows as a secret is masked in the agent's log, too, whatever makes it say it.
         with structlog.contextvars.bound_contextvars(**{LOG_MASK: report.masked}):
             try:
-                outcome = await self._work(job.routed, invocation, report, started_s)
+                outcome = await self._work(job.routed, invocation, report, started_s, attempt)
             except Exception as error:
                 log.exception("a defect of the agent ended this run")
                 outcome = Failed(f"internal error of the agent: {type(error).__name__}", FailureKind.EXCEPTION)
@@ -117,7 +124,15 @@ class Lives:
         return ended
 
     async def conclude(self, ended: Ended) -> Settlement:
-        """Delivers the last report, however long Port takes, and decides over the message."""
+        """Delivers the last report, however long Port takes, and decides over the message.
+
+        A run that was stopped because the agent stops is left to the next agent, untold, where the settings say so.
+        """
+        stopped = isinstance(ended.outcome, Cancelled) and ended.outcome.reason is CancelReason.AGENT_STOP
+        if stopped and self._settings.redeliver_when_stopped:
+            ended.report.abandon()
+            self._observer.notify(RunReported(ended.route, ended.invocation.run_id, "nothing"))
+            return Settlement.REPEAT
         reported = await ended.report.finish(ended.outcome)
         self._observer.notify(RunReported(ended.route, ended.invocation.run_id, *_reported_words(reported)))
         return settle(ended.outcome, reported)
@@ -130,20 +145,23 @@ class Lives:
             self._settings.learn(secret)
         return self._reporter.open(invocation.run_id, invocation.kind, (*self._settings.masked, *named))
 
-    async def _work(self, routed: Routed, invocation: Invocation, report: RunReport, started_s: float) -> Outcome:
+    async def _work(
+        self, routed: Routed, invocation: Invocation, report: RunReport, started_s: float, attempt: int
+    ) -> Outcome:
         try:
             invocation, plain = self._intake.unlock(invocation, routed.route.decrypt)
         except DecryptionError as error:
             return Failed(str(error), FailureKind.DECRYPTION)
         _mask(report, plain)
-        return await self._supervise(routed, invocation, report, started_s)
+        return await self._supervise(routed, invocation, report, started_s, attempt)
 
     async def _supervise(
-        self, routed: Routed, invocation: Invocation, report: RunReport, started_s: float
+        self, routed: Routed, invocation: Invocation, report: RunReport, started_s: float, attempt: int
     ) -> Outcome:
         route = routed.route
         workspace = Workspace(self._settings.workspaces)
-        run = ActiveRun(invocation, route, report, workspace, self._observer, started_s + route.timeout_s)
+        deadline_s = started_s + route.timeout_s
+        run = ActiveRun(invocation, route, report, workspace, self._observer, deadline_s, attempt)
         self._active.add(run)
         try:
             outcome = await supervise(run, routed.executor, route, self._clock, self._settings.kill_grace_s)

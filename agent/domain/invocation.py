@@ -126,11 +126,14 @@ class Invocation:
 
     @cached_property
     def view(self) -> View:
-        """The document for templates: ``.run .action .inputs .entity .trigger .message``, as Port's own names."""
+        """The document for templates: ``.run .action .inputs .entity .trigger .message``, as Port's own names.
+
+        ``.run.attempt`` is 1: whoever executes the run once more says so.
+        """
         trigger = self.trigger
         return View(
             {
-                "run": {"id": self.run_id, "kind": str(self.kind)},
+                "run": {"id": self.run_id, "kind": str(self.kind), "attempt": 1},
                 "action": {
                     "identifier": self.action,
                     "blueprint": self.blueprint,

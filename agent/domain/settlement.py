@@ -16,6 +16,8 @@ class Settlement(StrEnum):
     """Done with; it need not come again."""
     RELEASE = "release"
     """Not done with; it must come again (to us after a restart, or to another agent)."""
+    REPEAT = "repeat"
+    """Not done with: its work was stopped in order, and is to be begun anew by whoever gets it next."""
     REJECT = "reject"
     """Will never be executed; it must not come again."""
 

@@ -14,7 +14,15 @@ from agent.executors.process_tree import TRACKING_VARIABLE
 from agent.ports import ExecutorServices, TemplateCompiler
 
 OUTPUT_VARIABLE = "AGENT_OUTPUT"
-OWN_VARIABLES = ("RUN_ID", "ACTION", "BLUEPRINT", "PORT_API_BASE_URL", OUTPUT_VARIABLE, TRACKING_VARIABLE)
+OWN_VARIABLES = (
+    "RUN_ID",
+    "RUN_ATTEMPT",
+    "ACTION",
+    "BLUEPRINT",
+    "PORT_API_BASE_URL",
+    OUTPUT_VARIABLE,
+    TRACKING_VARIABLE,
+)
 """What the agent itself says to every command; a route cannot say otherwise."""
 
 _CREDENTIALS = ("PORT_CLIENT_ID", "PORT_CLIENT_SECRET")
@@ -79,6 +87,7 @@ class CommandTemplate:
         argv = self._render_argv(view)
         own = {
             "RUN_ID": _text_at(view, "run", "id"),
+            "RUN_ATTEMPT": _text_at(view, "run", "attempt"),
             "ACTION": _text_at(view, "action", "identifier"),
             "BLUEPRINT": _text_at(view, "action", "blueprint"),
             "PORT_API_BASE_URL": self._port_api_base_url,

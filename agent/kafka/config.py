@@ -23,6 +23,7 @@ class KafkaSettings:
 
     ``max_records`` and ``max_bytes`` bound what is fetched and not yet taken by the dispatcher;
     ``max_span`` bounds how far reading may run ahead of the lowest unsettled message of a partition.
+    ``agent_name`` tells other agents whose start markers they read.
     """
 
     group_id: str
@@ -38,6 +39,7 @@ class KafkaSettings:
     max_bytes: int = 16 * 1024 * 1024
     max_span: int = 10_000
     commit_interval_s: float = 1.0
+    agent_name: str = ""
 
     @property
     def reads_from_start(self) -> bool:

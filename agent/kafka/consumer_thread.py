@@ -12,27 +12,32 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from agent.delivery.assignment import Assignment
-from agent.delivery.commit_policy import CommitPolicy, CommitState
+from agent.delivery.commit_policy import CommitPolicy
 from agent.delivery.ledger import IllegalTransitionError
-from agent.delivery.positions import Commit, Partition, Position
+from agent.delivery.positions import Partition, Position
 from agent.domain.errors import SourceLostError
-from agent.domain.events import Committed, Consumed, Polled, Rebalanced, SourceFailed
+from agent.domain.events import Consumed, Polled, Rebalanced, SourceFailed
 from agent.domain.invocation import Channel
 from agent.domain.settlement import Settlement
-from agent.kafka.client import OpenConsumer, partition_of, refuses_credentials, topic_partitions
+from agent.kafka.client import OpenConsumer, partition_of, refuses_credentials
+from agent.kafka.committer import Committer
 from agent.kafka.config import KafkaCredentials, KafkaSettings
 from agent.kafka.fetched import Fetched
 from agent.kafka.handoff import Handoff
 from agent.kafka.partition_watch import PartitionWatch
 from agent.kafka.pauses import Pauses
+from agent.kafka.start_markers import Tell
 from agent.ports import Clock, Delivery, Observer
 
 _POLL_S = 0.1
+_EAGER_POLL_S = 0.002
+"""While a run may begin at any moment: nothing wakes the client's poll, and its start waits for a commit."""
+_POLLED_S = 0.5
 _ROOM_WAIT_S = 0.05
 _BATCH = 200
 _STATUS_INTERVAL_S = 2.0
@@ -43,7 +48,7 @@ class ConsumerThread:
     """Runs one consumer from `start` to `close`; its public methods may be called from any thread.
 
     Whatever ends the thread early reaches the loop as `SourceLostError` from the handoff. ``on_refused`` is
-    called on this thread each time a broker refuses the credentials.
+    called on this thread each time a broker refuses the credentials; ``tell_starts`` answers what `start` asked.
     """
 
     def __init__(
@@ -55,27 +60,32 @@ class ConsumerThread:
         clock: Clock,
         *,
         on_refused: Callable[[], None],
+        tell_starts: Tell,
         open_consumer: OpenConsumer = Consumer,
     ) -> None:
         self._settings = settings
-        self._config = {**config, "error_cb": self._on_error, "on_commit": self._on_commit}
         self._handoff = handoff
         self._observer = observer
         self._clock = clock
         self._on_refused = on_refused
+        self._tell_starts = tell_starts
         self._open_consumer = open_consumer
-        self._assignment = Assignment()
-        self._fetched = Fetched(self._assignment, observer, self._start_over)
+        self._assignment = Assignment(settings.agent_name)
+        self._fetched = Fetched(self._assignment, observer, clock, self._start_over)
         self._pauses = Pauses(self._assignment, self._fetched, settings.max_span)
         self._watch = PartitionWatch(self._assignment, self._pauses, from_start=settings.reads_from_start)
-        self._commits = CommitState(CommitPolicy(settings.commit_interval_s))
+        policy = CommitPolicy(settings.commit_interval_s)
+        self._committer = Committer(self._assignment, policy, observer, clock, tell_starts)
+        self._config = {**config, "error_cb": self._on_error, "on_commit": self._committer.on_commit}
         self._commands: deque[Callable[[], None]] = deque()
         self._no_room = False
         self._joined = False
         self._status_due_s = 0.0
+        self._polled_due_s = 0.0
         self._intake_stopped = threading.Event()
         self._closing = threading.Event()
         self._consumer: Consumer
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="kafka-consumer", daemon=True)
 
     # ── for other threads ────────────────────────────────────────────────────────────────────────────
@@ -88,9 +98,18 @@ class ConsumerThread:
         """Whether the message is still ours to act on."""
         return self._assignment.is_current(position)
 
-    def start_work(self, position: Position) -> None:
-        """Notes that the work of a message began."""
-        self._commands.append(lambda: self._assignment.start(position))
+    def start_work(self, position: Position, token: object) -> None:
+        """Commits a marker that the work of a message begins; ``token`` is answered once that is done.
+
+        Also where it cannot be done any more, because the partition went or the thread ended; then perhaps twice.
+        """
+        self._commands.append(lambda: self._committer.start(position, token))
+        if self._ended:
+            self._tell_starts([token], False)
+
+    def withdraw(self, position: Position) -> None:
+        """Takes `start` back: the work did not begin, nor will it."""
+        self._commands.append(lambda: self._committer.withdraw(position))
 
     def settle(self, position: Position, settlement: Settlement) -> None:
         """Notes what became of a message."""
@@ -98,9 +117,7 @@ class ConsumerThread:
 
     def use_credentials(self, credentials: KafkaCredentials) -> None:
         """From the next time a broker asks, these are given; connections that stand are not disturbed."""
-        self._commands.append(
-            lambda: self._consumer.set_sasl_credentials(credentials.username, credentials.password)
-        )
+        self._commands.append(lambda: self._use_credentials(credentials))
 
     def stop_intake(self) -> None:
         """Pauses everything; polling and committing go on."""
@@ -122,9 +139,14 @@ class ConsumerThread:
                 self._poll_until_closing()
                 self._leave()
             finally:
+                self._committer.give_up()
                 self._consumer.close()
         except Exception as error:  # noqa: BLE001 - whatever it is, the loop must hear of it
             self._handoff.fail(SourceLostError(f"the Kafka consumer stopped: {error}"))
+        finally:
+            self._ended = True
+            self._assignment.revoke(self._assignment.partitions)
+            self._apply_commands()  # whoever still asks to begin is told no
 
     def _poll_until_closing(self) -> None:
         topics = list(dict.fromkeys([self._settings.runs_topic, self._settings.change_log_topic]))
@@ -134,7 +156,7 @@ class ConsumerThread:
         while not self._closing.is_set():
             self._apply_commands()
             self._pauses.update(self._consumer, everything=self._no_room or self._intake_stopped.is_set())
-            self._commit_if_due()
+            self._committer.commit_if_due(self._consumer)
             self._tell_status_if_due()
             self._take_in(self._fetch())
             if not self._intake_stopped.is_set():  # nobody would take them, and a look-up may take seconds
@@ -148,17 +170,27 @@ class ConsumerThread:
                 # A defect of ours, and one message's: the ledger is unchanged, so nothing is committed too far.
                 self._observer.notify(SourceFailed("ledger", str(error)))
 
+    def _use_credentials(self, credentials: KafkaCredentials) -> None:
+        if not self._ended:
+            self._consumer.set_sasl_credentials(credentials.username, credentials.password)
+
     def _fetch(self) -> list[Message]:
         """Whatever is there, after waiting a little. Fetches nothing while the handoff has no room."""
         self._no_room = self._handoff.full and not self._handoff.wait_for_room(_ROOM_WAIT_S)
         if self._no_room and not self._pauses.are_complete():
             return []  # pause first: a poll now would fetch more
-        first = self._consumer.poll(_ROOM_WAIT_S if self._no_room else _POLL_S)
-        self._observer.notify(Polled(self._clock.epoch()))
+        first = self._consumer.poll(self._patience_s())
+        self._tell_polled()
         if first is None:
             return []
         # `poll` returns at the first record; a `consume` of many would wait its whole time for the last.
         return [first, *self._consumer.consume(_BATCH, 0)]
+
+    def _patience_s(self) -> float:
+        """How long a poll may wait: commands are entered between two polls."""
+        if self._committer.is_awaited or self._assignment.has_open:
+            return _EAGER_POLL_S
+        return _ROOM_WAIT_S if self._no_room else _POLL_S
 
     def _take_in(self, messages: Iterable[Message]) -> None:
         counts: dict[str, int] = {}
@@ -177,13 +209,15 @@ class ConsumerThread:
         now_s = self._clock.monotonic()
         for partition, message in self._fetched.ready(self._consumer):
             offset = message.offset() or 0
-            position = self._assignment.begin(partition, offset)
-            if position is None:
+            begun = self._assignment.begin(partition, offset)
+            if begun is None:
                 continue
             self._watch.note_read(partition, offset, now_s)
             is_change = partition.topic == self._settings.change_log_topic
             channel = Channel.CHANGE_LOG if is_change else Channel.RUNS
-            deliveries.append(Delivery(message.value() or b"", position, channel, now_s, f"{partition}@{offset}"))
+            origin = f"{partition}@{offset}"
+            body = message.value() or b""
+            deliveries.append(Delivery(body, begun.position, channel, now_s, origin, begun.earlier))
         if deliveries:
             self._handoff.put(deliveries)
 
@@ -196,43 +230,12 @@ class ConsumerThread:
 
     def _leave(self) -> None:
         self._apply_commands()
+        self._committer.give_up()
         deadline_s = self._clock.monotonic() + _LAST_COMMIT_S
-        while not self._commit_now(self._commits.changed(self._assignment.commits())):
+        while not self._committer.commit_now(self._consumer):
             if self._clock.monotonic() >= deadline_s:
                 return
             self._consumer.poll(_POLL_S)  # a coordinator that has just come back wants to be found first
-
-    # ── commits ──────────────────────────────────────────────────────────────────────────────────────
-
-    def _commit_if_due(self) -> None:
-        now_s = self._clock.monotonic()
-        if not self._commits.is_time(now_s) or not (commits := self._commits.changed(self._assignment.commits())):
-            return
-        self._commits.began(now_s, commits)
-        try:
-            self._consumer.commit(offsets=topic_partitions(commits), asynchronous=True)
-        except KafkaException as error:
-            self._on_commit(error.args[0], [])
-
-    def _commit_now(self, commits: Mapping[Partition, Commit]) -> bool:
-        """Commits before the partitions go; a refusal is told, ``False``, and the runs come again."""
-        if not commits:
-            return True
-        self._commits.began(self._clock.monotonic(), commits)
-        try:
-            answers = self._consumer.commit(offsets=topic_partitions(commits), asynchronous=False) or []
-        except KafkaException as error:
-            self._on_commit(error.args[0], [])
-            return False
-        self._on_commit(None, answers)
-        return all(answer.error is None for answer in answers)
-
-    def _on_commit(self, error: KafkaError | None, answers: list[TopicPartition]) -> None:
-        """What the broker took, partition by partition; it may be the answer to an earlier commit."""
-        taken = [answer for answer in answers if error is None and answer.error is None]
-        self._commits.ended({partition_of(a): Commit(a.offset, a.metadata or "") for a in taken})
-        failed = error or next((a.error for a in answers if a.error is not None), None)
-        self._observer.notify(Committed("ok" if failed is None else failed.name()))
 
     # ── rebalances (called within poll) ──────────────────────────────────────────────────────────────
 
@@ -247,9 +250,7 @@ class ConsumerThread:
     def _on_revoke(self, _consumer: Consumer, spelled: list[TopicPartition]) -> None:
         partitions = [partition_of(p) for p in spelled]
         self._apply_commands()
-        commits = self._commits.changed(self._assignment.commits(partitions))
-        self._assignment.revoke(partitions)  # from here on nothing begins that the next owner begins as well
-        self._commit_now(commits)
+        self._committer.hand_over(self._consumer, partitions)
         self._give_up("revoked", partitions)
 
     def _on_lost(self, _consumer: Consumer, spelled: list[TopicPartition]) -> None:
@@ -267,7 +268,7 @@ class ConsumerThread:
         self._let_go(partitions)
 
     def _let_go(self, partitions: list[Partition]) -> None:
-        self._commits.forget(partitions)
+        self._committer.forget(partitions)
         self._pauses.lift(self._consumer, partitions)
         self._watch.forget(partitions)
 
@@ -283,6 +284,12 @@ class ConsumerThread:
         self._observer.notify(SourceFailed(error.name(), error.str(), fatal=error.fatal()))
         if error.fatal():
             raise KafkaException(error)
+
+    def _tell_polled(self) -> None:
+        now_s = self._clock.monotonic()
+        if now_s >= self._polled_due_s:
+            self._polled_due_s = now_s + _POLLED_S
+            self._observer.notify(Polled(self._clock.epoch()))
 
     def _tell_status_if_due(self) -> None:
         now_s = self._clock.monotonic()

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from agent.delivery.assignment import Assignment
 from agent.delivery.offset_map import OffsetMap
 from agent.delivery.positions import Partition
 from agent.domain.events import SourceFailed
 from agent.kafka.client import partition_of, topic_partition
-from agent.ports import Observer
+from agent.ports import Clock, Observer
 
 _LOOK_UP_S = 5.0
+_FRESH_S = 300.0
+"""Where a group begins, only what is older than this may have a past: it is a new agent's first backlog else."""
 
 
 class Fetched:
@@ -26,10 +28,15 @@ class Fetched:
     """
 
     def __init__(
-        self, assignment: Assignment, observer: Observer, on_rewound: Callable[[Partition, int], None]
+        self,
+        assignment: Assignment,
+        observer: Observer,
+        clock: Clock,
+        on_rewound: Callable[[Partition, int], None],
     ) -> None:
         self._assignment = assignment
         self._observer = observer
+        self._clock = clock
         self._on_rewound = on_rewound
         self._waiting: dict[Partition, deque[Message]] = {}
         self._unknown: set[Partition] = set()
@@ -86,16 +93,38 @@ class Fetched:
                 detail = f"what was committed of {partition} is not known: {answer.error}"
                 self._observer.notify(SourceFailed(answer.error.name(), detail))
                 continue
-            self._unknown.discard(partition)
-            self._assignment.learn(partition, self._read(partition, answer.offset, answer.metadata or ""))
+            known = self._read(partition, answer) or self._without_map(consumer, partition, answer.offset)
+            if known is not None:
+                self._unknown.discard(partition)
+                self._assignment.learn(partition, known)
 
-    def _read(self, partition: Partition, offset: int, metadata: str) -> OffsetMap:
-        if offset < 0:
-            return OffsetMap(0)
+    def _read(self, partition: Partition, answer: TopicPartition) -> OffsetMap | None:
+        """The map of the last owner, if it was one of ours."""
         # librdkafka writes the C string's NUL, too; other clients give it back.
-        known = OffsetMap.decode(metadata.rstrip("\0"), offset)
-        if known is None:
-            detail = f"what was committed with {partition}@{offset} is no offset map of ours, and is passed over"
+        metadata = (answer.metadata or "").rstrip("\0")
+        if answer.offset < 0:
+            return None
+        known = OffsetMap.decode(metadata, answer.offset)
+        if known is None and metadata:
+            detail = f"what was committed with {partition}@{answer.offset} is no offset map of ours: passed over"
             self._observer.notify(SourceFailed("offset_map", detail))
-            return OffsetMap(offset)
         return known
+
+    def _without_map(self, consumer: Consumer, partition: Partition, committed: int) -> OffsetMap | None:
+        """What is there already was perhaps begun by whoever read it before; ``None`` if Kafka does not tell.
+
+        That is all there is now, where somebody else committed or an offset was moved by hand. A group that has
+        committed nothing begins with what the topic keeps, of which only the older part can have a past.
+        """
+        place = topic_partition(partition)
+        try:
+            _low, end = consumer.get_watermark_offsets(place, timeout=_LOOK_UP_S)
+            if committed < 0:
+                place.offset = int((self._clock.epoch() - _FRESH_S) * 1000)
+                first_fresh = consumer.offsets_for_times([place], timeout=_LOOK_UP_S)[0].offset
+                end = first_fresh if first_fresh >= 0 else end
+        except KafkaException as error:
+            detail = f"where {partition} ends is not known: {error}"
+            self._observer.notify(SourceFailed(error.args[0].name(), detail))
+            return None
+        return OffsetMap(max(0, committed), unsure_below=end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from agent.delivery.positions import Position
 from agent.domain.errors import AgentError, SourceLostError
@@ -14,6 +15,7 @@ from agent.domain.settlement import Settlement
 from agent.kafka.config import KafkaCredentials, KafkaSettings, consumer_config
 from agent.kafka.consumer_thread import ConsumerThread
 from agent.kafka.handoff import Handoff
+from agent.kafka.start_markers import Tell
 from agent.ports import Clock, Delivery, Observer
 
 FetchCredentials = Callable[[], Awaitable[KafkaCredentials]]
@@ -64,17 +66,23 @@ class KafkaSource:
     async def next(self) -> Delivery | None:
         """The next delivery that is still ours. Raises `SourceLostError` if the consumer cannot go on."""
         while (delivery := await self._handoff.get()) is not None:
-            if self._owner(delivery.receipt).is_current(_position(delivery.receipt)):
+            if self.is_ours(delivery.receipt):
                 return delivery
         return None
 
-    def started(self, receipt: object) -> bool:
-        """Notes the start of work, unless the partition went to another agent meanwhile."""
-        position, thread = _position(receipt), self._owner(receipt)
-        if not thread.is_current(position):
-            return False
-        thread.start_work(position)
-        return True
+    def is_ours(self, receipt: object) -> bool:
+        """Whether the partition is still ours, in the assignment in which the message was read."""
+        return self._owner(receipt).is_current(_position(receipt))
+
+    def begin(self, receipt: object) -> asyncio.Future[bool]:
+        """Done once the start marker is committed, or the partition went to another agent (``False``)."""
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._owner(receipt).start_work(_position(receipt), answer)
+        return answer
+
+    def withdraw(self, receipt: object) -> None:
+        """Takes a start back."""
+        self._owner(receipt).withdraw(_position(receipt))
 
     def settle(self, receipt: object, settlement: Settlement) -> None:
         """Queues the settlement for the consumer's thread."""
@@ -109,6 +117,7 @@ class KafkaSource:
             self._observer,
             self._clock,
             on_refused=self._note_refusal(),
+            tell_starts=_answering(),
         )
         self._thread.start()
         while credentials is not None:
@@ -149,6 +158,18 @@ class KafkaSource:
         if thread is None:
             raise TypeError(f"{receipt!r} was not given out by this source")
         return thread
+
+
+def _answering() -> Tell:
+    """Answers starts from the consumer's thread; those that nobody waits for any more are passed over."""
+    loop = asyncio.get_running_loop()
+
+    def answer(tokens: list[object], verdict: bool) -> None:  # noqa: FBT001 - `Tell` has it so
+        for token in tokens:
+            if isinstance(token, asyncio.Future) and not token.done():
+                token.set_result(verdict)
+
+    return lambda tokens, verdict: _call_soon(loop, partial(answer, tokens, verdict))
 
 
 async def _has_closed(thread: ConsumerThread, timeout_s: float) -> bool:

@@ -148,6 +148,7 @@ def _route_properties() -> dict[str, Json]:
             "description": "With on_interrupted: rerun, how often a run may start in all.",
             "type": "integer",
             "minimum": 1,
+            "maximum": 100,
         },
         "traceback": {
             "description": "Put the traceback of an exception in the run's log.",

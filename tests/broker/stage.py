@@ -134,7 +134,7 @@ class Stage:
         maps: dict[int, OffsetMap] = {}
         for partition, found in self.client.committed(self.group, self.topic).items():
             base = found.offset or 0
-            known = OffsetMap.decode(found.metadata, base)
+            known = OffsetMap(0) if found.offset is None else OffsetMap.decode(found.metadata, base)
             assert known is not None, (
                 f"partition {partition} has metadata that is no offset map: {found.metadata!r}"
             )

@@ -1,41 +1,51 @@
 import pytest
 
 from agent.delivery.assignment import Assignment
-from agent.delivery.offset_map import MAX_SPAN, Mark, OffsetMap
-from agent.delivery.positions import Commit, Partition
+from agent.delivery.offset_map import MAX_SPAN, Mark, Note, OffsetMap
+from agent.delivery.positions import Commit, Partition, Position
+from agent.domain.earlier import Earlier, Past
 from agent.domain.settlement import Settlement
 
 RUNS = Partition("org.runs", 0)
 OTHER = Partition("org.runs", 1)
 
 
+def begun(assignment: Assignment, offset: int, partition: Partition = RUNS) -> Position:
+    entered = assignment.begin(partition, offset)
+    assert entered is not None
+    return entered.position
+
+
+def at(offset: int) -> Commit:
+    """The commit where all is done below ``offset`` and nothing is known above."""
+    return Commit(offset, OffsetMap(offset).encode())
+
+
 def test_a_result_from_before_a_rebalance_changes_nothing() -> None:
     assignment = Assignment()
     assignment.assign([RUNS])
-    stale = assignment.begin(RUNS, 10)
-    assert stale is not None
+    stale = begun(assignment, 10)
     assignment.revoke([RUNS])
     assert not assignment.is_current(stale)
     assignment.assign([RUNS])
-    again = assignment.begin(RUNS, 10)
-    assert again is not None
+    again = begun(assignment, 10)
     assert again != stale
 
     assignment.start(stale)
     assignment.settle(stale, Settlement.ACCEPT)
-    assert assignment.commits()[RUNS].offset == 10
+    assert assignment.commits() == {RUNS: at(10)}
 
     assignment.start(again)
+    assignment.withdraw(stale)
     assignment.settle(again, Settlement.ACCEPT)
-    assert assignment.commits() == {RUNS: Commit(11)}
+    assert assignment.commits() == {RUNS: at(11)}
 
 
 def test_assigning_an_assigned_partition_starts_it_anew() -> None:
     assignment = Assignment()
     assignment.assign([RUNS])
-    before = assignment.begin(RUNS, 3)
+    before = begun(assignment, 3)
     assignment.assign([RUNS])
-    assert before is not None
     assert not assignment.is_current(before)
     assert assignment.ledger(RUNS).committable is None
 
@@ -58,15 +68,33 @@ def test_a_record_handed_out_twice_is_entered_once() -> None:
     assert assignment.begin(RUNS, 6) is not None
 
 
-def test_commits_can_be_asked_of_some_partitions() -> None:
-    assignment = Assignment()
+def test_the_last_commit_is_of_the_partitions_that_go_and_tells_what_goes_on_here() -> None:
+    assignment = Assignment("one")
     assignment.assign([RUNS, OTHER])
     assert assignment.partitions == (RUNS, OTHER)
     assert assignment.commits() == {}
-    assignment.begin(RUNS, 7)
-    assignment.begin(OTHER, 9)
-    assert assignment.commits([OTHER, Partition("else", 0)]) == {OTHER: Commit(9)}
+    begun(assignment, 7)
+    assignment.start(begun(assignment, 9, OTHER))
+    (commit,) = assignment.commits_handing_over([OTHER, Partition("else", 0)]).items()
+    assert commit == (
+        OTHER,
+        Commit(9, OffsetMap(9, bytes([Mark.STARTED]), {9: Note(1, goes_on=True)}, agent="one").encode()),
+    )
+    assert assignment.commits()[OTHER] == Commit(9, OffsetMap(9, bytes([Mark.STARTED]), agent="one").encode())
     assert str(OTHER) == "org.runs[1]"
+
+
+def test_it_tells_whether_any_work_may_begin_at_any_moment() -> None:
+    assignment = Assignment()
+    assignment.assign([RUNS, OTHER])
+    told = [assignment.has_open]
+    position = begun(assignment, 3, OTHER)
+    told.append(assignment.has_open)
+    assignment.start(position)
+    told.append(assignment.has_open)
+    assignment.withdraw(position)
+    told.append(assignment.has_open)
+    assert told == [False, True, False, True]
 
 
 def test_a_log_that_was_cut_is_told_from_a_record_that_comes_twice() -> None:
@@ -84,12 +112,13 @@ def test_what_ended_under_the_last_owner_is_not_entered_again() -> None:
     assignment = Assignment()
     assignment.assign([RUNS])
     assignment.learn(RUNS, OffsetMap(4, bytes([Mark.OPEN, Mark.DONE, Mark.STARTED])))
-    positions = [assignment.begin(RUNS, offset) for offset in (4, 5, 6, 7)]
-    assert [position is None for position in positions] == [False, True, False, False]
-    for position in positions:
-        if position is not None:
-            assignment.settle(position, Settlement.ACCEPT)
-    assert assignment.commits() == {RUNS: Commit(8)}
+    entered = [assignment.begin(RUNS, offset) for offset in (4, 5, 6, 7)]
+    assert [found and found.earlier for found in entered] == [None, None, Earlier(Past.INTERRUPTED, 1), None]
+    assert entered[1] is None
+    for found in entered:
+        if found is not None:
+            assignment.settle(found.position, Settlement.ACCEPT)
+    assert assignment.commits() == {RUNS: at(8)}
 
 
 def test_a_message_beyond_the_maps_reach_has_no_room_until_the_lowest_one_is_settled() -> None:
@@ -97,8 +126,7 @@ def test_a_message_beyond_the_maps_reach_has_no_room_until_the_lowest_one_is_set
     assert assignment.has_room_for(RUNS, 10**9)  # not ours: begin says so
     assignment.assign([RUNS])
     assert assignment.has_room_for(RUNS, 10**9)
-    lowest = assignment.begin(RUNS, 100)
-    assert lowest is not None
+    lowest = begun(assignment, 100)
     assert assignment.has_room_for(RUNS, 100 + MAX_SPAN - 1)
     assert not assignment.has_room_for(RUNS, 100 + MAX_SPAN)
     assignment.settle(lowest, Settlement.ACCEPT)

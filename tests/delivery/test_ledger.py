@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agent.delivery.ledger import IllegalTransitionError, Ledger, State
-from agent.delivery.offset_map import MAX_CHARS, MAX_SPAN, Mark, OffsetMap
+from agent.delivery.offset_map import MANY, MAX_CHARS, MAX_SPAN, Mark, Note, OffsetMap
 from agent.delivery.positions import Commit
+from agent.domain.earlier import Earlier, Past
 from agent.domain.settlement import Settlement
 
 offsets = st.lists(st.integers(0, 500), min_size=1, max_size=60, unique=True).map(sorted)
@@ -48,29 +49,22 @@ def test_a_released_message_holds_the_watermark_for_ever(begun: list[int], data:
         ledger.settle(held, Settlement.ACCEPT)
 
 
-TABLE = {
-    ("absent", "start"): None,
-    ("absent", "accept"): None,
-    ("absent", "release"): None,
+ALLOWED = {
     (State.OPEN, "start"): State.STARTED,
     (State.OPEN, "accept"): State.CLOSED,
     (State.OPEN, "reject"): State.CLOSED,
     (State.OPEN, "release"): State.HELD,
-    (State.STARTED, "start"): None,
+    (State.STARTED, "withdraw"): State.OPEN,
     (State.STARTED, "accept"): State.CLOSED,
     (State.STARTED, "reject"): State.CLOSED,
     (State.STARTED, "release"): State.HELD,
-    (State.HELD, "start"): None,
-    (State.HELD, "accept"): None,
-    (State.HELD, "release"): None,
-    (State.CLOSED, "start"): None,
-    (State.CLOSED, "accept"): None,
-    (State.CLOSED, "reject"): None,
-    (State.CLOSED, "release"): None,
+    (State.STARTED, "repeat"): State.HELD,
 }
+VERBS = ["start", "withdraw", *Settlement]
 
 
-@pytest.mark.parametrize(("before", "verb"), list(TABLE), ids=str)
+@pytest.mark.parametrize("before", ["absent", *State])
+@pytest.mark.parametrize("verb", VERBS)
 def test_transition_table(before: State | str, verb: str) -> None:
     ledger = ledger_of([1, 2])
     target = 7 if before == "absent" else 2  # 1 stays open, so that 2 is kept when it is closed
@@ -80,19 +74,25 @@ def test_transition_table(before: State | str, verb: str) -> None:
         ledger.settle(target, Settlement.RELEASE)
     elif before is State.CLOSED:
         ledger.settle(target, Settlement.ACCEPT)
-    states_before = dict(ledger._states)
+    states_before, open_before = dict(ledger._states), ledger.open
 
     def act() -> None:
-        ledger.start(target) if verb == "start" else ledger.settle(target, Settlement(verb))
+        if verb == "start":
+            ledger.start(target)
+        elif verb == "withdraw":
+            ledger.withdraw(target)
+        else:
+            ledger.settle(target, Settlement(verb))
 
-    expected = TABLE[before, verb]
+    expected = ALLOWED.get((State(before), verb)) if before != "absent" else None
     if expected is None:
         with pytest.raises(IllegalTransitionError, match=f"offset {target}"):
             act()
-        assert ledger._states == states_before
+        assert (ledger._states, ledger.open) == (states_before, open_before)
     else:
         act()
         assert ledger._states == states_before | {target: expected}
+        assert ledger.open == sum(state is State.OPEN for state in ledger._states.values())
 
 
 def test_offsets_only_rise() -> None:
@@ -127,7 +127,7 @@ def test_a_gap_wider_than_the_map_is_no_end(settled_first: bool) -> None:  # noq
     if not settled_first:
         ledger.settle(1000, Settlement.ACCEPT)
     ledger.begin(1000 + 2 * MAX_SPAN)
-    assert ledger.commit == Commit(1000 + 2 * MAX_SPAN)
+    assert ledger.commit == Commit(1000 + 2 * MAX_SPAN, OffsetMap(1000 + 2 * MAX_SPAN).encode())
 
 
 def test_what_has_not_been_read_yet_is_remembered_for_the_next_owner() -> None:
@@ -146,6 +146,49 @@ def test_a_run_that_was_begun_stays_marked_until_it_is_closed() -> None:
     ledger.settle(1, Settlement.RELEASE)
     ledger.settle(0, Settlement.ACCEPT)
     assert ledger.commit == Commit(1, OffsetMap(1, bytes([Mark.STARTED])).encode())
+
+
+def test_what_is_known_is_kept_until_it_is_decided_here() -> None:
+    known = OffsetMap(
+        10,
+        bytes([Mark.OPEN, Mark.STARTED, Mark.STARTED]),
+        {10: Note(2), 12: Note(4, goes_on=True)},
+        unsure_below=14,
+    )
+    ledger = Ledger(known, "two")
+    for offset in (10, 11, 12, 13, 14):
+        ledger.begin(offset)
+    expected = [Past.STOPPED, Past.INTERRUPTED, Past.HANDED_OVER, Past.UNKNOWN, None]
+    assert [earlier and earlier.past for earlier in map(ledger.earlier, range(10, 15))] == expected
+    assert ledger.commit is not None
+    passed_on = OffsetMap.decode(ledger.commit.metadata, 10)
+    assert passed_on == OffsetMap(10, known.marks, known.notes, unsure_below=14, agent="two")
+
+
+def test_a_start_that_is_withdrawn_leaves_what_was_known_before() -> None:
+    known = OffsetMap(10, bytes([Mark.STARTED, Mark.OPEN]), {10: Note(3), 11: Note(2)}, agent="one")
+    ledger = Ledger(known, "one")
+    for offset in (10, 11, 12):
+        ledger.begin(offset)
+    before = ledger.commit
+    for offset in (10, 11, 12):
+        ledger.start(offset)
+        assert ledger.commit != before
+        ledger.withdraw(offset)
+    assert ledger.commit == before
+
+
+def test_the_messages_of_a_crowded_map_stay_as_unclear_as_they_were() -> None:
+    known = OffsetMap(0, bytes([Mark.STARTED] * 3), crowded=True, agent="one")
+    ledger = Ledger(known)
+    unclear = Earlier(Past.HANDED_OVER, MANY)
+    for offset in range(3):
+        ledger.begin(offset)
+        assert ledger.commit is not None
+        passed_on = OffsetMap.decode(ledger.commit.metadata, 0)
+        assert passed_on is not None
+        assert passed_on.crowded is (offset < 2)
+        assert [passed_on.earlier(o) for o in range(3)] == [unclear] * 3
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -170,12 +213,26 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger.start(offset)
         self.model[offset] = "started"
 
+    @precondition(lambda self: "started" in self.model.values())
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        offset = data.draw(st.sampled_from([o for o, s in self.model.items() if s == "started"]))
+        self.ledger.withdraw(offset)
+        self.model[offset] = "open"
+
     @precondition(lambda self: not {"open", "started"}.isdisjoint(self.model.values()))
-    @rule(data=st.data(), verdict=st.sampled_from(Settlement))
+    @rule(data=st.data(), verdict=st.sampled_from([Settlement.ACCEPT, Settlement.REJECT, Settlement.RELEASE]))
     def settle(self, data: st.DataObject, verdict: Settlement) -> None:
         offset = data.draw(st.sampled_from([o for o, s in self.model.items() if s in {"open", "started"}]))
         self.ledger.settle(offset, verdict)
         self.model[offset] = "held" if verdict is Settlement.RELEASE else "done"
+
+    @precondition(lambda self: "started" in self.model.values())
+    @rule(data=st.data())
+    def repeat(self, data: st.DataObject) -> None:
+        offset = data.draw(st.sampled_from([o for o, s in self.model.items() if s == "started"]))
+        self.ledger.settle(offset, Settlement.REPEAT)
+        self.model[offset] = "held"
 
     @invariant()
     def never_past_an_unfinished_message_and_never_back(self) -> None:
@@ -183,6 +240,7 @@ class LedgerMachine(RuleBasedStateMachine):
         expected = min(unfinished) if unfinished else (max(self.model) + 1 if self.model else None)
         assert self.ledger.committable == expected
         assert self.ledger.unsettled == len(unfinished)
+        assert self.ledger.open == [*self.model.values()].count("open")
         assert (expected or 0) >= self.highest_seen_commit
         self.highest_seen_commit = expected or 0
 
@@ -191,65 +249,115 @@ TestLedgerMachine = LedgerMachine.TestCase
 
 
 class SuccessionMachine(RuleBasedStateMachine):
-    """One log under one owner after the other; each knows only what was committed before the last one vanished."""
+    """One log under one owner after the other; each knows only what was committed before the last one vanished.
+
+    The model holds for every message what a commit that is made now has to say of it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.log: list[int] = []
-        self.committed = Commit(0)
-        self.finished_then: set[int] = set()
-        self.begun_then: set[int] = set()
-        self._take_over()
-
-    def _take_over(self) -> None:
-        known = OffsetMap.decode(self.committed.metadata, self.committed.offset)
-        assert known is not None
-        self.ledger = Ledger(known)
-        self.unread = [offset for offset in self.log if offset >= self.committed.offset]
-        self.finished, self.begun = set(self.finished_then), set(self.begun_then)
-        self.open: set[int] = set()
+        self.says: dict[int, Earlier | Mark | None] = {}  # in the order of the log
+        self.said = dict(self.says)
+        self.committed = Commit(0, OffsetMap(0).encode())
+        self.vanish()
 
     @rule(gap=st.integers(1, 4))
     def produce(self, gap: int) -> None:
-        self.log.append(self.log[-1] + gap if self.log else gap)
-        self.unread.append(self.log[-1])
+        offset = max(self.says, default=0) + gap
+        self.says[offset] = self.said[offset] = None
+        self.unread.append(offset)
 
     @precondition(lambda self: self.unread)
     @rule()
     def read(self) -> None:
         offset = self.unread.pop(0)
-        mark = self.ledger.begin(offset)
-        assert (mark is Mark.DONE) == (offset in self.finished)
-        assert (mark is Mark.STARTED) == (offset in self.begun - self.finished)
+        mark, says = self.ledger.begin(offset), self.says[offset]
+        assert (mark is Mark.DONE) == (says is Mark.DONE)
+        assert self.ledger.earlier(offset) == (None if says is Mark.DONE else says)
         if mark is not Mark.DONE:
             self.open.add(offset)
 
     @precondition(lambda self: self.open)
-    @rule(data=st.data(), verdict=st.sampled_from(Settlement), starts=st.booleans())
-    def settle(self, data: st.DataObject, verdict: Settlement, *, starts: bool) -> None:
+    @rule(data=st.data())
+    def start(self, data: st.DataObject) -> None:
         offset = data.draw(st.sampled_from(sorted(self.open)))
-        if starts:
-            self.ledger.start(offset)
-            self.begun.add(offset)
-        self.ledger.settle(offset, verdict)
+        self.ledger.start(offset)
         self.open.remove(offset)
+        self.started[offset] = before = self.says[offset]
+        self.says[offset] = Earlier(Past.INTERRUPTED, before.begun + 1 if isinstance(before, Earlier) else 1, "one")
+
+    @precondition(lambda self: self.started)
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        offset = data.draw(st.sampled_from(sorted(self.started)))
+        self.ledger.withdraw(offset)
+        self.says[offset] = self.started.pop(offset)
+        self.open.add(offset)
+
+    @precondition(lambda self: self.open or self.started)
+    @rule(data=st.data(), verdict=st.sampled_from([Settlement.ACCEPT, Settlement.REJECT, Settlement.RELEASE]))
+    def settle(self, data: st.DataObject, verdict: Settlement) -> None:
+        offset = data.draw(st.sampled_from(sorted({*self.open, *self.started})))
+        self.ledger.settle(offset, verdict)
+        self.open.discard(offset)
+        self.started.pop(offset, None)
         if verdict is not Settlement.RELEASE:
-            self.finished.add(offset)
+            self.says[offset] = Mark.DONE
+
+    @precondition(lambda self: self.started)
+    @rule(data=st.data())
+    def repeat(self, data: st.DataObject) -> None:
+        offset = data.draw(st.sampled_from(sorted(self.started)))
+        self.ledger.settle(offset, Settlement.REPEAT)
+        del self.started[offset]
+        self.says[offset] = Earlier(Past.STOPPED, self._begun(offset), "one")
 
     @rule()
     def commit(self) -> None:
-        if (commit := self.ledger.commit) is None:
+        self._commit(self.ledger.commit, self.says)
+
+    @rule()
+    def hand_over(self) -> None:
+        said = dict(self.says)
+        said.update((o, Earlier(Past.HANDED_OVER, self._begun(o), "one")) for o in self.started)
+        self._commit(self.ledger.commit_handing_over, said)
+
+    def _begun(self, offset: int) -> int:
+        says = self.says[offset]
+        assert isinstance(says, Earlier)
+        return says.begun
+
+    def _commit(self, commit: Commit | None, said: dict[int, Earlier | Mark | None]) -> None:
+        if commit is None:
             return
-        self.committed, self.finished_then, self.begun_then = commit, set(self.finished), set(self.begun)
+        self.committed, self.said = commit, dict(said)
         known = OffsetMap.decode(commit.metadata, commit.offset)
         assert known is not None
-        for offset in self.log:
-            expected = Mark.DONE if offset in self.finished else Mark.STARTED if offset in self.begun else Mark.OPEN
-            assert known.mark(offset) is expected
+        for offset, says in said.items():
+            assert (known.mark(offset) is Mark.DONE) == (says is Mark.DONE)
+            assert known.earlier(offset) == (None if says is Mark.DONE else says)
 
     @rule()
     def vanish(self) -> None:
-        self._take_over()
+        known = OffsetMap.decode(self.committed.metadata, self.committed.offset)
+        assert known is not None
+        self._take_over(known)
+
+    @rule()
+    def lose_the_map(self) -> None:
+        """Somebody else committed the same offset without it."""
+        end = max(self.says, default=0) + 1
+        base = self.committed.offset
+        self.said = {o: Earlier(Past.UNKNOWN) if o >= base else says for o, says in self.said.items()}
+        self._take_over(OffsetMap(base, unsure_below=end))
+        self.committed = Commit(base, OffsetMap(base, unsure_below=end).encode())
+
+    def _take_over(self, known: OffsetMap) -> None:
+        self.ledger = Ledger(known, "one")
+        self.says = dict(self.said)
+        self.unread = [offset for offset in self.says if offset >= self.committed.offset]
+        self.open: set[int] = set()
+        self.started: dict[int, Earlier | Mark | None] = {}
 
 
 TestSuccessionMachine = SuccessionMachine.TestCase

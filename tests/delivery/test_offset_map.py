@@ -2,20 +2,37 @@ from __future__ import annotations
 
 import base64
 import random
-import string
+import re
 import zlib
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.delivery.offset_map import MAX_CHARS, MAX_SPAN, Mark, OffsetMap
+from agent.delivery.offset_map import MANY, MAX_CHARS, MAX_NOTES, MAX_SPAN, Mark, Note, OffsetMap
+from agent.domain.earlier import Earlier, Past
 
 BASES = st.integers(0, 2**63 - 1)
 MARKS = st.lists(st.sampled_from(Mark), max_size=400).map(bytes)
-RUNS = st.lists(st.tuples(st.sampled_from(Mark), st.integers(1, 600)), max_size=25).map(
+RUNS = st.lists(st.tuples(st.sampled_from(Mark), st.integers(1, 600)), max_size=20).map(
     lambda runs: b"".join(bytes([mark]) * length for mark, length in runs)
 )
+NOTES = st.dictionaries(
+    st.integers(0, MAX_SPAN - 1), st.builds(Note, st.integers(0, MANY), st.booleans()), max_size=MAX_NOTES
+)
+AGENTS = st.sampled_from(["", "agent-7d9f-x2x", "a" * 64])
+
+
+@st.composite
+def maps(draw: st.DrawFn) -> OffsetMap:
+    """Any map as the ledger makes it."""
+    base = draw(BASES)
+    marks = draw(MARKS | RUNS).rstrip(b"\0")
+    notes = {base + above: note for above, note in draw(NOTES).items()}
+    unsure = base + above if (above := draw(st.just(0) | st.integers(1, 10**9))) else 0
+    agent = draw(AGENTS) if notes or Mark.STARTED in marks else ""
+    return OffsetMap(base, marks, notes, draw(st.booleans()), unsure, agent)
 
 
 def decoded(text: str, base: int) -> OffsetMap:
@@ -24,31 +41,42 @@ def decoded(text: str, base: int) -> OffsetMap:
     return found
 
 
-def framed(kind: str, body: bytes, base: int = 0) -> str:
-    """A text with a good checksum around any body: what a defect would write."""
-    checksum = zlib.crc32(f"AM1{kind}{base}:".encode() + body).to_bytes(4, "big")
-    return f"AM1{kind}" + "".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (checksum, body))
+def chars(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-@given(BASES, MARKS | RUNS)
-def test_what_is_encoded_is_decoded(base: int, marks: bytes) -> None:
-    text = OffsetMap(base, marks).encode()
-    found = decoded(text, base)
-    assert found == OffsetMap(base, marks.rstrip(b"\0"))
-    for index, mark in enumerate(marks):
-        assert found.mark(base + index) is Mark(mark)
-    assert found.mark(base + len(marks)) is Mark.OPEN
-    assert found.mark(base - 1) is Mark.DONE
+def framed(kind: str, body: bytes, notes: bytes = b"") -> str:
+    """A text for the offset 0 with a good checksum around anything: what a defect would write."""
+    head = f"AM2{kind}n"
+    checksum = zlib.crc32(f"{head}0:{len(body)}::".encode() + body + notes).to_bytes(4, "big")
+    return f"{head}{chars(checksum)}{chars(body)}.{chars(notes)}"
+
+
+@given(maps())
+def test_what_is_encoded_is_decoded(known: OffsetMap) -> None:
+    text = known.encode()
+    assert len(text) <= MAX_CHARS
+    assert re.fullmatch("[A-Za-z0-9_.@-]+", text)
+    found = decoded(text, known.base)
+    assert found == known
+    for index, mark in enumerate(known.marks):
+        assert found.mark(known.base + index) is Mark(mark)
+    assert found.mark(known.base + len(known.marks)) is Mark.OPEN
+    assert found.mark(known.base - 1) is Mark.DONE
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_the_worst_that_the_span_allows_fits_into_the_metadata(seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - no secrets are made of it
+    base = 2**62
     marks = bytes(chance.choices(list(Mark), k=MAX_SPAN - 1)) + bytes([Mark.DONE])
-    text = OffsetMap(2**62, marks).encode()
+    noted = [*chance.sample(range(MAX_SPAN), MAX_NOTES - 1), MAX_SPAN - 1]
+    notes = {base + above: Note(MANY, goes_on=chance.random() < 0.5) for above in noted}
+    known = OffsetMap(base, marks, notes, crowded=True, unsure_below=2**63 - 1, agent="a" * 200)
+    text = known.encode()
     assert len(text) <= MAX_CHARS
-    assert set(text) <= set(string.ascii_letters + string.digits + "-_")
-    assert decoded(text, 2**62).marks == marks
+    found = decoded(text, base)
+    assert (found.marks, found.notes, found.agent) == (marks, notes, "a" * 64)
 
 
 def test_a_strict_alternation_of_the_whole_span_is_short() -> None:
@@ -64,34 +92,86 @@ def test_one_run_that_is_stuck_under_thousands_that_ended_costs_a_few_characters
 
 
 def test_more_than_the_span_is_refused() -> None:
-    with pytest.raises(ValueError, match="15001 marks"):
+    with pytest.raises(ValueError, match=f"{MAX_SPAN + 1} marks"):
         OffsetMap(0, bytes([Mark.DONE]) * (MAX_SPAN + 1)).encode()
 
 
-def test_nothing_known_is_an_empty_text_and_the_reverse() -> None:
-    assert OffsetMap(3, bytes(50)).encode() == ""
-    assert decoded("", 3) == OffsetMap(3)
+def test_a_map_that_says_nothing_is_still_a_map_of_ours() -> None:
+    """An empty text is what others commit: of their messages nothing is known."""
+    text = OffsetMap(3, bytes(50)).encode()
+    assert decoded(text, 3) == OffsetMap(3)
+    assert OffsetMap.decode("", 3) is None
 
 
-@given(BASES, MARKS | RUNS, st.data())
-def test_a_text_that_was_damaged_says_nothing(base: int, marks: bytes, data: st.DataObject) -> None:
-    text = OffsetMap(base, marks + bytes([Mark.DONE])).encode()
+# ── what is known of a message ───────────────────────────────────────────────────────────────────────
+
+OPEN, STARTED, DONE = Mark.OPEN, Mark.STARTED, Mark.DONE
+TWICE = {10: Note(2)}
+
+
+@pytest.mark.parametrize(
+    ("mark", "notes", "crowded", "unsure", "expected"),
+    [
+        (OPEN, {}, False, 0, None),
+        (OPEN, {}, True, 0, None),
+        (OPEN, {}, False, 10, None),
+        (OPEN, {}, False, 11, Earlier(Past.UNKNOWN)),
+        (OPEN, TWICE, False, 11, Earlier(Past.STOPPED, 2, "one")),
+        (STARTED, {}, False, 11, Earlier(Past.INTERRUPTED, 1, "one")),
+        (STARTED, TWICE, False, 0, Earlier(Past.INTERRUPTED, 2, "one")),
+        (STARTED, {10: Note(1, goes_on=True)}, False, 0, Earlier(Past.HANDED_OVER, 1, "one")),
+        (STARTED, {}, True, 0, Earlier(Past.HANDED_OVER, MANY, "one")),
+        (STARTED, {10: Note(1)}, True, 0, Earlier(Past.INTERRUPTED, 1, "one")),
+        (DONE, {}, True, 11, None),
+    ],
+)
+def test_what_whoever_has_it_now_must_know(
+    mark: Mark,
+    notes: Mapping[int, Note],
+    crowded: bool,  # noqa: FBT001 - pytest gives it by name
+    unsure: int,
+    expected: Earlier | None,
+) -> None:
+    known = OffsetMap(10, bytes([mark, DONE]), notes, crowded, unsure, "one")
+    assert known.earlier(10) == expected
+    assert decoded(known.encode(), 10).earlier(10) == expected
+    assert known.earlier(9) is None
+
+
+def test_more_notes_than_there_is_room_for_are_read_with_care() -> None:
+    span = MAX_NOTES + 10
+    notes = {offset: Note(3) for offset in range(span)}
+    found = decoded(OffsetMap(0, bytes([STARTED]) * span, notes, agent="one").encode(), 0)
+    assert found.crowded
+    assert found.earlier(MAX_NOTES - 1) == Earlier(Past.INTERRUPTED, 3, "one")
+    assert found.earlier(MAX_NOTES) == Earlier(Past.HANDED_OVER, MANY, "one")
+
+
+def test_an_agents_name_is_made_fit() -> None:
+    found = decoded(OffsetMap(0, bytes([STARTED]), agent="Bob's laptop @ home").encode(), 0)
+    assert found.agent == "Bob-s-laptop-home"
+
+
+# ── texts that are none ──────────────────────────────────────────────────────────────────────────────
+
+
+@given(maps(), st.data())
+def test_a_text_that_was_damaged_says_nothing(known: OffsetMap, data: st.DataObject) -> None:
+    text = known.encode()
     place = data.draw(st.integers(0, len(text) - 1))
     letter = data.draw(st.characters(codec="utf-8"))
-    damaged = text[:place] + letter + text[place + 1 :]
-    found = OffsetMap.decode(damaged, base)
-    assert found is None or found == OffsetMap.decode(text, base)
+    found = OffsetMap.decode(text[:place] + letter + text[place + 1 :], known.base)
+    assert found in (None, known)
 
 
-@given(BASES, BASES, MARKS)
-def test_a_map_beside_an_offset_that_was_moved_says_nothing(base: int, other: int, marks: bytes) -> None:
-    text = OffsetMap(base, marks + bytes([Mark.DONE])).encode()
-    assert (OffsetMap.decode(text, other) is None) is (base != other)
+@given(maps(), BASES)
+def test_a_map_beside_an_offset_that_was_moved_says_nothing(known: OffsetMap, other: int) -> None:
+    assert (OffsetMap.decode(known.encode(), other) is None) is (known.base != other)
 
 
-@given(BASES, st.text() | st.binary().map(lambda raw: "AM1t" + base64.urlsafe_b64encode(raw).decode()))
+@given(BASES, st.text() | st.binary().map(lambda raw: f"AM2tn{chars(raw)}.{chars(raw)}"))
 def test_metadata_of_others_says_nothing(base: int, text: str) -> None:
-    assert OffsetMap.decode(text, base) in (None, OffsetMap(base)) or not text
+    assert OffsetMap.decode(text, base) is None
 
 
 @pytest.mark.parametrize(
@@ -114,18 +194,39 @@ def test_a_body_that_no_encoder_makes_says_nothing(kind: str, body: bytes) -> No
     assert OffsetMap.decode(framed(kind, body), 0) is None
 
 
-def test_a_text_that_is_not_whole_base64_says_nothing() -> None:
-    assert OffsetMap.decode("AM1rAAAAAAB", 0) is None
+@pytest.mark.parametrize(
+    "notes",
+    [
+        bytes([0x80]),  # how far it is unsure is cut off
+        bytes([0, 0x80]),
+        bytes([0, 5]),  # a place without a note
+        bytes([0xFF] * 11),  # a number that is too long
+    ],
+)
+def test_notes_that_no_encoder_makes_say_nothing(notes: bytes) -> None:
+    assert OffsetMap.decode(framed("r", b"", notes), 0) is None
 
 
-@given(st.sampled_from("rtRT"), st.binary(max_size=200))
-def test_any_body_is_read_or_refused(kind: str, body: bytes) -> None:
-    found = OffsetMap.decode(framed(kind, body), 0)
+@pytest.mark.parametrize("text", ["AM2rnAAAAAAB.", "AM2rnAAAAAA.B"])
+def test_a_text_that_is_not_whole_base64_says_nothing(text: str) -> None:
+    assert OffsetMap.decode(text, 0) is None
+
+
+@given(st.sampled_from("rtRT"), st.binary(max_size=200), st.binary(max_size=50))
+def test_any_body_is_read_or_refused(kind: str, body: bytes, notes: bytes) -> None:
+    found = OffsetMap.decode(framed(kind, body, notes), 0)
     assert found is None or len(found.marks) <= MAX_SPAN
 
 
 def test_texts_of_this_version_stay_readable() -> None:
-    """Written by the first version; an agent that is upgraded reads what the one before it committed."""
-    marks = bytes([Mark.STARTED]) + bytes([Mark.DONE]) * 300 + bytes([Mark.OPEN] * 7) + bytes([Mark.DONE])
-    assert OffsetMap(1234, marks).encode() == "AM1r1Ek1DABbIJHAY"
-    assert decoded("AM1r1Ek1DABbIJHAY", 1234).marks == marks
+    """Written by the first agent of this version; one that is upgraded reads what the one before it committed."""
+    marks = bytes([STARTED]) + bytes([DONE]) * 300 + bytes([OPEN] * 7) + bytes([DONE, STARTED])
+    known = OffsetMap(1234, marks, {1540: Note(1), 1543: Note(2, goes_on=True)}, unsure_below=1537, agent="agent-1")
+    text = "AM2rnZSm2WwBbIJHAYF.rwKyAgEDgg@agent-1"
+    assert known.encode() == text
+    assert decoded(text, 1234) == known
+
+
+def test_texts_of_the_version_before_say_nothing() -> None:
+    """It marked starts a moment too late for anybody to rely on them."""
+    assert OffsetMap.decode("AM1r1Ek1DABbIJHAY", 1234) is None

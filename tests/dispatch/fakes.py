@@ -12,6 +12,8 @@ from typing import Any
 from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
 from agent.dispatch.life import LifeSettings, Lives
 from agent.dispatch.lifecycle import Lifecycle, Stop, Timeline
+from agent.dispatch.redelivery import Redelivery
+from agent.domain.earlier import Earlier
 from agent.domain.errors import DecryptionError, EntityRefusedError, SourceLostError
 from agent.domain.events import Event
 from agent.domain.invocation import (
@@ -36,6 +38,7 @@ from agent.ports import (
     NotOurs,
     Routed,
     RunContext,
+    Standing,
     Unacceptable,
 )
 
@@ -60,7 +63,10 @@ class Events:
 
 
 class MemorySource:
-    """Hands out what is put in; keeps what was settled. ``revoked`` receipts are somebody else's by now."""
+    """Hands out what is put in; keeps what was settled. ``revoked`` receipts are somebody else's by now.
+
+    While ``hold`` is set, no start is made known.
+    """
 
     name = "memory"
 
@@ -68,14 +74,23 @@ class MemorySource:
         self.queue: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self.settled: dict[object, Settlement] = {}
         self.begun: list[object] = []
+        self.withdrawn: list[object] = []
+        self.hold: asyncio.Event | None = None
         self.revoked: set[object] = set()
         self.lost = False
         self.closed = False
 
     def put(
-        self, name: str, body: bytes | None = None, channel: Channel = Channel.RUNS, origin: str | None = None
+        self,
+        name: str,
+        body: bytes | None = None,
+        channel: Channel = Channel.RUNS,
+        origin: str | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
-        self.queue.put_nowait(Delivery(body or name.encode(), name, channel, time.monotonic(), origin or name))
+        self.queue.put_nowait(
+            Delivery(body or name.encode(), name, channel, time.monotonic(), origin or name, earlier)
+        )
 
     async def start(self) -> None:
         return
@@ -86,9 +101,20 @@ class MemorySource:
             raise SourceLostError("gone")
         return delivery
 
-    def started(self, receipt: object) -> bool:
-        self.begun.append(receipt)
+    def is_ours(self, receipt: object) -> bool:
         return receipt not in self.revoked
+
+    def begin(self, receipt: object) -> asyncio.Future[bool]:
+        self.begun.append(receipt)
+        return asyncio.ensure_future(self._begin(receipt))
+
+    async def _begin(self, receipt: object) -> bool:
+        if self.hold is not None:
+            await self.hold.wait()
+        return receipt not in self.revoked
+
+    def withdraw(self, receipt: object) -> None:
+        self.withdrawn.append(receipt)
 
     def settle(self, receipt: object, settlement: Settlement) -> None:
         assert receipt not in self.settled, f"{receipt} was settled twice"
@@ -171,6 +197,7 @@ class Report:
     refuse_entities: bool = False
     hold_entities: bool = False
     hold: asyncio.Event | None = None
+    abandoned: bool = False
 
     def mask(self, secret: str) -> None:
         self.secrets.append(secret)
@@ -217,7 +244,7 @@ class Report:
         return NothingToReport() if self.run_id is None else self.answer
 
     def abandon(self) -> None:
-        return
+        self.abandoned = True
 
 
 class Reporter:
@@ -252,6 +279,25 @@ class Reporter:
 
     async def close(self) -> None:
         return
+
+
+class Lookup:
+    """Port's word about runs, by what a test says; ``asked`` for every one it was asked about."""
+
+    def __init__(self) -> None:
+        self.standings: dict[str, Standing] = {}
+        self.asked: list[str] = []
+        self.hold: asyncio.Event | None = None
+        self.error: Exception | None = None
+
+    async def standing(self, run_id: RunId | None, kind: InvocationKind) -> Standing:
+        del kind
+        self.asked.append(run_id or "")
+        if self.error is not None:
+            raise self.error
+        if self.hold is not None:
+            await self.hold.wait()
+        return self.standings.get(run_id or "", Standing.IN_PROGRESS)
 
 
 class Work:
@@ -290,21 +336,25 @@ class House:
     settings: DispatchSettings = field(default_factory=DispatchSettings)
     timeline: Timeline = field(default_factory=lambda: Timeline(drain_s=5, kill_grace_s=0.1, report_s=0.5))
     environment: dict[str, str] = field(default_factory=dict)
+    redeliver_when_stopped: bool = False
 
     def __post_init__(self) -> None:
         self.learned: list[str] = []
         self.source, self.reporter, self.events, self.stop = MemorySource(), Reporter(), Events(), Stop()
+        self.lookup = Lookup()
         clock = RealClock()
         life = LifeSettings(
             self.workspaces,
             self.timeline.kill_grace_s,
+            self.redeliver_when_stopped,
             ("client-secret",),
             environment=self.environment,
             learn=self.learned.append,
         )
         lives = Lives(NameIntake(), self.reporter, self.events, clock, life)
+        redelivery = Redelivery(self.lookup, clock, look_again_s=0.01)
         self.dispatcher = Dispatcher(
-            self.source, NameIntake(), Table(self.routes), lives, self.events, self.settings
+            self.source, NameIntake(), Table(self.routes), lives, redelivery, self.events, self.settings
         )
         self.lifecycle = Lifecycle(
             self.source, self.dispatcher, self.reporter, self.events, self.timeline, services=()

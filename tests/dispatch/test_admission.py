@@ -99,6 +99,33 @@ def test_withdrawing_leaves_what_runs_with_its_key() -> None:
     assert admitted(room) == ["f"]
 
 
+def test_a_parked_run_leaves_its_slot_and_keeps_its_key() -> None:
+    room = admission(slots=1)
+    parked, behind = ticket("parked", key="k"), ticket("behind", key="k")
+    for one in (parked, behind, ticket("free")):
+        room.offer(one)
+    assert admitted(room) == ["parked"]
+    room.park(parked)
+    assert (room.waiting, room.running) == (3, 0)
+    assert admitted(room) == ["free"]
+    room.unpark(parked)
+    room.unpark(parked)  # it waits already
+    assert room.waiting == 2
+
+
+def test_a_parked_run_that_was_withdrawn_does_not_come_back() -> None:
+    room = admission(slots=1)
+    parked = ticket("parked", key="k")
+    room.offer(parked)
+    assert admitted(room) == ["parked"]
+    room.park(parked)
+    assert room.withdraw() == [parked]
+    room.unpark(parked)
+    assert room.admit() is None
+    room.offer(ticket("next", key="k"))
+    assert admitted(room) == ["next"]
+
+
 class AdmissionMachine(RuleBasedStateMachine):
     """Any order of arrivals and ends, against the promises of the docstring."""
 
@@ -109,6 +136,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.count = 0
         self.running: list[Ticket[str]] = []
         self.waiting: list[Ticket[str]] = []
+        self.parked: list[Ticket[str]] = []
         self.order: dict[str, deque[str]] = defaultdict(deque)
 
     @rule(
@@ -130,10 +158,10 @@ class AdmissionMachine(RuleBasedStateMachine):
             self.waiting.remove(one)
             self.running.append(one)
             if one.key is not None:
-                assert self.order[one.key].popleft() == one.item, "a key's runs start in their order"
+                assert self.order[one.key][0] == one.item, "a key's runs start in their order"
         # Nobody who may start is left waiting.
         routes = Counter(t.route for t in self.running)
-        keys = {t.key for t in self.running}
+        keys = {t.key for t in self.running + self.parked}
         if len(self.running) < self.slots:
             for one in self.waiting:
                 at_limit = one.limit is not None and routes[one.route] >= one.limit
@@ -147,24 +175,44 @@ class AdmissionMachine(RuleBasedStateMachine):
             one = data.draw(st.sampled_from(self.running))
             self.running.remove(one)
             self.room.release(one)
+            if one.key is not None:
+                self.order[one.key].popleft()
+
+    @rule(data=st.data())
+    def park(self, data: st.DataObject) -> None:
+        if self.running:
+            one = data.draw(st.sampled_from(self.running))
+            self.running.remove(one)
+            self.parked.append(one)
+            self.room.park(one)
+
+    @rule(data=st.data())
+    def unpark(self, data: st.DataObject) -> None:
+        if self.parked:
+            one = data.draw(st.sampled_from(self.parked))
+            self.parked.remove(one)
+            self.waiting.insert(0, one)
+            self.room.unpark(one)
 
     @rule()
     def withdraw(self) -> None:
-        assert {t.item for t in self.room.withdraw()} == {t.item for t in self.waiting}
+        assert {t.item for t in self.room.withdraw()} == {t.item for t in self.waiting + self.parked}
         self.waiting.clear()
-        for queue in self.order.values():
-            queue.clear()
+        self.parked.clear()
+        running = {t.item for t in self.running}
+        for key, queue in self.order.items():
+            self.order[key] = deque(item for item in queue if item in running)
 
     @invariant()
     def bounds_hold(self) -> None:
         if not hasattr(self, "room"):
             return
         assert self.room.running == len(self.running) <= self.slots
-        assert self.room.waiting == len(self.waiting)
+        assert self.room.waiting == len(self.waiting) + len(self.parked)
         for name, used in Counter(t.route for t in self.running).items():
             limit = next(t.limit for t in self.running if t.route == name)
             assert limit is None or used <= limit
-        keys = [t.key for t in self.running if t.key is not None]
+        keys = [t.key for t in self.running + self.parked if t.key is not None]
         assert len(keys) == len(set(keys)), "two runs of one key at once"
 
 

@@ -20,37 +20,101 @@ def delivery(receipt: str) -> Delivery:
 
 
 def test_what_becomes_of_a_run_counts_for_every_receipt_under_which_it_came() -> None:
-    source = MemorySource()
-    claims = Claims(source)
-    assert not claims.has(RUN, delivery("a"))
-    claim = claims.open(RUN, delivery("a"))
-    assert claims.has(RUN, delivery("b"))
-    assert claim.begin()
-    assert claims.has(RUN, delivery("c"))
-    assert source.begun == ["a", "b", "c"]
-    claim.settle(Settlement.ACCEPT)
-    assert source.settled == dict.fromkeys("abc", Settlement.ACCEPT)
-    assert claims.has(RUN, delivery("d"))
-    assert source.settled["d"] is Settlement.ACCEPT
+    async def go() -> None:
+        source = MemorySource()
+        claims = Claims(source)
+        assert not claims.has(RUN, delivery("a"))
+        claim = claims.open(RUN, delivery("a"))
+        assert claims.has(RUN, delivery("b"))
+        assert await claim.begin()
+        assert claims.has(RUN, delivery("c"))
+        assert source.begun == ["a", "b", "c"]
+        claim.settle(Settlement.ACCEPT)
+        assert source.settled == dict.fromkeys("abc", Settlement.ACCEPT)
+        assert claims.has(RUN, delivery("d"))
+        assert source.settled["d"] is Settlement.ACCEPT
+
+    asyncio.run(go())
 
 
 def test_a_run_begins_if_the_last_of_its_receipts_is_ours() -> None:
-    source = MemorySource()
-    source.revoked.add("a")
-    claims = Claims(source)
-    claim = claims.open(RUN, delivery("a"))
-    claims.has(RUN, delivery("b"))
-    assert claim.begin()
+    async def go() -> None:
+        source = MemorySource()
+        source.revoked.add("a")
+        claims = Claims(source)
+        claim = claims.open(RUN, delivery("a"))
+        assert not any([claim.is_ours])
+        claims.has(RUN, delivery("b"))
+        assert claim.is_ours
+        assert await claim.begin()
+
+    asyncio.run(go())
+
+
+def test_a_run_whose_start_was_not_waited_for_did_not_begin() -> None:
+    async def go() -> None:
+        source = MemorySource()
+        source.hold = asyncio.Event()
+        claims = Claims(source)
+        claim = claims.open(RUN, delivery("a"))
+        claims.has(RUN, delivery("b"))
+        beginning = asyncio.ensure_future(claim.begin())
+        await asyncio.sleep(0)
+        assert claims.has(RUN, delivery("c"))
+        beginning.cancel()
+        await asyncio.gather(beginning, return_exceptions=True)
+        assert source.withdrawn == source.begun == ["a", "b"]
+
+    asyncio.run(go())
+
+
+def test_a_run_that_comes_again_while_its_start_is_waited_for_begins_for_both() -> None:
+    """The partition was lost and came back before the start could be committed."""
+
+    async def go() -> None:
+        source = MemorySource()
+        source.hold = asyncio.Event()
+        claims = Claims(source)
+        beginning = asyncio.ensure_future(claims.open(RUN, delivery("a")).begin())
+        await asyncio.sleep(0)
+        source.revoked.add("a")
+        assert claims.has(RUN, delivery("b"))
+        source.hold.set()
+        assert await beginning
+        assert source.begun == ["a", "b"]
+
+    asyncio.run(go())
 
 
 def test_a_run_that_is_not_ours_any_more_or_was_given_back_may_come_again() -> None:
-    source = MemorySource()
-    source.revoked.add("a")
-    claims = Claims(source)
-    assert not claims.open(RUN, delivery("a")).begin()
+    async def go() -> None:
+        source = MemorySource()
+        source.revoked.add("a")
+        claims = Claims(source)
+        claim = claims.open(RUN, delivery("a"))
+        assert not await claim.begin()
+        claim.drop()
+        assert not claims.has(RUN, delivery("b"))
+        claims.open(RUN, delivery("b")).settle(Settlement.RELEASE)
+        assert not claims.has(RUN, delivery("c"))
+
+    asyncio.run(go())
+
+
+def test_a_run_that_is_to_be_begun_anew_may_come_again() -> None:
+    claims = Claims(MemorySource())
+    claims.open(RUN, delivery("a")).settle(Settlement.REPEAT)
     assert not claims.has(RUN, delivery("b"))
-    claims.open(RUN, delivery("b")).settle(Settlement.RELEASE)
-    assert not claims.has(RUN, delivery("c"))
+
+
+def test_a_run_that_is_left_over_from_an_earlier_life_is_in_hand() -> None:
+    source = MemorySource()
+    claims = Claims(source)
+    claim = claims.open_left_over(RUN, "runs[0]@7")
+    assert claims.has(RUN, delivery("a"))
+    claim.settle(Settlement.ACCEPT)
+    assert source.settled == {"a": Settlement.ACCEPT}
+    assert claims.has(RUN, delivery("b"))
 
 
 def test_messages_without_a_run_are_never_taken_for_one_another() -> None:

@@ -614,10 +614,10 @@ def test_a_life_that_breaks_ends_as_failure_and_leaves_its_slot(
         house = House([(route(), returning(Succeeded()))], tmp_path, DispatchSettings(max_concurrent_runs=1))
         execute = house.dispatcher._lives.execute
 
-        async def broken(job: Job) -> Ended:
+        async def broken(job: Job, attempt: int, note: str) -> Ended:
             if job.invocation.run_id == "r_deploy-1":
                 raise RuntimeError("a bug")
-            return await execute(job)
+            return await execute(job, attempt, note)
 
         monkeypatch.setattr(house.dispatcher._lives, "execute", broken)
         house.source.put("deploy-1")
@@ -658,14 +658,14 @@ def test_a_defect_while_a_message_is_read_costs_that_message_only(
 ) -> None:
     async def go() -> House:
         house = House([(route(), returning(Succeeded()))], tmp_path)
-        resolve = house.dispatcher._router.resolve
+        resolve = house.dispatcher._reception._router.resolve
 
         def broken(invocation: Any) -> Any:
             if invocation.run_id == "r_deploy-1":
                 raise RuntimeError("a bug")
             return resolve(invocation)
 
-        monkeypatch.setattr(house.dispatcher._router, "resolve", broken)
+        monkeypatch.setattr(house.dispatcher._reception._router, "resolve", broken)
         house.source.put("deploy-1")
         house.source.put("deploy-2")
         await house.settle(2)

@@ -176,6 +176,40 @@ def test_runs_that_outlast_the_drain_are_stopped_with_a_reason_that_reaches_port
     assert house.reporter.hurried
 
 
+def test_runs_that_outlast_the_drain_are_left_to_the_next_agent_where_that_is_wished(tmp_path: Path) -> None:
+    async def go() -> House:
+        house = House(
+            [(RULE, Work(forever))], tmp_path, timeline=Timeline(0.05, 0.1, 1.0), redeliver_when_stopped=True
+        )
+        house.source.put("deploy-1")
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: house.dispatcher.in_flight == 1)
+        house.stop.ask()
+        assert await agent == 0
+        return house
+
+    house = asyncio.run(go())
+    assert house.reporter.reports["r_deploy-1"].abandoned
+    assert house.reporter.reports["r_deploy-1"].outcome is None
+    assert house.source.settled == {"deploy-1": Settlement.REPEAT}
+
+
+def test_a_run_that_ends_in_time_is_reported_also_where_others_would_be_left(tmp_path: Path) -> None:
+    async def work(run: RunContext) -> Outcome:
+        del run
+        return Succeeded()
+
+    async def go() -> House:
+        house = House([(RULE, Work(work))], tmp_path, redeliver_when_stopped=True)
+        house.source.put("deploy-1")
+        await house.settle(1)
+        return house
+
+    house = asyncio.run(go())
+    assert house.reporter.reports["r_deploy-1"].outcome == Succeeded()
+    assert house.source.settled == {"deploy-1": Settlement.ACCEPT}
+
+
 def test_asking_twice_skips_the_drain(tmp_path: Path) -> None:
     async def go() -> float:
         house = House([(RULE, Work(forever))], tmp_path, timeline=Timeline(300, 0.1, 1.0))

@@ -22,7 +22,7 @@ INVOCATION = Invocation(
 
 def test_the_view_has_ports_names() -> None:
     assert json.loads(INVOCATION.view.text) == {
-        "run": {"id": "r_1", "kind": "action_run"},
+        "run": {"id": "r_1", "kind": "action_run", "attempt": 1},
         "action": {
             "identifier": "restart",
             "blueprint": "service",

@@ -71,6 +71,7 @@ def test_environment_is_only_what_the_route_names(run: FakeRun) -> None:
     assert found.pop("_", "") in {"", "/usr/bin/env"}
     assert found == {
         "RUN_ID": "r_0000000000000001",
+        "RUN_ATTEMPT": "1",
         "ACTION": "create_microservice",
         "BLUEPRINT": "microservice",
         "PORT_API_BASE_URL": "https://api.port.io",

@@ -21,7 +21,9 @@ Step: TypeAlias = Callable[[], Message | None]
 class FakeConsumer:
     """Does nothing by itself: every poll waits for `play`. ``history`` holds, in their order, what the client was
     told to do with partitions and what observers heard of rebalances and trouble. ``stored`` is what the group has
-    committed; ``deaf``: nobody answers who asks for that; ``refusals``: so many commits are refused.
+    committed; ``deaf``: nobody answers who asks for that; ``refusals``: so many commits are refused. While
+    ``silent`` no commit in the background is answered. ``ends`` and ``fresh_from`` say where logs end, and from
+    where on their records are new; else all are old.
     """
 
     def __init__(self) -> None:
@@ -29,15 +31,21 @@ class FakeConsumer:
         self.paused: set[Partition] = set()
         self.stored: dict[Partition, Commit] = {}
         self.deaf = False
+        self.silent = False
+        self.ends: dict[Partition, int] = {}
+        self.fresh_from: dict[Partition, int] = {}
         self.during_commit: Callable[[], None] = lambda: None
         self.refusals = 0
         self._steps: queue.Queue[tuple[Step, Future[None]]] = queue.Queue()
         self._played: Future[None] | None = None
         self._callbacks: dict[str, Any] = {}
+        self._answers: list[list[TopicPartition]] = []
+        self._on_commit: Any = None
 
     def open(self, config: dict[str, object], /, *, logger: logging.Logger) -> Consumer:
         """What `ConsumerThread` is given as ``open_consumer``."""
-        del config, logger
+        del logger
+        self._on_commit = config["on_commit"]
         return cast("Consumer", self)
 
     def notify(self, event: Event) -> None:
@@ -77,6 +85,8 @@ class FakeConsumer:
         if self._played is not None:
             self._played.set_result(None)
             self._played = None
+        while self._answers and not self.silent:
+            self._on_commit(None, self._answers.pop(0))
         try:
             step, self._played = self._steps.get(timeout=timeout)
         except queue.Empty:
@@ -102,6 +112,8 @@ class FakeConsumer:
             raise KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
         self.history.append(f"{how} {', '.join(f'{_names([p])}@{p.offset}' for p in offsets)}")
         self.stored |= {Partition(p.topic, p.partition): Commit(p.offset, p.metadata or "") for p in offsets}
+        if asynchronous:
+            self._answers.append(offsets)
         return None if asynchronous else offsets
 
     def committed(self, partitions: list[TopicPartition], _timeout: float) -> list[TopicPartition]:
@@ -110,8 +122,16 @@ class FakeConsumer:
         known = [(p, self.stored.get(Partition(p.topic, p.partition), Commit(-1001))) for p in partitions]
         return [TopicPartition(p.topic, p.partition, commit.offset, commit.metadata) for p, commit in known]
 
-    def get_watermark_offsets(self, _partition: TopicPartition, **_how: object) -> tuple[int, int]:
-        return 0, 0
+    def get_watermark_offsets(self, partition: TopicPartition, **how: object) -> tuple[int, int]:
+        if self.deaf and not how.get("cached"):
+            raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT))
+        return 0, self.ends.get(Partition(partition.topic, partition.partition), 0)
+
+    def offsets_for_times(self, places: list[TopicPartition], **_how: object) -> list[TopicPartition]:
+        """The offset of what is asked for is a time in milliseconds."""
+        assert all(place.offset > 1_000_000_000_000 for place in places)
+        fresh = [(p, self.fresh_from.get(Partition(p.topic, p.partition), -1)) for p in places]
+        return [TopicPartition(p.topic, p.partition, offset) for p, offset in fresh]
 
     def memberid(self) -> str:
         return ""  # else membership without partitions would be told, too

@@ -7,13 +7,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import pytest
+
 from agent.clock import SystemClock
-from agent.delivery.offset_map import MAX_SPAN, Mark, OffsetMap
+from agent.delivery.offset_map import MAX_SPAN, Mark, Note, OffsetMap
 from agent.delivery.positions import Commit, Partition, Position
+from agent.domain.earlier import Earlier, Past
 from agent.domain.settlement import Settlement
 from agent.kafka.config import KafkaSettings
 from agent.kafka.consumer_thread import ConsumerThread
 from agent.kafka.handoff import Handoff
+from agent.ports import Delivery
 from tests.kafka.fake_consumer import FakeConsumer
 from tests.kafka.waiting import until
 
@@ -27,13 +31,41 @@ class Stage:
     client: FakeConsumer
     thread: ConsumerThread
     handoff: Handoff
+    answers: dict[object, bool]
+    """Of starts, by their tokens."""
 
     async def take(self) -> Position:
         """The next record's place."""
+        receipt = (await self.delivery()).receipt
+        assert isinstance(receipt, Position)
+        return receipt
+
+    async def delivery(self) -> Delivery:
+        """The next record."""
         delivery = await asyncio.wait_for(self.handoff.get(), 20)
         assert delivery is not None
-        assert isinstance(delivery.receipt, Position)
-        return delivery.receipt
+        return delivery
+
+    async def answered(self, token: str) -> bool:
+        """Whether the start may be made, once that is told."""
+        await until(lambda: token in self.answers)
+        return self.answers[token]
+
+    async def fall_silent(self) -> None:
+        """No commit is answered from here on; what was sent before is."""
+        await self.client.play()
+        self.client.silent = True
+
+    async def marked(self, offset: int) -> None:
+        """Returns once a commit says that the work of this message of `P0` begins."""
+        await until(lambda: self.stored(P0).mark(offset) is Mark.STARTED)
+
+    def stored(self, partition: Partition) -> OffsetMap:
+        """What the group remembers of a partition."""
+        commit = self.client.stored[partition]
+        known = OffsetMap.decode(commit.metadata, commit.offset)
+        assert known is not None
+        return known
 
     async def read(self, partition: Partition, offset: int) -> Position:
         """The same of a record that comes now."""
@@ -44,15 +76,28 @@ class Stage:
 @asynccontextmanager
 async def stage(room: int = 100) -> AsyncIterator[Stage]:
     """``room`` records that nobody takes, and no more is fetched."""
-    settings = KafkaSettings("group", "runs", "changes", commit_interval_s=3600.0)
+    settings = KafkaSettings("group", "runs", "changes", commit_interval_s=3600.0, agent_name="one")
     client = FakeConsumer()
+    answers: dict[object, bool] = {}
+
+    def note(tokens: list[object], verdict: bool) -> None:  # noqa: FBT001 - `Tell` has it so
+        assert not answers.keys() & set(tokens), "a start was answered twice"
+        answers.update(dict.fromkeys(tokens, verdict))
+
     handoff = Handoff(asyncio.get_running_loop(), max_records=room, max_bytes=1_000_000)
     thread = ConsumerThread(
-        settings, {}, handoff, client, SystemClock(), on_refused=lambda: None, open_consumer=client.open
+        settings,
+        {},
+        handoff,
+        client,
+        SystemClock(),
+        on_refused=lambda: None,
+        tell_starts=note,
+        open_consumer=client.open,
     )
     thread.start()
     try:
-        yield Stage(client, thread, handoff)
+        yield Stage(client, thread, handoff, answers)
     finally:
         assert await asyncio.to_thread(thread.close, 20)
 
@@ -125,6 +170,7 @@ def test_nothing_begins_in_a_partition_that_is_being_given_up() -> None:
 
     async def scene() -> None:
         async with stage() as at:
+            at.client.silent = True
             await at.client.assign(P0)
             first = await at.read(P0, 0)
             seen: list[bool] = []
@@ -191,7 +237,7 @@ def test_the_last_commit_is_repeated_while_the_coordinator_comes_back() -> None:
         return at.client
 
     client = asyncio.run(scene())
-    assert client.stored[P0] == Commit(1)
+    assert client.stored[P0] == Commit(1, OffsetMap(1).encode())
     assert client.history[-2:] == ["commit runs[0]@1", "close"]
 
 
@@ -213,7 +259,7 @@ def test_what_ended_under_the_last_owner_is_passed_over_and_stays_remembered() -
 
     left = asyncio.run(scene()).stored[P0]
     expected = bytes([Mark.OPEN, Mark.DONE, Mark.STARTED, Mark.DONE, Mark.DONE])
-    assert left == Commit(10, OffsetMap(10, expected).encode())
+    assert left == Commit(10, OffsetMap(10, expected, agent="one").encode())
 
 
 def test_records_wait_until_it_is_known_what_was_committed() -> None:
@@ -286,5 +332,195 @@ def test_a_log_that_was_cut_is_read_again_from_there() -> None:
             assert "told offset_rewound" in at.client.history
             assert not at.thread.is_current(stale)
             assert at.thread.is_current(fresh)
+
+    asyncio.run(scene())
+
+
+# ── starts ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_begins_once_the_broker_has_taken_the_commit_that_says_so() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            first = await at.read(P0, 0)
+            await at.fall_silent()
+            at.thread.start_work(first, "first")
+            await at.marked(0)
+            assert at.stored(P0) == OffsetMap(0, bytes([Mark.STARTED]), agent="one")
+            await at.client.play()
+            assert at.answers == {}
+            at.client.silent = False
+            assert await at.answered("first") is True
+
+    asyncio.run(scene())
+
+
+def test_a_commit_that_was_made_before_a_start_says_nothing_about_it() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            first, second = await at.read(P0, 0), await at.read(P0, 1)
+            await at.fall_silent()
+            at.thread.start_work(first, "first")
+            await at.marked(0)
+            at.thread.start_work(second, "second")
+            await at.client.play()
+            at.client.silent = False
+            assert await at.answered("first") is True
+            assert await at.answered("second") is True
+            assert at.stored(P0).marks == bytes([Mark.STARTED] * 2)
+
+    asyncio.run(scene())
+
+
+def test_a_start_whose_commit_is_refused_waits_for_the_next_one() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            first = await at.read(P0, 0)
+            at.client.refusals = 2
+            at.thread.start_work(first, "first")
+            assert await at.answered("first") is True
+            assert at.client.refusals == 0
+
+    asyncio.run(scene())
+
+
+def test_a_start_that_waits_in_a_partition_that_goes_never_begins_and_leaves_no_mark() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            first, second = await at.read(P0, 0), await at.read(P0, 1)
+            at.thread.start_work(first, "first")
+            assert await at.answered("first") is True
+
+            def while_polling() -> None:
+                at.thread.start_work(second, "second")
+                at.client.call_back("revoke", P0)
+
+            await at.client.play(while_polling)
+            assert await at.answered("second") is False
+            going_on = {0: Note(1, goes_on=True)}
+            assert at.stored(P0) == OffsetMap(0, bytes([Mark.STARTED]), going_on, agent="one")
+
+    asyncio.run(scene())
+
+
+def test_a_start_in_a_partition_that_was_lost_never_begins() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            first, second = await at.read(P0, 0), await at.read(P0, 1)
+            await at.fall_silent()
+            at.thread.start_work(first, "first")
+            await at.marked(0)
+            await at.client.play(lambda: at.client.call_back("lost", P0))
+            at.client.silent = False  # the answer comes too late
+            assert await at.answered("first") is False
+            at.thread.start_work(second, "second")
+            assert await at.answered("second") is False
+
+    asyncio.run(scene())
+
+
+def test_a_start_that_is_withdrawn_leaves_no_mark() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            first = await at.read(P0, 0)
+            await at.fall_silent()
+            at.thread.start_work(first, "first")
+            await at.marked(0)
+            at.thread.withdraw(first)
+            at.thread.settle(first, Settlement.RELEASE)
+            await at.client.play()
+            await at.client.play(lambda: at.client.call_back("revoke", P0))
+            assert at.stored(P0) == OffsetMap(0)
+            assert at.answers == {}
+
+    asyncio.run(scene())
+
+
+def test_a_start_after_the_end_never_begins() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            first, second = await at.read(P0, 0), await at.read(P0, 1)
+            await at.fall_silent()
+            at.thread.start_work(first, "first")
+            await at.marked(0)
+            assert await asyncio.to_thread(at.thread.close, 20)
+            assert at.answers == {"first": False}
+            assert at.stored(P0) == OffsetMap(0)
+            at.answers.clear()
+            at.thread.start_work(second, "second")
+            assert at.answers == {"second": False}
+
+    asyncio.run(scene())
+
+
+# ── what is known of a record ────────────────────────────────────────────────────────────────────────
+
+
+def test_what_the_last_owner_knew_comes_with_the_delivery() -> None:
+    marks = bytes([Mark.OPEN, Mark.STARTED, Mark.STARTED])
+    notes = {10: Note(2), 12: Note(1, goes_on=True)}
+
+    async def scene() -> None:
+        async with stage() as at:
+            at.client.stored[P0] = Commit(10, OffsetMap(10, marks, notes, agent="zero").encode())
+            await at.client.assign(P0)
+            told = []
+            for offset in range(10, 14):
+                await at.client.record(P0, offset)
+                told.append((await at.delivery()).earlier)
+            assert told == [
+                Earlier(Past.STOPPED, 2, "zero"),
+                Earlier(Past.INTERRUPTED, 1, "zero"),
+                Earlier(Past.HANDED_OVER, 1, "zero"),
+                None,
+            ]
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("metadata", ["", "written by another consumer"])
+def test_what_another_consumer_left_may_have_been_begun(metadata: str) -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            at.client.stored[P0] = Commit(3, metadata)
+            at.client.ends[P0] = 4
+            await at.client.assign(P0)
+            told = []
+            for offset in (3, 4):
+                await at.client.record(P0, offset)
+                told.append((await at.delivery()).earlier)
+            assert told == [Earlier(Past.UNKNOWN), None]
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("fresh_from", "unknown"),
+    [
+        ({P0: 4}, [3]),  # the rest came within the last minutes
+        ({}, [3, 4]),  # nothing did
+        ({P0: 0}, []),  # all did
+    ],
+)
+def test_of_a_group_that_never_committed_only_what_is_old_may_have_been_begun(
+    fresh_from: dict[Partition, int], unknown: list[int]
+) -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            at.client.ends[P0] = 5
+            at.client.fresh_from = fresh_from
+            await at.client.assign(P0)
+            told = {}
+            for offset in (3, 4):
+                await at.client.record(P0, offset)
+                told[offset] = (await at.delivery()).earlier
+            assert [offset for offset, earlier in told.items() if earlier == Earlier(Past.UNKNOWN)] == unknown
 
     asyncio.run(scene())

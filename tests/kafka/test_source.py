@@ -113,7 +113,7 @@ def test_only_what_is_settled_without_a_gap_is_committed(broker: EmbeddedBroker)
             taken = await take(source, 5)
             assert [d.body for d in taken] == [b"m0", b"m1", b"m2", b"m3", b"m4"]
             assert taken[0].origin == f"{RUNS}[{partition}]@0"
-            assert all(source.started(d.receipt) for d in taken)
+            assert all(await asyncio.gather(*(source.begin(d.receipt) for d in taken)))
             for index in (0, 1, 3, 4):
                 source.settle(taken[index].receipt, Settlement.ACCEPT)
             await until(lambda: broker.committed(GROUP, RUNS).get(partition, (0, ""))[0] == 2)
@@ -204,7 +204,7 @@ def test_a_partition_that_moves_to_another_agent_takes_its_messages_along(broker
                 await until(lambda: bool(theirs.rebalanced("assigned")))
                 moved = mine.rebalanced("revoked")
                 assert theirs.rebalanced("assigned") <= moved
-                stale = [d for d in early if not first.started(d.receipt)]
+                stale = [d for d in early if not first.is_ours(d.receipt)]
                 assert {d.origin.partition("@")[0] for d in stale} == {f"{topic}[{p}]" for topic, p in moved}
                 for delivery in early:
                     first.settle(delivery.receipt, Settlement.ACCEPT)

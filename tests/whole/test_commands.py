@@ -64,16 +64,14 @@ def test_check_of_what_is_in_order_names_the_routes(commands: Commands) -> None:
     assert "greet: process, action greet" in ended.stdout
 
 
-def test_check_notes_what_a_route_says_of_interrupted_runs_which_has_no_effect_yet(
-    world: World, tmp_path: Path
-) -> None:
+def test_check_notes_what_a_route_says_to_no_effect(world: World, tmp_path: Path) -> None:
     route = "match: {action: a}\n    process: {command: [echo]}\n"
-    one = f"  - name: one\n    {route}    on_interrupted: rerun\n    max_attempts: 3\n"
-    two = f"  - name: two\n    {route.replace('a}', 'b}')}    on_interrupted: fail\n"
+    one = f"  - name: one\n    {route}    max_attempts: 3\n"
+    two = f"  - name: two\n    {route.replace('a}', 'b}')}    on_interrupted: rerun\n    max_attempts: 3\n"
     commands = Commands(world, tmp_path, f"routes:\n{one}{two}")
     ended = commands("check")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    said = "route one says on_interrupted: rerun and max_attempts: 3: no effect in this version yet"
+    said = "route one: max_attempts: 3 counts only with on_interrupted: rerun"
     assert f"note: {commands.routes}:2: {said}" in ended.stdout
     assert ended.stdout.count("note: ") == 1
 

@@ -187,7 +187,13 @@ def test_no_shell_ever_sees_an_argument(results: Results) -> None:
 def test_a_command_gets_only_its_own_variables(world: World, agent: OneAgent, results: Results) -> None:
     run = results("environment")
     seen = dict(line.split("=", 1) for line in run.log_text.splitlines())
-    own = {"RUN_ID": run.id, "ACTION": "environment_of_command", "BLUEPRINT": "service", "REGION": "eu"}
+    own = {
+        "RUN_ID": run.id,
+        "RUN_ATTEMPT": "1",
+        "ACTION": "environment_of_command",
+        "BLUEPRINT": "service",
+        "REGION": "eu",
+    }
     given = {"PORT_API_BASE_URL": world.port.url, "VISIBLE": "a visible value"}
     assert seen.items() >= (own | given).items()
     assert {"AGENT_OUTPUT", "PATH", "HOME"} <= set(seen)

@@ -1,0 +1,124 @@
+"""From a delivery to a run that wants a slot: decoded, known already or not, routed. What is not ours ends here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from agent.dispatch.admission import Ticket
+from agent.dispatch.claims import Claim, Claims
+from agent.dispatch.life import Job
+from agent.domain.errors import TemplateError
+from agent.domain.events import MessageIgnored, MessageRejected, RunReceived
+from agent.domain.invocation import Channel, Invocation, InvocationKind
+from agent.domain.json import compact
+from agent.domain.outcome import Failed, FailureKind
+from agent.domain.route import Unrouted
+from agent.domain.settlement import Settlement
+from agent.ports import Decoded, Delivery, Intake, NotOurs, Observer, Router, Source, Unacceptable
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A run of ours that no executor will ever see, and how it ends. ``route`` is for metrics."""
+
+    delivery: Delivery
+    claim: Claim
+    invocation: Invocation
+    outcome: Failed
+    route: str
+
+
+class Reception:
+    """Receives deliveries. Settles at once those that are no run of ours, or a run that is taken care of.
+
+    ``ignore_unrouted``: several agents filter one topic, so a message that no route of ours matches is left to
+    the others.
+    """
+
+    def __init__(
+        self, source: Source, intake: Intake, router: Router, observer: Observer, *, ignore_unrouted: bool
+    ) -> None:
+        self._source = source
+        self._intake = intake
+        self._router = router
+        self._observer = observer
+        self._ignore_unrouted = ignore_unrouted
+        self._claims = Claims(source)
+
+    def receive(self, delivery: Delivery) -> Ticket[Job] | Refusal | None:
+        """What is to be done for ``delivery``. ``None``: nothing, it is settled, or will be with its run.
+
+        Never raises: a defect of ours costs this message, told loudly, and not the agent.
+        """
+        try:
+            return self._receive(delivery)
+        except Exception:
+            log.exception("a defect of the agent: this message was not read", origin=delivery.origin)
+            self._observer.notify(MessageRejected(self._source.name, "defect", delivery.origin))
+            self._source.settle(delivery.receipt, Settlement.REJECT)
+            return None
+
+    def _receive(self, delivery: Delivery) -> Ticket[Job] | Refusal | None:
+        decoded = self._intake.decode(delivery.body, delivery.channel)
+        match decoded:
+            case NotOurs(reason):
+                self._pass_over(delivery, reason)
+            case Unacceptable(reason, detail, run_id):
+                detail = f"{delivery.origin}: {detail}"
+                self._observer.notify(MessageRejected(self._source.name, reason, detail, run_id))
+                self._source.settle(delivery.receipt, Settlement.REJECT)
+            case Decoded(invocation):
+                if not self._claims.has(invocation.run_id, delivery):
+                    return self._route(delivery, invocation)
+                log.info("a run was delivered again and is not begun again", run_id=invocation.run_id)
+        return None
+
+    def _pass_over(self, delivery: Delivery, reason: str) -> None:
+        self._observer.notify(MessageIgnored(self._source.name, reason))
+        self._source.settle(delivery.receipt, Settlement.ACCEPT)
+
+    def _route(self, delivery: Delivery, invocation: Invocation) -> Ticket[Job] | Refusal | None:
+        routed = self._router.resolve(invocation)
+        if isinstance(routed, Unrouted):
+            return self._unrouted(delivery, invocation, routed)
+        claim = self._claims.open(invocation.run_id, delivery)
+        route = routed.route.name
+        self._observer.notify(RunReceived(self._source.name, route, invocation.run_id))
+        try:
+            return _ticket(Job(delivery, claim, invocation, routed))
+        except TemplateError as error:
+            failed = Failed(f"the route's key: {error}", FailureKind.BAD_TEMPLATE)
+            return Refusal(delivery, claim, invocation, failed, route)
+
+    def _unrouted(self, delivery: Delivery, invocation: Invocation, unrouted: Unrouted) -> Refusal | None:
+        """A message for agents ends its run; any other is meant for somebody else."""
+        if invocation.kind is InvocationKind.CHANGE_EVENT or not invocation.for_agents:
+            reason = "not_for_agents" if delivery.channel is Channel.RUNS else "change_event"
+        elif self._ignore_unrouted:
+            reason = "unrouted"
+        else:
+            self._observer.notify(RunReceived(self._source.name, "unrouted", invocation.run_id))
+            claim = self._claims.open(invocation.run_id, delivery)
+            failed = Failed(unrouted.reason, FailureKind.NO_ROUTE)
+            return Refusal(delivery, claim, invocation, failed, "unrouted")
+        log.debug("no route takes this message", run_id=invocation.run_id, reason=unrouted.reason)
+        self._pass_over(delivery, "undecided" if unrouted.undecided else reason)
+        return None
+
+
+def _ticket(job: Job) -> Ticket[Job]:
+    """Raises `TemplateError` where the route's key fails on this message."""
+    route, invocation = job.routed.route, job.invocation
+    value = route.key.render(invocation.view) if route.key is not None else None
+    return Ticket(
+        item=job,
+        lane=(route.name, invocation.action),
+        route=route.name,
+        limit=route.max_concurrent,
+        key=None if value is None else compact(value),
+        size_bytes=len(job.delivery.body),
+    )

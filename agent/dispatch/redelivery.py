@@ -1,0 +1,90 @@
+"""What becomes of a message that was here before: begun, asked about in Port, waited for, or given up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from agent.dispatch.life import Job
+from agent.domain.earlier import Earlier, Past
+from agent.domain.invocation import Invocation
+from agent.domain.outcome import Failed, FailureKind
+from agent.domain.route import OnInterrupted, Route
+from agent.ports import Clock, Delivery, RunLookup, Standing
+
+_LOOK_AGAIN_S = 10.0
+_MARGIN_S = 60.0
+"""What an agent that still has a run gets beyond the route's time limit, to stop it and to say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Its work is to be done. ``attempt`` counts from 1; ``note`` is for the run's log."""
+
+    attempt: int = 1
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """It has ended in Port: nothing is left to do or to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """Another agent may be at it still: it is to be looked at again after so many seconds."""
+
+    in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """It was interrupted, and its route does not want it repeated: this is how it ends."""
+
+    outcome: Failed
+
+
+Decision: TypeAlias = Begin | Over | LookAgain | GiveUp
+
+
+class Redelivery:
+    """Decides over jobs as they get their slot. New ones begin at once and cost no request."""
+
+    def __init__(self, lookup: RunLookup, clock: Clock, look_again_s: float = _LOOK_AGAIN_S) -> None:
+        self._lookup = lookup
+        self._clock = clock
+        self._look_again_s = look_again_s
+
+    async def decide(self, job: Job) -> Decision:
+        """What to do with ``job``; waits for Port where it must be asked. Cancelling it changes nothing."""
+        earlier = job.delivery.earlier
+        if earlier is None:
+            return Begin()
+        if earlier.past is Past.STOPPED:
+            return Begin(earlier.begun + 1, f"attempt {earlier.begun + 1}: the one before was stopped in order")
+        standing = await self._lookup.standing(job.invocation.run_id, job.invocation.kind)
+        waited_s = self._clock.monotonic() - job.delivery.received_at_s
+        return decide(earlier, standing, job.routed.route, waited_s, self._look_again_s)
+
+    async def is_over(self, delivery: Delivery, invocation: Invocation) -> bool:
+        """Whether there is nothing left to say of a run that is not to be executed; waits for Port as `decide`."""
+        if delivery.earlier is None:
+            return False
+        return await self._lookup.standing(invocation.run_id, invocation.kind) is Standing.OVER
+
+
+def decide(earlier: Earlier, standing: Standing, route: Route, waited_s: float, look_again_s: float) -> Decision:
+    """The rule for a message that Port was asked about; ``waited_s``: since it was delivered here."""
+    if standing is Standing.OVER:
+        return Over()
+    if earlier.past is Past.UNKNOWN:
+        return Begin()
+    if earlier.past is Past.HANDED_OVER and waited_s < route.timeout_s + _MARGIN_S:
+        return LookAgain(look_again_s)
+    interrupted = f"interrupted while running on {earlier.agent or 'another agent'}"
+    if route.on_interrupted is not OnInterrupted.RERUN:
+        return GiveUp(Failed(interrupted, FailureKind.INTERRUPTED))
+    if earlier.begun < route.max_attempts:
+        attempt = earlier.begun + 1
+        return Begin(attempt, f"attempt {attempt} of {route.max_attempts}: the one before was {interrupted}")
+    return GiveUp(Failed(f"{interrupted}, in the last of {route.max_attempts} attempts", FailureKind.INTERRUPTED))

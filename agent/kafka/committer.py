@@ -1,0 +1,118 @@
+"""Commits: when they are sent, what the broker took of them, and whose work may begin because of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from agent.delivery.assignment import Assignment
+from agent.delivery.commit_policy import CommitPolicy, CommitState
+from agent.delivery.positions import Commit, Partition, Position
+from agent.domain.events import Committed
+from agent.kafka.client import partition_of, topic_partitions
+from agent.kafka.start_markers import StartMarkers, Tell
+from agent.ports import Clock, Observer
+
+
+class Committer:
+    """Commits what the ledgers allow. Belongs to the consumer's thread, which lends it the client.
+
+    ``tell_starts`` is told which starts may begin: those whose marker the broker has taken.
+    """
+
+    def __init__(
+        self, assignment: Assignment, policy: CommitPolicy, observer: Observer, clock: Clock, tell_starts: Tell
+    ) -> None:
+        self._assignment = assignment
+        self._observer = observer
+        self._clock = clock
+        self._tell_starts = tell_starts
+        self._state = CommitState(policy)
+        self._markers = StartMarkers(tell_starts)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody's work waits for a commit."""
+        return self._markers.are_waiting
+
+    def start(self, position: Position, token: object) -> None:
+        """Marks the work of a message as begun; ``token`` is told once that is committed, or cannot be."""
+        if self._assignment.is_current(position):
+            self._assignment.start(position)
+            self._markers.add(position, token)
+        else:
+            self._tell_starts([token], False)
+
+    def withdraw(self, position: Position) -> None:
+        """Takes `start` back."""
+        self._markers.withdraw(position)
+        self._assignment.withdraw(position)
+
+    def commit_if_due(self, consumer: Consumer) -> None:
+        """Sends what has changed, if it is time; the answer comes by `on_commit`."""
+        now_s = self._clock.monotonic()
+        if not self._state.is_time(now_s, urgent=self._markers.are_waiting):
+            return
+        if not (commits := self._state.changed(self._assignment.commits())):
+            return
+        self._note_sent(commits)
+        try:
+            consumer.commit(offsets=topic_partitions(commits), asynchronous=True)
+        except KafkaException as error:
+            self.on_commit(error.args[0], [])
+
+    def commit_now(self, consumer: Consumer) -> bool:
+        """Commits all and waits for the answer; ``False`` if not all was taken."""
+        return self._commit_and_wait(consumer, self._assignment.commits())
+
+    def hand_over(self, consumer: Consumer, partitions: Iterable[Partition]) -> None:
+        """The last commit of ``partitions``, which then are ours no more; a refusal is told, and runs come again.
+
+        What has begun goes on here. What has not is the next owner's to begin, and must not look interrupted.
+        """
+        partitions = list(partitions)
+        self._give_up(partitions)
+        commits = self._assignment.commits_handing_over(partitions)
+        self._assignment.revoke(partitions)  # from here on nothing begins that the next owner begins as well
+        self._commit_and_wait(consumer, commits)
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """``partitions`` went, or start anew: no start that waits there will ever begin."""
+        partitions = list(partitions)
+        self._markers.give_up(partitions)
+        self._state.forget(partitions)
+
+    def give_up(self) -> None:
+        """The consumer goes: no start that waits will ever begin."""
+        self._give_up(self._assignment.partitions)
+
+    def on_commit(self, error: KafkaError | None, answers: list[TopicPartition]) -> None:
+        """What the broker took, partition by partition; it may be the answer to an earlier commit."""
+        answered = [answer for answer in answers if error is None and answer.error is None]
+        taken = {partition_of(a): Commit(a.offset, a.metadata or "") for a in answered}
+        self._state.ended(taken)
+        self._markers.taken(taken)
+        failed = error or next((a.error for a in answers if a.error is not None), None)
+        self._observer.notify(Committed("ok" if failed is None else failed.name()))
+
+    def _commit_and_wait(self, consumer: Consumer, commits: Mapping[Partition, Commit]) -> bool:
+        commits = self._state.changed(commits)
+        if not commits:
+            return True
+        self._note_sent(commits)
+        try:
+            answers = consumer.commit(offsets=topic_partitions(commits), asynchronous=False) or []
+        except KafkaException as error:
+            self.on_commit(error.args[0], [])
+            return False
+        self.on_commit(None, answers)
+        return all(answer.error is None for answer in answers)
+
+    def _give_up(self, partitions: Iterable[Partition]) -> None:
+        for position in self._markers.give_up(partitions):
+            self._assignment.withdraw(position)
+
+    def _note_sent(self, commits: Mapping[Partition, Commit]) -> None:
+        self._state.began(self._clock.monotonic(), commits)
+        self._markers.sent(commits)

@@ -1,0 +1,70 @@
+"""Starts that wait until their marker is committed: only then may the work begin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from agent.delivery.positions import Commit, Partition, Position
+
+Tell = Callable[[list[object], bool], None]
+"""Is given the tokens of starts, and whether they may begin."""
+
+
+class StartMarkers:
+    """The starts that are marked in their ledger, and in no commit that the broker has taken yet.
+
+    A commit that is made after a start was marked carries its marker: once it is taken, whoever reads the
+    partition next will know. ``tell`` answers the starts, by the tokens that they came with. Belongs to the
+    consumer's thread.
+    """
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._waiting: dict[Partition, dict[Position, object]] = {}
+        self._sent: dict[Partition, tuple[Commit, tuple[Position, ...]]] = {}
+
+    @property
+    def are_waiting(self) -> bool:
+        """Whether any start waits for a commit."""
+        return bool(self._waiting)
+
+    def add(self, position: Position, token: object) -> None:
+        """``position`` was marked as started."""
+        self._waiting.setdefault(position.partition, {})[position] = token
+
+    def withdraw(self, position: Position) -> None:
+        """Nobody waits for this start any more."""
+        self._take(position.partition, [position])
+
+    def sent(self, commits: Mapping[Partition, Commit]) -> None:
+        """These were made and sent just now; an answer to an earlier one says nothing from here on."""
+        for partition, commit in commits.items():
+            self._sent[partition] = (commit, tuple(self._waiting.get(partition, ())))
+
+    def taken(self, commits: Mapping[Partition, Commit]) -> None:
+        """The broker has taken these: what they carry may begin."""
+        tokens: list[object] = []
+        for partition, commit in commits.items():
+            sent, positions = self._sent.get(partition, (None, ()))
+            if sent == commit:
+                del self._sent[partition]
+                tokens += self._take(partition, positions)
+        if tokens:
+            self._tell(tokens, True)
+
+    def give_up(self, partitions: Iterable[Partition]) -> list[Position]:
+        """``partitions`` are not ours any more: nothing may begin there. Returns what was waiting."""
+        waiting: dict[Position, object] = {}
+        for partition in partitions:
+            self._sent.pop(partition, None)
+            waiting.update(self._waiting.pop(partition, {}))
+        if waiting:
+            self._tell([*waiting.values()], False)
+        return [*waiting]
+
+    def _take(self, partition: Partition, positions: Iterable[Position]) -> list[object]:
+        waiting = self._waiting.get(partition, {})
+        tokens = [waiting.pop(position) for position in positions if position in waiting]
+        if not waiting:
+            self._waiting.pop(partition, None)
+        return tokens

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.dispatch.dispatcher import DispatchSettings
+from agent.dispatch.redelivery import Begin, Decision, GiveUp, LookAgain, Over, decide
+from agent.domain.earlier import Earlier, Past
+from agent.domain.outcome import Failed, FailureKind, Outcome, Succeeded
+from agent.domain.route import Match, OnInterrupted, Route
+from agent.domain.settlement import Settlement
+from agent.ports import RunContext, Standing
+from tests.dispatch.fakes import House, Work
+
+INTERRUPTED = Earlier(Past.INTERRUPTED, 1, "agent-a")
+HANDED_OVER = Earlier(Past.HANDED_OVER, 1, "agent-a")
+UNKNOWN = Earlier(Past.UNKNOWN)
+STOPPED = Earlier(Past.STOPPED, 1, "agent-a")
+SENTENCE = "interrupted while running on agent-a"
+GIVE_UP = GiveUp(Failed(SENTENCE, FailureKind.INTERRUPTED))
+
+
+def route(**options: Any) -> Route:
+    return Route(name="all", match=options.pop("match", Match()), executor="work", **options)
+
+
+FAIL = route(timeout_s=100.0)
+RERUN = route(timeout_s=100.0, on_interrupted=OnInterrupted.RERUN, max_attempts=2)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "standing", "rule", "waited_s", "expected"),
+    [
+        (INTERRUPTED, Standing.OVER, FAIL, 0, Over()),
+        (HANDED_OVER, Standing.OVER, FAIL, 0, Over()),
+        (UNKNOWN, Standing.OVER, RERUN, 0, Over()),
+        (UNKNOWN, Standing.IN_PROGRESS, FAIL, 0, Begin()),
+        (UNKNOWN, Standing.UNKNOWN, FAIL, 0, Begin()),
+        (INTERRUPTED, Standing.IN_PROGRESS, FAIL, 0, GIVE_UP),
+        (INTERRUPTED, Standing.UNKNOWN, FAIL, 0, GIVE_UP),
+        (INTERRUPTED, Standing.IN_PROGRESS, RERUN, 0, Begin(2, f"attempt 2 of 2: the one before was {SENTENCE}")),
+        (
+            Earlier(Past.INTERRUPTED, 2, ""),
+            Standing.IN_PROGRESS,
+            RERUN,
+            0,
+            GiveUp(
+                Failed(
+                    "interrupted while running on another agent, in the last of 2 attempts",
+                    FailureKind.INTERRUPTED,
+                )
+            ),
+        ),
+        (HANDED_OVER, Standing.IN_PROGRESS, FAIL, 0, LookAgain(7)),
+        (HANDED_OVER, Standing.IN_PROGRESS, FAIL, 159.9, LookAgain(7)),
+        (HANDED_OVER, Standing.IN_PROGRESS, FAIL, 160, GIVE_UP),
+        (HANDED_OVER, Standing.UNKNOWN, RERUN, 160, Begin(2, f"attempt 2 of 2: the one before was {SENTENCE}")),
+    ],
+)
+def test_the_rule(earlier: Earlier, standing: Standing, rule: Route, waited_s: float, expected: Decision) -> None:
+    assert decide(earlier, standing, rule, waited_s, 7) == expected
+
+
+class Scene:
+    """An agent of fakes, whose executor notes what it was given."""
+
+    def __init__(self, tmp_path: Path, rule: Route = FAIL, slots: int = 50) -> None:
+        self.executed: list[tuple[str, int]] = []
+        self.house = House([(rule, Work(self._work))], tmp_path, DispatchSettings(max_concurrent_runs=slots))
+
+    async def _work(self, run: RunContext) -> Outcome:
+        self.executed.append((str(run.run_id), run.attempt))
+        return Succeeded()
+
+    def live(self, *deliveries: tuple[str, Earlier | None]) -> Scene:
+        """Lives what is delivered to its settlement."""
+
+        async def go() -> None:
+            for name, earlier in deliveries:
+                self.house.source.put(name, earlier=earlier)
+            await self.house.settle(len(deliveries))
+
+        asyncio.run(go())
+        return self
+
+    def stop_when(self, condition: Callable[[House], bool], name: str, earlier: Earlier | None) -> Scene:
+        """Delivers it, and stops the agent once ``condition`` holds."""
+
+        async def go() -> None:
+            house = self.house
+            house.source.put(name, earlier=earlier)
+            agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+            await house.until(lambda: condition(house))
+            house.stop.ask()
+            assert await asyncio.wait_for(agent, 20) == 0
+
+        asyncio.run(go())
+        return self
+
+
+def test_a_new_run_costs_no_lookup_and_is_the_first_attempt(tmp_path: Path) -> None:
+    scene = Scene(tmp_path).live(("deploy-1", None))
+    assert scene.executed == [("r_deploy-1", 1)]
+    assert scene.house.lookup.asked == []
+
+
+def test_a_run_that_ended_in_port_is_settled_without_a_word(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.house.lookup.standings["r_deploy-1"] = Standing.OVER
+    scene.live(("deploy-1", INTERRUPTED))
+    assert scene.executed == []
+    assert scene.house.reporter.reports == {}
+    assert scene.house.source.settled == {"deploy-1": Settlement.ACCEPT}
+    assert scene.house.source.begun == []
+
+
+def test_a_run_that_was_interrupted_fails_and_says_where(tmp_path: Path) -> None:
+    scene = Scene(tmp_path).live(("deploy-1", INTERRUPTED))
+    assert scene.executed == []
+    assert scene.house.reporter.reports["r_deploy-1"].outcome == GIVE_UP.outcome
+    assert scene.house.source.settled == {"deploy-1": Settlement.ACCEPT}
+
+
+def test_a_run_that_was_interrupted_runs_once_more_where_its_route_says_so(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, RERUN).live(("deploy-1", INTERRUPTED))
+    assert scene.executed == [("r_deploy-1", 2)]
+    [line] = scene.house.reporter.reports["r_deploy-1"].lines
+    assert line == ("INFO", f"attempt 2 of 2: the one before was {SENTENCE}")
+
+
+def test_a_run_that_was_stopped_in_order_runs_again_and_costs_no_lookup(tmp_path: Path) -> None:
+    scene = Scene(tmp_path).live(("deploy-1", STOPPED))
+    assert scene.executed == [("r_deploy-1", 2)]
+    assert scene.house.lookup.asked == []
+
+
+def test_a_run_that_another_agent_may_be_at_is_waited_for_without_a_slot(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, slots=1)
+
+    async def go() -> None:
+        house = scene.house
+        house.source.put("deploy-1", earlier=HANDED_OVER)
+        house.source.put("deploy-2")
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: "deploy-2" in house.source.settled)
+        assert "deploy-1" not in house.source.settled
+        await house.until(lambda: len(house.lookup.asked) >= 3)
+        house.lookup.standings["r_deploy-1"] = Standing.OVER
+        await house.until(lambda: "deploy-1" in house.source.settled)
+        house.stop.ask()
+        assert await agent == 0
+
+    asyncio.run(go())
+    assert scene.executed == [("r_deploy-2", 1)]
+    assert scene.house.reporter.reports.keys() == {"r_deploy-2"}
+
+
+def asked(house: House) -> bool:
+    return bool(house.lookup.asked)
+
+
+def test_a_drain_does_not_wait_for_ports_word(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.house.lookup.hold = asyncio.Event()
+    scene.stop_when(asked, "deploy-1", INTERRUPTED)
+    assert scene.house.source.settled == {"deploy-1": Settlement.RELEASE}
+    assert scene.executed == []
+
+
+def test_a_drain_does_not_wait_for_another_agents_run(tmp_path: Path) -> None:
+    scene = Scene(tmp_path).stop_when(lambda house: len(house.lookup.asked) >= 2, "deploy-1", HANDED_OVER)
+    assert scene.house.source.settled == {"deploy-1": Settlement.RELEASE}
+
+
+def test_a_drain_does_not_wait_for_a_start_to_become_known(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.house.source.hold = asyncio.Event()
+    scene.stop_when(lambda house: bool(house.source.begun), "deploy-1", None)
+    assert scene.house.source.withdrawn == ["deploy-1"]
+    assert scene.house.source.settled == {"deploy-1": Settlement.RELEASE}
+    assert scene.executed == []
+
+
+def test_a_defect_while_port_is_asked_ends_the_run_as_failure(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.house.lookup.error = RuntimeError("a bug")
+    scene.live(("deploy-1", INTERRUPTED))
+    outcome = scene.house.reporter.reports["r_deploy-1"].outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.kind is FailureKind.EXCEPTION
+
+
+NOT_FOR_THIS = route(match=Match(actions=("restart",)))
+
+
+@pytest.mark.parametrize(("standing", "told"), [(Standing.OVER, False), (Standing.IN_PROGRESS, True)])
+def test_an_old_message_that_no_route_takes_fails_its_run_unless_that_has_ended(
+    tmp_path: Path, standing: Standing, *, told: bool
+) -> None:
+    scene = Scene(tmp_path, NOT_FOR_THIS)
+    scene.house.lookup.standings["r_deploy-1"] = standing
+    scene.live(("deploy-1", UNKNOWN))
+    assert ("r_deploy-1" in scene.house.reporter.reports) is told
+    assert scene.house.source.settled == {"deploy-1": Settlement.ACCEPT}
+
+
+def test_a_drain_does_not_wait_for_ports_word_about_what_is_refused(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, NOT_FOR_THIS)
+    scene.house.lookup.hold = asyncio.Event()
+    scene.stop_when(asked, "deploy-1", UNKNOWN)
+    assert scene.house.source.settled == {"deploy-1": Settlement.RELEASE}
+    assert scene.house.reporter.reports == {}
+
+
+def test_a_defect_while_port_is_asked_about_what_is_refused_keeps_nothing_back(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, NOT_FOR_THIS)
+    scene.house.lookup.error = RuntimeError("a bug")
+    scene.live(("deploy-1", UNKNOWN))
+    outcome = scene.house.reporter.reports["r_deploy-1"].outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.kind is FailureKind.NO_ROUTE
