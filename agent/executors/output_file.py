@@ -14,7 +14,6 @@ from agent.executors.outputs import Complaint, EntityRequest, Outputs, parse_out
 from agent.ports import RunContext
 
 MAX_BYTES = 1024 * 1024
-_SHOWN_COMPLAINTS = 20
 
 
 def read_outputs(path: Path) -> Outputs:
@@ -38,10 +37,10 @@ def read_outputs(path: Path) -> Outputs:
 
 def tell(outputs: Outputs, run: RunContext) -> None:
     """Tells ``run`` all but the entities, and logs what could not be used."""
-    for complaint in outputs.complaints[:_SHOWN_COMPLAINTS]:
+    for complaint in outputs.complaints:
         run.log(str(complaint), level="WARN")
-    if (more := len(outputs.complaints) - _SHOWN_COMPLAINTS) > 0:
-        run.log(f"$AGENT_OUTPUT: {more} more lines could not be used", level="WARN")
+    if outputs.more_complaints:
+        run.log(f"$AGENT_OUTPUT: {outputs.more_complaints} more lines could not be used", level="WARN")
     for link in outputs.links:
         run.link(link)
     if outputs.summary is not None:

@@ -19,6 +19,12 @@ from agent.ports import EntityParts
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _PLAIN_NAMES = ("summary", "status_label", "external_run_id")
+MAX_COMPLAINTS = 20
+"""A file of a megabyte may hold half a million bad lines; nobody reads on after these."""
+_SHOWN_CHARS = 40
+"""What is longer is not repeated in a complaint, nor cut there: half a secret would not be masked."""
+_MAX_DEPTH = 100
+"""Far above what an entity needs, far below where masking and printing it would fail."""
 _ENTITY_KEYS = ("blueprint", "identifier", "verb", "title", "icon", "properties", "relations", "team")
 
 
@@ -48,7 +54,11 @@ class EntityRequest:
 
 @dataclass(slots=True)
 class Outputs:
-    """What the file says, in its order; of names that count once the last one wins."""
+    """What the file says, in its order; of names that count once the last one wins.
+
+    Of the complaints the first `MAX_COMPLAINTS` are kept, and if none of these is grave, the first grave one;
+    ``more_complaints`` counts the others.
+    """
 
     links: list[str] = field(default_factory=list)
     summary: str | None = None
@@ -57,6 +67,15 @@ class Outputs:
     values: dict[str, str] = field(default_factory=dict)
     entities: list[EntityRequest] = field(default_factory=list)
     complaints: list[Complaint] = field(default_factory=list)
+    more_complaints: int = 0
+
+    def complain(self, complaint: Complaint) -> None:
+        """Keeps or counts ``complaint``."""
+        has_room = len(self.complaints) < MAX_COMPLAINTS
+        if has_room or (complaint.grave and not any(kept.grave for kept in self.complaints)):
+            self.complaints.append(complaint)
+        else:
+            self.more_complaints += 1
 
 
 def parse_outputs(content: bytes) -> Outputs:
@@ -64,9 +83,9 @@ def parse_outputs(content: bytes) -> Outputs:
     outputs = Outputs()
     for item in _items(content.removeprefix(b"\xef\xbb\xbf")):
         if isinstance(item, Complaint):
-            outputs.complaints.append(item)
+            outputs.complain(item)
         elif (complaint := _take(outputs, item)) is not None:
-            outputs.complaints.append(complaint)
+            outputs.complain(complaint)
     return outputs
 
 
@@ -146,28 +165,34 @@ def _item(line: int, name: bytes, mark: bytes, value: bytes) -> _Item | Complain
         return Complaint(line, f"expected name=value or name<<EOF{_shown(name + mark)}", _may_be_entity(name))
     grave = text == "entity"
     if b"\0" in value:
-        return Complaint(line, f"the value of {text} contains a NUL character", grave)
+        return Complaint(line, f"the value{_of(text)} contains a NUL character", grave)
     try:
         return _Item(line, text, value.decode())
     except UnicodeDecodeError as error:
-        return Complaint(line, f"the value of {text} is not UTF-8 ({error.reason})", grave)
+        return Complaint(line, f"the value{_of(text)} is not UTF-8 ({error.reason})", grave)
 
 
 def _may_be_entity(line: bytes) -> bool:
     return line.lstrip().startswith(b"entity")
 
 
+def _of(name: str) -> str:
+    return f" of {name}" if len(name) <= _SHOWN_CHARS else ""
+
+
 def _shown(line: bytes) -> str:
     """A bad line, where it is short and without ``=``: of half a secret nobody could tell that it is one."""
     text = line.decode(errors="replace").strip()
-    return f": {text}" if len(text) <= 40 and "=" not in text and text.isprintable() else ""
+    return f": {text}" if len(text) <= _SHOWN_CHARS and "=" not in text and text.isprintable() else ""
 
 
 def _entity(text: str) -> EntityRequest:
     """Raises `ValueError` saying what is wrong."""
     keys = _json_object(text)
     if unknown := sorted(set(keys) - set(_ENTITY_KEYS)):
-        raise ValueError(f"unknown key {unknown[0]!r}; it may have {', '.join(_ENTITY_KEYS)}")
+        key = repr(unknown[0])
+        which = key if len(key) <= _SHOWN_CHARS else f"of {len(unknown[0])} characters"
+        raise ValueError(f"unknown key {which}; it may have {', '.join(_ENTITY_KEYS)}")
     blueprint, identifier = _text(keys, "blueprint"), _text(keys, "identifier")
     if blueprint is None:
         raise ValueError("blueprint is missing")
@@ -206,22 +231,45 @@ def _verb(value: Json) -> EntityVerb:
 
 def _json_object(text: str) -> JsonObject:
     try:
-        document = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        document = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at line {error.lineno} of the block") from None
+    if _depth(document) > _MAX_DEPTH:
+        raise ValueError("nested too deeply")
     if isinstance(document, dict):
         return document
     raise ValueError("must be a JSON object")
+
+
+def _depth(value: Json) -> int:
+    """How many lists and objects lie in each other, at most."""
+    depth, level = 0, [value]
+    while level := [nest for nest in level if isinstance(nest, (dict, list))]:
+        depth += 1
+        level = [item for nest in level for item in (nest.values() if isinstance(nest, dict) else nest)]
+    return depth
 
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"not JSON: {name}")
 
 
+def _whole(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:  # Python's own bound on the digits of an integer
+        raise _too_large(digits) from None
+
+
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError(f"the number {digits[:40]} is too large")
+        raise _too_large(digits)
     return number
+
+
+def _too_large(digits: str) -> ValueError:
+    which = f"the number {digits}" if len(digits) <= _SHOWN_CHARS else f"a number {len(digits)} characters long"
+    return ValueError(f"{which} is too large")

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.domain.route import EntityVerb
-from agent.executors.outputs import Complaint, EntityRequest, Outputs, parse_outputs
+from agent.executors.outputs import MAX_COMPLAINTS, Complaint, EntityRequest, Outputs, parse_outputs
 
 _NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,9}", fullmatch=True)
 _OWN_NAMES = _NAMES.filter(
@@ -60,7 +61,47 @@ def test_lines_carry_any_text_without_line_ends(values: dict[str, str]) -> None:
 @given(st.lists(st.sampled_from(["good=1", "bad line", ""]), max_size=30))
 def test_bad_lines_are_named_by_their_number(lines: list[str]) -> None:
     bad = [number for number, line in enumerate(lines, start=1) if line == "bad line"]
-    assert [complaint.line for complaint in parse_outputs("\n".join(lines).encode()).complaints] == bad
+    outputs = parse_outputs("\n".join(lines).encode())
+    assert [complaint.line for complaint in outputs.complaints] == bad[:MAX_COMPLAINTS]
+    assert outputs.more_complaints == len(bad[MAX_COMPLAINTS:])
+
+
+def test_of_many_bad_lines_only_some_are_kept_and_the_first_that_may_have_been_an_entity() -> None:
+    lines = ["x"] * 30 + ["entity: lost", "entity: lost too"]
+    outputs = parse_outputs("\n".join(lines).encode())
+    assert [complaint.line for complaint in outputs.complaints] == [*range(1, 21), 31]
+    assert [complaint.line for complaint in outputs.complaints if complaint.grave] == [31]
+    assert outputs.more_complaints == 11
+
+
+def test_a_file_of_bad_lines_takes_memory_in_proportion() -> None:
+    count = 50_000
+    content = b"x\n" * count
+    tracemalloc.start()
+    try:
+        outputs = parse_outputs(content)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert outputs.more_complaints == count - MAX_COMPLAINTS
+    assert peak_bytes < 40 * len(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"%b=\0" % (b"n" * 50_000), "the value contains a NUL character"),
+        (b"%b=\xff" % (b"n" * 50_000), "the value is not UTF-8 (invalid start byte)"),
+        (b'entity={"%b":1}' % (b"n" * 50_000), "entity: unknown key of 50000 characters; it may have blueprint,"),
+        (b'entity={"%b":1}' % (b"\x7f" * 40), "entity: unknown key of 40 characters; it may have blueprint,"),
+        (b'entity={"blueprint":%b}' % (b"1" * 5000), "entity: a number 5000 characters long is too large"),
+        (b'entity={"blueprint":%b.0}' % (b"1" * 5000), "entity: a number 5002 characters long is too large"),
+    ],
+)
+def test_complaints_are_short_whatever_they_are_about(content: bytes, complaint: str) -> None:
+    (said,) = _complaints(content)
+    assert said.startswith(f"$AGENT_OUTPUT line 1: {complaint}")
+    assert len(said) < 200
 
 
 # ── what the words mean ───────────────────────────────────────────────────────────────────────────────
@@ -157,6 +198,7 @@ def test_an_entity_in_full() -> None:
         ('{"blueprint": "b", "properties": {"n": NaN}}', "not JSON: NaN"),
         ('{"blueprint": "b", "properties": {"n": 1e999}}', "the number 1e999 is too large"),
         ("[" * 100_000, "nested too deeply"),
+        ('{"blueprint": "b", "properties": {"a": ' + "[" * 600 + "]" * 600 + "}}", "nested too deeply"),
     ],
 )
 def test_an_entity_that_cannot_be_used_is_grave(text: str, complaint: str) -> None:
