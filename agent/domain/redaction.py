@@ -28,6 +28,8 @@ _BASE64_LEAD = (0, 2, 3)
 """How many base64 characters are touched by the 0, 1 or 2 bytes that stand before the secret in its group."""
 _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 _NUMERIC = re.compile(rb"[0-9.e+-]+")
+_LONGEST_INT_BITS = 14_000
+"""A little below the 4,300 digits from which on Python refuses to print an integer, in JSON as well."""
 _URL_PASSWORD = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
 
 
@@ -89,13 +91,15 @@ class Redactor:
     def mask_json(self, value: Json) -> Json:
         """A copy of ``value`` with every string, every key and every number masked, fit to be sent as JSON.
 
-        A number in which a secret stands becomes text. So does what JSON cannot carry (infinite numbers, foreign
-        objects).
+        A number in which a secret stands becomes text. So does what JSON cannot carry (infinite numbers, integers
+        of thousands of digits, foreign objects).
         """
         if isinstance(value, str):
             return self.mask_text(value)
         if value is None or isinstance(value, bool):
             return value
+        if isinstance(value, int) and value.bit_length() > _LONGEST_INT_BITS:
+            return self.mask_text(hex(value))
         if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
             return self._mask_number(value) if self._numeric else value
         if isinstance(value, Mapping):
