@@ -12,6 +12,8 @@ from agent.routing.jq_tokens import tokenize
 
 WITHHELD = "the expression failed; jq's words are withheld, for they may hold values of the message"
 _SHOWN_CHARS = 120
+_LONGEST_OF_JQ = 1000
+"""What is longer was handed to ``error``, or names a huge key; to search it could take minutes."""
 
 _WORDS = frozenset(
     re.findall(
@@ -70,6 +72,8 @@ def without_values(message: str, source: str) -> str:
         return message
     if message.startswith("parse error: Exceeds depth limit"):
         return "the message is nested too deeply for jq"
+    if len(message) > _LONGEST_OF_JQ:
+        return WITHHELD
     own = set(re.findall(r"\w+", source))
     for parentheses in (_SHORT_PARENTHESES, _LONG_PARENTHESES):
         bare = _QUOTED.sub("", parentheses.sub("", _VALUE.sub("", message)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from agent.routing.jq_errors import WITHHELD, compile_error, shown, without_values
@@ -27,6 +29,19 @@ from agent.routing.jq_errors import WITHHELD, compile_error, shown, without_valu
 )
 def test_values_are_cut_out_or_all_is_withheld(message: str, expected: str) -> None:
     assert without_values(message, ".a") == expected
+
+
+@pytest.mark.parametrize("piece", ['\\"', '"\\', " (", "at line ", 'date "x" '])
+def test_what_a_long_message_says_is_not_searched_for(piece: str) -> None:
+    """It was handed to `error`, say as ``error(.inputs.text)``; once this took time with its length squared."""
+    begun_s = time.thread_time()
+    assert without_values(piece * 200_000, "error(.inputs.text)") == WITHHELD
+    assert time.thread_time() - begun_s < 1
+
+
+def test_a_long_text_of_the_expression_itself_is_told() -> None:
+    text = "name is missing " * 100
+    assert without_values(text, f'error("{text}")') == text
 
 
 def test_compile_errors_without_a_place_are_told_too() -> None:
