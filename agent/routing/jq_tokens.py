@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 _CODE = re.compile(
     r"""
-      (?P<space>[ \t\r\n]+ | \#(?:(?!\}\})[^\n])*)
+      (?P<space>[ \t\r\n]+ | \#(?:[^\\\n]|\\(?:\r?\n|[^\n]|\Z))*)
     | (?P<string>"(?:[^"\\]|\\[^(])*")
     | (?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
     | (?P<field>\.[A-Za-z_][A-Za-z0-9_]*)
@@ -38,10 +38,11 @@ class Token:
     enclosing: str
 
 
-def tokenize(source: str, start: int = 0) -> Iterator[Token]:
+def tokenize(source: str, start: int = 0, *, in_template: bool = False) -> Iterator[Token]:
     """The tokens of ``source`` from ``start`` on, without blanks and comments. Never raises.
 
-    A comment ends with its line, or where ``}}`` ends the template. Where a string is unfinished the tokens end.
+    A comment ends with its line, unless a backslash at the end continues it on the next one. ``in_template`` it
+    also ends at a ``}}`` that stands outside of brackets. Where a string is unfinished the tokens end.
     """
     brackets: list[str] = []
     position = start
@@ -51,6 +52,8 @@ def tokenize(source: str, start: int = 0) -> Iterator[Token]:
             return
         kind, text, position = found.lastgroup or "", found.group(), found.end()
         if kind == "space":
+            if in_template and not brackets and (end := text.find("}}")) >= 0:
+                position = found.start() + end
             continue
         yield Token(kind, text, found.start(), _top(brackets))
         if text == '"':  # a string that is not plain: it holds interpolations, or never ends

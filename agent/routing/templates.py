@@ -241,7 +241,7 @@ def _split(text: str) -> Sequence[tuple[bool, str]] | None:
 
 def _closing(text: str, start: int) -> int | None:
     """Where the ``}}`` stands that ends the expression beginning at ``start``: not in its strings or objects."""
-    for token in tokenize(text, start):
+    for token in tokenize(text, start, in_template=True):
         if token.text == "}" and token.enclosing == "" and text.startswith("}}", token.start):
             return token.start
     return None

@@ -83,6 +83,11 @@ def test_what_multiplies_step_by_step_soon_leaves_the_process(stage: str) -> Non
     assert not is_affordable(found, 2)
 
 
+@pytest.mark.parametrize("comment", ['# \\\n"', '# }} "', '# \\\r\n"'])
+def test_a_comment_hides_nothing(comment: str) -> None:
+    assert weigh(f'{comment}\n[limit(1e9; repeat(1))]\n# "') is None
+
+
 @pytest.mark.parametrize(
     "source",
     [

@@ -98,6 +98,8 @@ def test_any_text_can_stand_in_an_expression_as_a_jq_string(templates: RouteTemp
         ('{{ "}}\\("}}" | length)" }}', "}}2"),
         ("{{ .x # a comment }}", "v"),
         ("{{ .x # a comment with }} and text", "v and text"),
+        ("{{ .x # on two lines \\\n | length \n | length }}", 1),
+        ("{{ [.x # }}\n ] }}", ["v"]),
         ("{{ .x\n | length }}", 1),
         ("{{ empty }}", None),
         (["{{ .x }}", 1, ["{{ .n }}"]], ["v", 1, [7]]),
