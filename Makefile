@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+FUZZ   := .cache/fuzz/venv
 
-.PHONY: help venv lint format test sandbox lock
+.PHONY: help venv lint format test fuzz sandbox lock
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,9 +31,19 @@ format: venv ## rewrites in house style
 test: venv ## everything that needs no broker, Docker, Java or account
 	$(BIN)/python -m $(RUNNER) pytest -m "not kafka and not browser" $(ARGS)
 
+fuzz: SECONDS = 60
+fuzz: $(FUZZ)/.ready ## looks for input that breaks the parsers: make fuzz SECONDS=60 SEED=7 ARGS="decoder outputs"
+	$(FUZZ)/bin/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+$(FUZZ)/.ready: requirements/fuzz.txt
+	$(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip install --quiet --require-hashes -r requirements/fuzz.txt
+	@touch $@
+
 sandbox: venv ## the agent on this machine without an account: make sandbox ARGS=--once
 	$(BIN)/action-agent sandbox $(ARGS)
 
 lock: venv ## renews the hashed requirements
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --group dev -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --group fuzz -o requirements/fuzz.txt
