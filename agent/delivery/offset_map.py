@@ -265,6 +265,8 @@ def _from_notes(base: int, body: bytes) -> tuple[int, dict[int, Note]]:
         if at == len(body):
             raise ValueError("the last note is cut off")
         offset += above
+        if offset - base >= MAX_SPAN or len(notes) == MAX_NOTES:
+            raise ValueError("a note too far away, or too many")
         notes[offset] = Note(body[at] & MANY, goes_on=bool(body[at] & _GOES_ON))
         at += 1
     return unsure, notes

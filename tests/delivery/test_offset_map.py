@@ -201,6 +201,8 @@ def test_a_body_that_no_encoder_makes_says_nothing(kind: str, body: bytes) -> No
         bytes([0, 0x80]),
         bytes([0, 5]),  # a place without a note
         bytes([0xFF] * 11),  # a number that is too long
+        bytes([0, 0xE0, 0x5D, 1]),  # a place beyond the span: 12,000
+        bytes([0, *([1, 1] * (MAX_NOTES + 1))]),
     ],
 )
 def test_notes_that_no_encoder_makes_say_nothing(notes: bytes) -> None:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from random import Random
 from string import ascii_letters, digits
 from unittest.mock import patch
 
-from agent.delivery.offset_map import MAX_CHARS, MAX_SPAN, Mark, OffsetMap
+from agent.delivery.offset_map import MANY, MAX_CHARS, MAX_NOTES, MAX_SPAN, Mark, Note, OffsetMap
 from tests.fuzz.choices import Choices
 from tests.fuzz.mutation import mutated_bytes
 from tests.fuzz.target import Target, within
 
 _LIMIT_S = 0.1
 _LARGEST_OFFSET = 2**63 - 1
+_AGENTS = ("", "agent-7d9f-x2x", "a" * 64)
 _BASES = (0, 1234, 2**31, 2**62, _LARGEST_OFFSET - MAX_SPAN)
 
 
@@ -44,19 +46,21 @@ def _check_unguarded_text(choices: Choices, base: int) -> None:
 
 def _check_map(choices: Choices, base: int) -> None:
     """What is written is read again; beside another offset, or damaged, it says nothing or the same."""
-    marks = _marks(choices)
-    text = within(_LIMIT_S, OffsetMap(base, marks).encode)
+    written = _map(choices, base)
+    text = within(_LIMIT_S, written.encode)
     assert text.isascii()
-    assert not text or text.isprintable()
+    assert text.isprintable()
     found = within(_LIMIT_S, lambda: OffsetMap.decode(text, base))
     assert found is not None
-    assert found.marks == marks.rstrip(bytes([Mark.OPEN]))
+    for offset in _places(written):
+        assert found.mark(offset) == written.mark(offset)
+        assert len(written.notes) > MAX_NOTES or found.earlier(offset) == written.earlier(offset)
     _check_found(found, base)
     other = choices.number(0, _LARGEST_OFFSET)
-    assert not text or other == base or OffsetMap.decode(text, other) is None
+    assert other == base or OffsetMap.decode(text, other) is None
     damaged = mutated_bytes(text.encode(), Random(choices.number(0, 2**16))).decode(errors="replace")  # noqa: S311 - no secrets
     read = within(_LIMIT_S, lambda: OffsetMap.decode(damaged, base))
-    assert not damaged or read is None or read == found
+    assert read is None or read == found
 
 
 def _check_found(found: OffsetMap, base: int) -> None:
@@ -65,7 +69,7 @@ def _check_found(found: OffsetMap, base: int) -> None:
     assert len(found.marks) <= MAX_SPAN
     assert not found.marks.endswith(bytes([Mark.OPEN]))
     for offset in _places(found):
-        found.mark(offset)
+        found.earlier(offset)
     text = found.encode()
     assert len(text) <= MAX_CHARS
     assert OffsetMap.decode(text, base) == found
@@ -76,6 +80,20 @@ def _places(about: OffsetMap) -> Iterator[int]:
     end = about.base + len(about.marks)
     yield from (about.base - 1, end, end + 1, about.base + MAX_SPAN)
     yield from range(about.base, end, 1 + len(about.marks) // 48)
+    yield from islice(about.notes, 48)
+
+
+def _map(choices: Choices, base: int) -> OffsetMap:
+    """A map as a ledger makes them; ``_AGENTS`` are names that stay as they are."""
+    marks = _marks(choices)
+    noted = {
+        base + choices.number(0, MAX_SPAN - 1): Note(choices.number(0, MANY), goes_on=choices.flag())
+        for _ in range(choices.number(0, choices.one_of((0, 3, MAX_NOTES + 10))))
+    }
+    unsure = choices.one_of((0, base + choices.number(1, 2**40)))
+    named = bool(noted) or Mark.STARTED in marks
+    agent = choices.one_of(_AGENTS) if named else ""
+    return OffsetMap(base, marks, noted, choices.flag(), unsure, agent)
 
 
 def _marks(choices: Choices) -> bytes:
@@ -111,6 +129,7 @@ with _UNGUARDED:
 _SEEDS = [
     *(b"\0\1" + text for text in _TEXTS),
     *(b"\0\0" + text for text in (*_TEXTS, b"AM1r1Ek1DABbIJHAY", b"NO_METADATA", b'{"committed":1}')),
+    b"\1\0AM2rnZSm2WwBbIJHAYF.rwKyAgEDgg@agent-1",
     *(bytes([place, 2]) + Random(place).randbytes(20 + 20 * place) for place in range(15)),  # noqa: S311 - no secrets
 ]
 _WORDS = [bytes([letter]) for letter in (ascii_letters + digits + "-_.@").encode()]
