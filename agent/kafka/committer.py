@@ -8,8 +8,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from agent.delivery.assignment import Assignment
 from agent.delivery.commit_policy import CommitPolicy, CommitState
+from agent.delivery.ledger import IllegalTransitionError
 from agent.delivery.positions import Commit, Partition, Position
 from agent.domain.events import Committed
+from agent.domain.settlement import Settlement
 from agent.kafka.client import partition_of, topic_partitions
 from agent.kafka.start_markers import StartMarkers, Tell
 from agent.ports import Clock, Observer
@@ -37,24 +39,39 @@ class Committer:
         return self._markers.are_waiting
 
     def start(self, position: Position, token: object) -> None:
-        """Marks the work of a message as begun; ``token`` is told once that is committed, or cannot be."""
-        if self._assignment.is_current(position):
-            self._assignment.start(position)
-            self._markers.add(position, token)
-        else:
+        """Marks the work of a message as begun; ``token`` is told once that is committed, or cannot be.
+
+        Raises `IllegalTransitionError`, as the others do, for what the ledger does not allow.
+        """
+        if not self._assignment.is_current(position):
             self._tell_starts([token], False)
+            return
+        try:
+            self._assignment.start(position)
+        except IllegalTransitionError:
+            self._tell_starts([token], False)
+            raise
+        self._markers.add(position, token)
 
     def withdraw(self, position: Position) -> None:
         """Takes `start` back."""
         self._markers.withdraw(position)
         self._assignment.withdraw(position)
 
+    def settle(self, position: Position, settlement: Settlement) -> None:
+        """Notes what became of a message; a start of it that still waits has no point any more."""
+        self._markers.withdraw(position)
+        self._assignment.settle(position, settlement)
+
     def commit_if_due(self, consumer: Consumer) -> None:
         """Sends what has changed, if it is time; the answer comes by `on_commit`."""
         now_s = self._clock.monotonic()
         if not self._state.is_time(now_s, urgent=self._markers.are_waiting):
             return
-        if not (commits := self._state.changed(self._assignment.commits())):
+        all_commits = self._assignment.commits()
+        commits = self._state.changed(all_commits)
+        self._note_known({p: commit for p, commit in all_commits.items() if p not in commits})
+        if not commits:
             return
         self._note_sent(commits)
         try:
@@ -66,14 +83,18 @@ class Committer:
         """Commits all and waits for the answer; ``False`` if not all was taken."""
         return self._commit_and_wait(consumer, self._assignment.commits())
 
-    def hand_over(self, consumer: Consumer, partitions: Iterable[Partition]) -> None:
+    def hand_over(self, consumer: Consumer, partitions: Iterable[Partition], *, we_go: bool) -> None:
         """The last commit of ``partitions``, which then are ours no more; a refusal is told, and runs come again.
 
-        What has begun goes on here. What has not is the next owner's to begin, and must not look interrupted.
+        What has begun goes on here, unless ``we_go`` as well: then it is interrupted. What has not begun is the
+        next owner's to begin, and must not look interrupted.
         """
         partitions = list(partitions)
         self._give_up(partitions)
-        commits = self._assignment.commits_handing_over(partitions)
+        if we_go:
+            commits = {p: commit for p, commit in self._assignment.commits().items() if p in partitions}
+        else:
+            commits = dict(self._assignment.commits_handing_over(partitions))
         self._assignment.revoke(partitions)  # from here on nothing begins that the next owner begins as well
         self._commit_and_wait(consumer, commits)
 
@@ -94,6 +115,8 @@ class Committer:
         self._state.ended(taken)
         self._markers.taken(taken)
         failed = error or next((a.error for a in answers if a.error is not None), None)
+        if failed is not None:
+            self._state.ended({})  # what was refused is sent again after a while, though the rest was taken
         self._observer.notify(Committed("ok" if failed is None else failed.name()))
 
     def _commit_and_wait(self, consumer: Consumer, commits: Mapping[Partition, Commit]) -> bool:
@@ -112,6 +135,11 @@ class Committer:
     def _give_up(self, partitions: Iterable[Partition]) -> None:
         for position in self._markers.give_up(partitions):
             self._assignment.withdraw(position)
+
+    def _note_known(self, commits: Mapping[Partition, Commit]) -> None:
+        """The broker has these already: what was withdrawn and is begun again may need no further commit."""
+        self._markers.sent(commits)
+        self._markers.taken(commits)
 
     def _note_sent(self, commits: Mapping[Partition, Commit]) -> None:
         self._state.began(self._clock.monotonic(), commits)

@@ -101,7 +101,8 @@ class ConsumerThread:
     def start_work(self, position: Position, token: object) -> None:
         """Commits a marker that the work of a message begins; ``token`` is answered once that is done.
 
-        Also where it cannot be done any more, because the partition went or the thread ended; then perhaps twice.
+        Also where it cannot be done any more, because the message is settled, or went, or the thread ended; in the
+        last case perhaps twice.
         """
         self._commands.append(lambda: self._committer.start(position, token))
         if self._ended:
@@ -113,7 +114,7 @@ class ConsumerThread:
 
     def settle(self, position: Position, settlement: Settlement) -> None:
         """Notes what became of a message."""
-        self._commands.append(lambda: self._assignment.settle(position, settlement))
+        self._commands.append(lambda: self._committer.settle(position, settlement))
 
     def use_credentials(self, credentials: KafkaCredentials) -> None:
         """From the next time a broker asks, these are given; connections that stand are not disturbed."""
@@ -176,7 +177,8 @@ class ConsumerThread:
 
     def _fetch(self) -> list[Message]:
         """Whatever is there, after waiting a little. Fetches nothing while the handoff has no room."""
-        self._no_room = self._handoff.full and not self._handoff.wait_for_room(_ROOM_WAIT_S)
+        wait_s = 0.0 if self._no_room else _ROOM_WAIT_S  # only once: starts wait meanwhile
+        self._no_room = self._handoff.full and not self._handoff.wait_for_room(wait_s)
         if self._no_room and not self._pauses.are_complete():
             return []  # pause first: a poll now would fetch more
         first = self._consumer.poll(self._patience_s())
@@ -222,11 +224,12 @@ class ConsumerThread:
             self._handoff.put(deliveries)
 
     def _start_over(self, partition: Partition, offset: int) -> None:
-        """The log was cut, or the topic made anew: what is read from here on is new, whatever its offset."""
+        """The log was cut, or the topic made anew: what is read from here on may be new, whatever its offset."""
         detail = f"{partition} went back to offset {offset}: its log was cut or made anew, and is read again"
         self._observer.notify(SourceFailed("offset_rewound", detail))
         self._let_go([partition])
         self._assignment.assign([partition])
+        self._fetched.expect([partition])
 
     def _leave(self) -> None:
         self._apply_commands()
@@ -250,7 +253,7 @@ class ConsumerThread:
     def _on_revoke(self, _consumer: Consumer, spelled: list[TopicPartition]) -> None:
         partitions = [partition_of(p) for p in spelled]
         self._apply_commands()
-        self._committer.hand_over(self._consumer, partitions)
+        self._committer.hand_over(self._consumer, partitions, we_go=self._closing.is_set())
         self._give_up("revoked", partitions)
 
     def _on_lost(self, _consumer: Consumer, spelled: list[TopicPartition]) -> None:

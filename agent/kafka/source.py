@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 from agent.delivery.positions import Position
@@ -184,7 +185,7 @@ async def _has_closed(thread: ConsumerThread, timeout_s: float) -> bool:
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
-    if not loop.is_closed():
+    with suppress(RuntimeError):  # the loop is gone, and with it everyone who could wait
         loop.call_soon_threadsafe(callback)
 
 

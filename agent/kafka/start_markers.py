@@ -14,7 +14,7 @@ class StartMarkers:
     """The starts that are marked in their ledger, and in no commit that the broker has taken yet.
 
     A commit that is made after a start was marked carries its marker: once it is taken, whoever reads the
-    partition next will know. ``tell`` answers the starts, by the tokens that they came with. Belongs to the
+    partition next will know. ``tell`` answers each start once, by the token that it came with. Belongs to the
     consumer's thread.
     """
 
@@ -33,8 +33,9 @@ class StartMarkers:
         self._waiting.setdefault(position.partition, {})[position] = token
 
     def withdraw(self, position: Position) -> None:
-        """Nobody waits for this start any more."""
-        self._take(position.partition, [position])
+        """No start is to be made here any more; where none waits, nothing happens."""
+        if tokens := self._take(position.partition, [position]):
+            self._tell(tokens, False)
 
     def sent(self, commits: Mapping[Partition, Commit]) -> None:
         """These were made and sent just now; an answer to an earlier one says nothing from here on."""

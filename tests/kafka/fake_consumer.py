@@ -23,7 +23,7 @@ class FakeConsumer:
     told to do with partitions and what observers heard of rebalances and trouble. ``stored`` is what the group has
     committed; ``deaf``: nobody answers who asks for that; ``refusals``: so many commits are refused. While
     ``silent`` no commit in the background is answered. ``ends`` and ``fresh_from`` say where logs end, and from
-    where on their records are new; else all are old.
+    where on their records are new; else all are old. As it is closed it revokes what is assigned.
     """
 
     def __init__(self) -> None:
@@ -39,6 +39,7 @@ class FakeConsumer:
         self._steps: queue.Queue[tuple[Step, Future[None]]] = queue.Queue()
         self._played: Future[None] | None = None
         self._callbacks: dict[str, Any] = {}
+        self._assigned: set[Partition] = set()
         self._answers: list[list[TopicPartition]] = []
         self._on_commit: Any = None
 
@@ -74,6 +75,7 @@ class FakeConsumer:
 
     def call_back(self, name: str, *partitions: Partition) -> None:
         """For steps: the client calls ``on_NAME``."""
+        self._assigned = self._assigned.union(partitions) if name == "assign" else self._assigned - {*partitions}
         self._callbacks[name](self, [TopicPartition(p.topic, p.index) for p in partitions])
 
     # ── what the thread calls ────────────────────────────────────────────────────────────────────────
@@ -138,6 +140,8 @@ class FakeConsumer:
 
     def close(self) -> None:
         self.history.append("close")
+        if self._assigned:
+            self.call_back("revoke", *self._assigned)
 
 
 def _names(partitions: Iterable[TopicPartition]) -> str:

@@ -24,13 +24,23 @@ from tests.kafka.waiting import until
 P0, P1 = Partition("runs", 0), Partition("runs", 1)
 
 
+class WatchedHandoff(Handoff):
+    """Notes how long the thread was ready to wait for room."""
+
+    waits_s: list[float]
+
+    def wait_for_room(self, timeout_s: float) -> bool:
+        self.waits_s.append(timeout_s)
+        return super().wait_for_room(timeout_s)
+
+
 @dataclass(frozen=True)
 class Stage:
     """A thread with its fake client."""
 
     client: FakeConsumer
     thread: ConsumerThread
-    handoff: Handoff
+    handoff: WatchedHandoff
     answers: dict[object, bool]
     """Of starts, by their tokens."""
 
@@ -84,7 +94,8 @@ async def stage(room: int = 100) -> AsyncIterator[Stage]:
         assert not answers.keys() & set(tokens), "a start was answered twice"
         answers.update(dict.fromkeys(tokens, verdict))
 
-    handoff = Handoff(asyncio.get_running_loop(), max_records=room, max_bytes=1_000_000)
+    handoff = WatchedHandoff(asyncio.get_running_loop(), max_records=room, max_bytes=1_000_000)
+    handoff.waits_s = []
     thread = ConsumerThread(
         settings,
         {},
@@ -224,7 +235,7 @@ def test_what_was_settled_by_then_is_committed_before_the_group_is_left() -> Non
         return at.client
 
     client = asyncio.run(scene())
-    assert client.history[-2:] == ["commit runs[0]@1", "close"]
+    assert client.history[-3:] == ["commit runs[0]@1", "close", "told revoked"]
 
 
 def test_the_last_commit_is_repeated_while_the_coordinator_comes_back() -> None:
@@ -238,7 +249,7 @@ def test_the_last_commit_is_repeated_while_the_coordinator_comes_back() -> None:
 
     client = asyncio.run(scene())
     assert client.stored[P0] == Commit(1, OffsetMap(1).encode())
-    assert client.history[-2:] == ["commit runs[0]@1", "close"]
+    assert client.history[-3:] == ["commit runs[0]@1", "close", "told revoked"]
 
 
 def test_what_ended_under_the_last_owner_is_passed_over_and_stays_remembered() -> None:
@@ -328,10 +339,15 @@ def test_a_log_that_was_cut_is_read_again_from_there() -> None:
         async with stage() as at:
             await at.client.assign(P0)
             stale = await at.read(P0, 7)
-            fresh = await at.read(P0, 2)
+            await at.client.play()
+            await at.client.record(P0, 2)
+            again = await at.delivery()
             assert "told offset_rewound" in at.client.history
+            assert again.origin == "runs[0]@2"
+            assert again.earlier == Earlier(Past.UNKNOWN)  # perhaps it is what was read before
             assert not at.thread.is_current(stale)
-            assert at.thread.is_current(fresh)
+            assert isinstance(again.receipt, Position)
+            assert at.thread.is_current(again.receipt)
 
     asyncio.run(scene())
 
@@ -437,9 +453,72 @@ def test_a_start_that_is_withdrawn_leaves_no_mark() -> None:
             await at.client.play()
             await at.client.play(lambda: at.client.call_back("revoke", P0))
             assert at.stored(P0) == OffsetMap(0)
-            assert at.answers == {}
+            assert at.answers == {"first": False}
 
     asyncio.run(scene())
+
+
+def test_a_start_that_cannot_be_is_answered_and_told() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            first = await at.read(P0, 0)
+            at.thread.settle(first, Settlement.RELEASE)
+            at.thread.start_work(first, "first")
+            assert await at.answered("first") is False
+            assert "told ledger" in at.client.history
+
+    asyncio.run(scene())
+
+
+def test_what_was_settled_before_its_start_was_answered_is_no_trouble_as_its_partition_goes() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            first = await at.read(P0, 0)
+            await at.fall_silent()
+            at.thread.start_work(first, "first")
+            await at.marked(0)
+            at.thread.settle(first, Settlement.ACCEPT)
+            await at.client.play(lambda: at.client.call_back("revoke", P0))
+            assert at.stored(P0) == OffsetMap(1)
+            await at.client.assign(P1)
+            assert (await at.read(P1, 5)).partition == P1
+
+    asyncio.run(scene())
+
+
+def test_a_start_does_not_wait_for_the_dispatcher_to_make_room() -> None:
+    """Else all runs begin at the pace at which the thread looks for room."""
+
+    async def scene() -> None:
+        async with stage(room=1) as at:
+            await at.client.assign(P0)
+            first = await at.read(P0, 0)
+            await at.client.record(P0, 1)
+            assert at.handoff.full
+            at.handoff.waits_s.clear()  # there was one, before it paused
+            at.thread.start_work(first, "first")
+            assert await at.answered("first") is True
+            assert set(at.handoff.waits_s) == {0.0}
+
+    asyncio.run(scene())
+
+
+def test_what_has_begun_is_interrupted_where_the_agent_goes() -> None:
+    """Nobody is at it any more: whoever gets it next must not wait for us."""
+
+    async def scene() -> FakeConsumer:
+        async with stage() as at:
+            await at.client.assign(P0)
+            first = await at.read(P0, 0)
+            at.thread.start_work(first, "first")
+            assert await at.answered("first") is True
+        assert at.stored(P0).earlier(0) == Earlier(Past.INTERRUPTED, 1, "one")
+        return at.client
+
+    client = asyncio.run(scene())
+    assert client.history[-2:] == ["close", "told revoked"]
 
 
 def test_a_start_after_the_end_never_begins() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from agent.domain.invocation import InvocationKind, RunId
@@ -31,6 +33,35 @@ def test_it_asks_until_port_tells(status: int) -> None:
         standing = PortLookup(rig.client, QUICK).standing(RunId(run_id), InvocationKind.ACTION_RUN)
         assert await standing is Standing.IN_PROGRESS
         assert len(rig.requests_of(run_id)) == 4
+
+    with_rig(scene)
+
+
+@pytest.mark.parametrize("status", [404, 410, 422])
+def test_what_port_says_it_does_not_have_is_unknown_at_once(status: int) -> None:
+    async def scene(rig: Rig) -> None:
+        run_id = rig.api.ledger.create_run("act")
+        rig.faults(Fault("/v1/actions/runs/*", status=status))
+        standing = PortLookup(rig.client, QUICK).standing(RunId(run_id), InvocationKind.ACTION_RUN)
+        assert await standing is Standing.UNKNOWN
+        assert len(rig.requests_of(run_id)) == 1
+
+    with_rig(scene)
+
+
+def test_asking_again_and_again_can_be_broken_off() -> None:
+    async def scene(rig: Rig) -> None:
+        run_id = rig.api.ledger.create_run("act")
+        rig.faults(Fault("/v1/actions/runs/*", status=503, times=1_000))
+        asking = asyncio.create_task(
+            PortLookup(rig.client, QUICK).standing(RunId(run_id), InvocationKind.ACTION_RUN)
+        )
+        async with asyncio.timeout(20):
+            while len(rig.requests_of(run_id)) < 2:  # noqa: ASYNC110 - nobody tells that a request came
+                await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
 
     with_rig(scene)
 
