@@ -421,6 +421,16 @@ class Executors(Protocol):
 # ── reporting ────────────────────────────────────────────────────────────────────────────────────────
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The run that a report is about, and the message that asked for it. ``run_id`` ``None``: there is none."""
+
+    run_id: RunId | None
+    kind: InvocationKind
+    origin: str = ""
+    route: str = ""
+
+
 class RunReport(Protocol):
     """What one run has to say to Port: logs stream while it runs, everything else goes before the status.
 
@@ -466,12 +476,30 @@ class RunReport(Protocol):
     def abandon(self) -> None:
         """Nothing more may be said: the run was closed in Port, or is left for redelivery."""
 
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory waits to be sent."""
+
+
+class LeftOver(Protocol):
+    """The outcome of a run that ended in an earlier life of this agent, and that Port may not have been told."""
+
+    @property
+    def subject(self) -> Subject:
+        """The run."""
+
+    async def deliver(self) -> Reported:
+        """Tells Port, unless the run has ended there; waits until Port answers. Cancelled, it stays left over."""
+
 
 class Reporter(Protocol):
-    """Opens reports, and holds what they share: the connection, the token, the request budget."""
+    """Opens reports, and holds what they share: the connection, the token, the request budget, the journal."""
 
-    def open(self, run_id: RunId | None, kind: InvocationKind, secrets: Iterable[str]) -> RunReport:
-        """A report for one run. For ``run_id`` ``None`` it takes everything and sends nothing."""
+    def open(self, subject: Subject, secrets: Iterable[str]) -> RunReport:
+        """A report for one run. Where there is no run it takes everything and sends nothing."""
+
+    def left_over(self) -> Sequence[LeftOver]:
+        """What an earlier life of this agent has left to tell."""
 
     def hurry(self, timeout_s: float) -> None:
         """The agent is stopping: every report under way, and every later one, has this long from now."""

@@ -120,7 +120,8 @@ class Settings(BaseSettings):
     )
     AGENT_PYTHONPATH: str = Field("", description="Directories with Python actions, separated by colons.")
     AGENT_STATE_DIR: Path = Field(
-        Path(tempfile.gettempdir()) / "action-agent", description="A writable directory for the runs' workspaces."
+        Path(tempfile.gettempdir()) / "action-agent",
+        description="A writable directory: workspaces of runs, and outcomes that Port has not accepted yet.",
     )
     AGENT_MAX_CONCURRENT_RUNS: Count = Field(50, description="How many runs execute at once.")
     AGENT_MAX_WAITING_RUNS: Count = Field(
@@ -169,6 +170,10 @@ class Settings(BaseSettings):
     )
     AGENT_LOG_MAX_BYTES: Annotated[int, Field(ge=1024)] = Field(
         1024 * 1024, description="How much of one run's output is kept; of the rest, the end. Bytes."
+    )
+
+    AGENT_MAX_PENDING_REPORTS: Count = Field(
+        1_000, description="While so many runs have ended that Port could not be told of, no more are begun."
     )
 
     # ── shutdown ─────────────────────────────────────────────────────────────────────────────────────

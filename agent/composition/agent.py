@@ -13,7 +13,12 @@ import structlog
 
 from agent import __version__
 from agent.clock import SystemClock
-from agent.composition.clients import fetch_kafka_credentials, kafka_settings, open_runs_client
+from agent.composition.clients import (
+    fetch_kafka_credentials,
+    kafka_settings,
+    open_journal_file,
+    open_runs_client,
+)
 from agent.composition.listeners import Listeners
 from agent.composition.rules import open_intake, open_rules
 from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
@@ -35,6 +40,7 @@ from agent.observability.status_page import StatusPage
 from agent.ports import Clock, Router
 from agent.routing.reload import LiveRoutes
 from agent.runs_api.details import ReportLimits
+from agent.runs_api.journal import Journal
 from agent.runs_api.log_buffer import LogLimits
 from agent.runs_api.lookup import PortLookup
 from agent.runs_api.reporter import PortReporter
@@ -74,8 +80,10 @@ class Agent:
         self._loop_watch = LoopWatch(clock, observer)
         self._server, self._readiness = self._open_server(clock)
         self._client = client = open_runs_client(settings, environment, observer, clock)
+        journal = Journal(partial(open_journal_file, settings), observer)
         log_limits = LogLimits(batch_bytes=settings.AGENT_LOG_BATCH_BYTES, head_bytes=settings.AGENT_LOG_MAX_BYTES)
-        self._reporter = PortReporter(client, observer, clock, ReportLimits(log=log_limits), settings.secrets)
+        limits = ReportLimits(log=log_limits)
+        self._reporter = PortReporter(client, observer, clock, limits, settings.secrets, journal)
         source = KafkaSource(kafka_settings(settings), self._kafka_credentials, observer, clock)
         intake = open_intake(settings, self._rules, clock)
         life = LifeSettings(
@@ -99,6 +107,7 @@ class Agent:
                 DispatchSettings(
                     max_concurrent_runs=settings.AGENT_MAX_CONCURRENT_RUNS,
                     max_waiting_runs=settings.AGENT_MAX_WAITING_RUNS,
+                    max_pending_reports=settings.AGENT_MAX_PENDING_REPORTS,
                     ignore_unrouted=settings.AGENT_UNROUTED == "ignore",
                 ),
             ),

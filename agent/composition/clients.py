@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from urllib.parse import quote
 
 import httpx
 
@@ -16,11 +17,13 @@ from agent.net.proxy import ProxyRules
 from agent.net.tls import TlsFileError, tls_context
 from agent.ports import Clock, Observer
 from agent.runs_api.client import NotProvisioned, RunsClient
+from agent.runs_api.journal_file import JournalFile
 from agent.runs_api.wire import KafkaCredentials as GivenCredentials
 from agent.settings import Settings
 
 _USER_AGENT = f"port-action-agent/{__version__}"
 _API_CONNECTIONS = 64
+_JOURNAL_BYTES = 128 * 1024 * 1024
 
 
 def open_runs_client(
@@ -46,6 +49,12 @@ def open_runs_client(
         observer=observer,
         clock=clock,
     )
+
+
+def open_journal_file(settings: Settings) -> JournalFile:
+    """The outcomes that Port has not accepted yet. Raises `OSError` and `sqlite3.Error`."""
+    organisation = quote(settings.PORT_ORG_ID, safe="")  # another one's credentials would have them refused
+    return JournalFile.open_first_free(settings.AGENT_STATE_DIR / "outcomes" / organisation, _JOURNAL_BYTES)
 
 
 def kafka_settings(settings: Settings) -> KafkaSettings:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from agent.domain.invocation import RunId
 from agent.domain.settlement import Settlement
-from agent.ports import Delivery, Source
+from agent.ports import Delivery, Source, Subject
 
 Key: TypeAlias = tuple[RunId, str]
 
@@ -105,10 +105,12 @@ class Claims:
             self._in_hand[key] = claim
         return claim
 
-    def open_left_over(self, run_id: RunId, origin: str) -> Claim:
+    def open_left_over(self, subject: Subject) -> Claim:
         """Takes a run in hand that ended in an earlier life of this agent; its message may be delivered again."""
-        key = (run_id, origin)
-        claim = self._in_hand[key] = Claim(self, key)
+        key = None if subject.run_id is None else (subject.run_id, subject.origin)
+        claim = Claim(self, key)
+        if key is not None:
+            self._in_hand[key] = claim
         return claim
 
     def forget(self, key: Key | None, *, ended: bool = False) -> None:

@@ -12,16 +12,16 @@ from itertools import count
 import structlog
 
 from agent.dispatch.admission import Admission, Ticket
+from agent.dispatch.backlog import Backlog
 from agent.dispatch.claims import Claim
-from agent.dispatch.life import Ended, Job, Lives
+from agent.dispatch.life import Ended, Job, Lives, subject_of
 from agent.dispatch.reception import Reception, Refusal
 from agent.dispatch.redelivery import Begin, Decision, GiveUp, LookAgain, Over, Redelivery
 from agent.domain.events import WaitingChanged
-from agent.domain.invocation import Invocation
 from agent.domain.outcome import CancelReason, Failed, FailureKind
 from agent.domain.redaction import LOG_MASK
 from agent.domain.settlement import Settlement
-from agent.ports import Delivery, Intake, Observer, Router, Source
+from agent.ports import Delivery, Intake, LeftOver, Observer, Router, Source
 
 _BREATH = 32
 _DEFECT = "a defect of the agent broke this run off"
@@ -34,13 +34,14 @@ class DispatchSettings:
     """Bounds and policy.
 
     ``ignore_unrouted``: several agents filter one topic, so a message that no route of ours matches is left to
-    the others. ``max_pending_reports``: while so many reports wait for Port, no run starts.
+    the others. While ``max_pending_reports`` wait for Port, or ``max_pending_bytes`` of them, no run starts.
     """
 
     max_concurrent_runs: int = 50
     max_waiting_runs: int = 1_000
     max_waiting_bytes: int = 64 * 1024 * 1024
     max_pending_reports: int = 1_000
+    max_pending_bytes: int = 64 * 1024 * 1024
     ignore_unrouted: bool = False
 
 
@@ -67,7 +68,6 @@ class Dispatcher:
         self._lives = lives
         self._redelivery = redelivery
         self._observer = observer
-        self._settings = settings
         self._admission: Admission[Job] = Admission(
             settings.max_concurrent_runs,
             max_waiting=settings.max_waiting_runs,
@@ -79,7 +79,7 @@ class Dispatcher:
         self._waiting_since: OrderedDict[int, float] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._beginning: set[asyncio.Task[None]] = set()
-        self._reporting = 0
+        self._backlog = Backlog(settings.max_pending_reports, settings.max_pending_bytes)
         self._draining = False
 
     @property
@@ -90,9 +90,15 @@ class Dispatcher:
     async def take_in(self, runs: asyncio.TaskGroup) -> None:
         """Reads deliveries until the source has no more; their runs become tasks of ``runs``. Called once.
 
+        First of all it delivers what an earlier life of this agent has left to tell.
+
         Raises `SourceLostError` where the source cannot go on. Cancelling it loses nothing.
         """
         self._runs = runs
+        for left_over in self._lives.left_over():
+            claim = self._reception.claim_left_over(left_over.subject)  # before its message may come again
+            self._begin(self._deliver(left_over, claim))
+        await asyncio.sleep(0)  # they count as pending before anything is taken in
         for taken in count(1):
             await self._door.wait()
             delivery = await self._source.next()
@@ -144,7 +150,7 @@ class Dispatcher:
                 pass
 
     def _start_what_may(self) -> None:
-        while not self._draining and self._reporting < self._settings.max_pending_reports:
+        while not self._draining and self._backlog.has_room:
             ticket = self._admission.admit()
             if ticket is None:
                 break
@@ -155,7 +161,7 @@ class Dispatcher:
 
     def _open_or_close_the_door(self) -> None:
         """While too much waits here, for a slot or for Port, nothing more is taken in: the source pauses."""
-        if self._admission.has_room and self._reporting < self._settings.max_pending_reports:
+        if self._admission.has_room and self._backlog.has_room:
             self._door.set()
         else:
             self._door.clear()
@@ -185,7 +191,7 @@ class Dispatcher:
                 self._admission.release(ticket)
                 self._start_what_may()
             if ended is not None:
-                with self._counted_as_pending():
+                with self._counted_as_pending(ended.report.size_bytes):
                     await self._conclude(job.claim, ended)
 
     async def _decide(self, ticket: Ticket[Job]) -> Decision | None:
@@ -223,16 +229,15 @@ class Dispatcher:
 
     async def _carry_out(self, job: Job, decision: Decision | None) -> Ended | None:
         """Executes the job if that was decided; ``None`` where there is no more to do for it."""
-        route = job.routed.route.name
         match decision:
             case Begin(attempt, note):
                 try:
                     return await self._lives.execute(job, attempt, note)
                 except Exception:
                     log.exception(_DEFECT)
-                    return self._broken_off(job.invocation, route)
+                    return self._lives.unexecuted(job.subject, job.invocation.action, _broken_off())
             case GiveUp(outcome):
-                return self._lives.unexecuted(job.invocation, outcome, route)
+                return self._lives.unexecuted(job.subject, job.invocation.action, outcome)
             case Over():
                 log.info("a run was delivered again, and has ended in Port: nothing to do")
                 job.claim.settle(Settlement.ACCEPT)
@@ -252,7 +257,8 @@ class Dispatcher:
             if is_over:
                 claim.settle(Settlement.ACCEPT)
             elif claim.is_ours:
-                await self._conclude(claim, self._lives.unexecuted(invocation, refusal.outcome, refusal.route))
+                subject = subject_of(refusal.delivery, invocation, refusal.route)
+                await self._conclude(claim, self._lives.unexecuted(subject, invocation.action, refusal.outcome))
             else:
                 claim.drop()
 
@@ -267,6 +273,22 @@ class Dispatcher:
             log.exception(_DEFECT)
             return False
 
+    async def _deliver(self, left_over: LeftOver, claim: Claim) -> None:
+        """A drain breaks this off: what is left over stays so."""
+        subject = left_over.subject
+        settlement = Settlement.RELEASE
+        with (
+            structlog.contextvars.bound_contextvars(run_id=subject.run_id, route=subject.route),
+            self._counted_as_pending(),
+        ):
+            log.info("telling Port of a run that ended before this agent was started again")
+            try:
+                settlement = await self._lives.deliver(left_over)
+            except Exception:
+                log.exception("a defect of the agent: this outcome is left over for the next start")
+            finally:
+                claim.settle(settlement)
+
     async def _conclude(self, claim: Claim, ended: Ended) -> None:
         settlement = Settlement.RELEASE
         try:
@@ -276,14 +298,13 @@ class Dispatcher:
             claim.settle(settlement)
 
     @contextmanager
-    def _counted_as_pending(self) -> Iterator[None]:
+    def _counted_as_pending(self, size_bytes: int = 0) -> Iterator[None]:
         """While Port must take something of a run; with too many of these nothing more is taken in."""
-        self._reporting += 1
-        self._open_or_close_the_door()
         try:
-            yield
+            with self._backlog.counting(size_bytes):
+                self._open_or_close_the_door()
+                yield
         finally:
-            self._reporting -= 1
             self._start_what_may()
 
     async def _report(self, ended: Ended) -> Settlement:
@@ -293,13 +314,10 @@ class Dispatcher:
         except Exception:
             log.exception(_DEFECT)
         try:
-            return await self._lives.conclude(self._broken_off(ended.invocation, ended.route))
+            return await self._lives.conclude(self._lives.unexecuted(ended.subject, ended.action, _broken_off()))
         except Exception:
             log.exception("a defect of the agent left this run without its end; it will be delivered again")
             return Settlement.RELEASE
-
-    def _broken_off(self, invocation: Invocation, route: str) -> Ended:
-        return self._lives.unexecuted(invocation, _broken_off(), route)
 
 
 def _broken_off() -> Failed:

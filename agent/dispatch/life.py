@@ -28,8 +28,9 @@ from agent.domain.settlement import (
     Settlement,
     Undelivered,
     settle,
+    settle_told,
 )
-from agent.ports import Clock, Delivery, Intake, Observer, Reporter, Routed, RunReport
+from agent.ports import Clock, Delivery, Intake, LeftOver, Observer, Reporter, Routed, RunReport, Subject
 
 log = structlog.get_logger(__name__)
 
@@ -61,15 +62,25 @@ class Job:
     invocation: Invocation
     routed: Routed
 
+    @property
+    def subject(self) -> Subject:
+        """What its report is about."""
+        return subject_of(self.delivery, self.invocation, self.routed.route.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An execution that is over, and the report that must still be delivered."""
+    """An execution that is over, and the report that must still be delivered. ``action`` is for log lines."""
 
-    invocation: Invocation
-    route: str
+    subject: Subject
+    action: str | None
     report: RunReport
     outcome: Outcome
+
+
+def subject_of(delivery: Delivery, invocation: Invocation, route: str) -> Subject:
+    """What the report of a run is about."""
+    return Subject(invocation.run_id, invocation.kind, delivery.origin, route)
 
 
 class Lives:
@@ -97,7 +108,7 @@ class Lives:
         ``attempt`` counts from 1; ``note`` is the first line of the run's log, if there is anything to note.
         """
         route, invocation = job.routed.route, job.invocation
-        report = self._open_report(invocation, route)
+        report = self._open_report(job.subject, route)
         if note:
             report.log(note)
         started_s = self._clock.monotonic()
@@ -112,14 +123,13 @@ class Lives:
             except Exception as error:
                 log.exception("a defect of the agent ended this run")
                 outcome = Failed(f"internal error of the agent: {type(error).__name__}", FailureKind.EXCEPTION)
-        ended = Ended(invocation, route.name, report, outcome)
+        ended = Ended(job.subject, invocation.action, report, outcome)
         self._tell_finished(ended, route.executor, self._clock.monotonic() - started_s)
         return ended
 
-    def unexecuted(self, invocation: Invocation, outcome: Failed, route: str) -> Ended:
+    def unexecuted(self, subject: Subject, action: str | None, outcome: Failed) -> Ended:
         """The end of a run that no executor will ever see."""
-        report = self._reporter.open(invocation.run_id, invocation.kind, self._settings.masked)
-        ended = Ended(invocation, route, report, outcome)
+        ended = Ended(subject, action, self._reporter.open(subject, self._settings.masked), outcome)
         self._tell_finished(ended, "none", 0.0)
         return ended
 
@@ -131,19 +141,29 @@ class Lives:
         stopped = isinstance(ended.outcome, Cancelled) and ended.outcome.reason is CancelReason.AGENT_STOP
         if stopped and self._settings.redeliver_when_stopped:
             ended.report.abandon()
-            self._observer.notify(RunReported(ended.route, ended.invocation.run_id, "nothing"))
+            self._tell_reported(ended.subject, NothingToReport())
             return Settlement.REPEAT
         reported = await ended.report.finish(ended.outcome)
-        self._observer.notify(RunReported(ended.route, ended.invocation.run_id, *_reported_words(reported)))
+        self._tell_reported(ended.subject, reported)
         return settle(ended.outcome, reported)
 
-    def _open_report(self, invocation: Invocation, route: Route) -> RunReport:
+    def left_over(self) -> Sequence[LeftOver]:
+        """The runs that ended in an earlier life of this agent and are still to be told."""
+        return self._reporter.left_over()
+
+    async def deliver(self, left_over: LeftOver) -> Settlement:
+        """Tells the end of such a run, however long Port takes, and decides over its message."""
+        reported = await left_over.deliver()
+        self._tell_reported(left_over.subject, reported)
+        return settle_told(reported)
+
+    def _open_report(self, subject: Subject, route: Route) -> RunReport:
         environment = self._settings.environment
         named = [environment[name] for name in route.secrets if environment.get(name)]
         for secret in set(named) - self._learned:
             self._learned.add(secret)
             self._settings.learn(secret)
-        return self._reporter.open(invocation.run_id, invocation.kind, (*self._settings.masked, *named))
+        return self._reporter.open(subject, (*self._settings.masked, *named))
 
     async def _work(
         self, routed: Routed, invocation: Invocation, report: RunReport, started_s: float, attempt: int
@@ -177,15 +197,18 @@ class Lives:
         self._observer.notify(
             RunFinished(
                 executor,
-                ended.route,
-                ended.invocation.run_id,
+                ended.subject.route,
+                ended.subject.run_id,
                 outcome_label(ended.outcome),
                 reason,
                 ended.report.masked(detail).partition("\n")[0],
                 duration_s,
-                ended.invocation.action,
+                ended.action,
             )
         )
+
+    def _tell_reported(self, subject: Subject, reported: Reported) -> None:
+        self._observer.notify(RunReported(subject.route, subject.run_id, *_reported_words(reported)))
 
 
 def _mask(report: RunReport, plain: Mapping[str, Sequence[str]]) -> None:

@@ -16,7 +16,7 @@ from agent.domain.json import compact
 from agent.domain.outcome import Failed, FailureKind
 from agent.domain.route import Unrouted
 from agent.domain.settlement import Settlement
-from agent.ports import Decoded, Delivery, Intake, NotOurs, Observer, Router, Source, Unacceptable
+from agent.ports import Decoded, Delivery, Intake, NotOurs, Observer, Router, Source, Subject, Unacceptable
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +48,10 @@ class Reception:
         self._observer = observer
         self._ignore_unrouted = ignore_unrouted
         self._claims = Claims(source)
+
+    def claim_left_over(self, subject: Subject) -> Claim:
+        """Takes a run in hand that ended in an earlier life of this agent; its message may be delivered again."""
+        return self._claims.open_left_over(subject)
 
     def receive(self, delivery: Delivery) -> Ticket[Job] | Refusal | None:
         """What is to be done for ``delivery``. ``None``: nothing, it is settled, or will be with its run.

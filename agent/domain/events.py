@@ -155,6 +155,18 @@ class LogTruncated:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalStood:
+    """So many outcomes are kept until Port accepts them. ``problem``: why the disk does not have them, if so.
+
+    ``note`` tells of something that was found when the journal was opened.
+    """
+
+    pending: int
+    problem: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Consumed:
     """Records were taken off a topic."""
 
@@ -258,6 +270,7 @@ Event: TypeAlias = (
     | LogSent
     | LogDropped
     | LogTruncated
+    | JournalStood
     | Consumed
     | Polled
     | Rebalanced

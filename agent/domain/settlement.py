@@ -55,8 +55,9 @@ def settle(outcome: Outcome, reported: Reported) -> Settlement:
 
     A refusal by Port counts as told: asking again would give the same answer for ever.
     """
-    if isinstance(outcome, Rejected):
-        return Settlement.REJECT
-    if isinstance(reported, Undelivered):
-        return Settlement.RELEASE
-    return Settlement.ACCEPT
+    return Settlement.REJECT if isinstance(outcome, Rejected) else settle_told(reported)
+
+
+def settle_told(reported: Reported) -> Settlement:
+    """The part of `settle` that depends on Port alone."""
+    return Settlement.RELEASE if isinstance(reported, Undelivered) else Settlement.ACCEPT

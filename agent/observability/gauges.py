@@ -43,6 +43,7 @@ class Gauges(Collector):
         self._polled_at_epoch_s = clock.epoch()
         self._api_success_at_epoch_s: float | None = None
         self._api_remaining: int | None = None
+        self._journal = events.JournalStood(0)
         self._reload_ok = True
         self._ready = False
         self._draining = False
@@ -72,6 +73,7 @@ class Gauges(Collector):
         on(events.PartitionStatus, lambda e: self._partitions.stands(e, self._clock.monotonic()))
         on(events.ApiRequested, self._api_requested)
         on(events.RateBudget, self._rate_budget)
+        on(events.JournalStood, self._journal_stood)
         on(events.RoutesReloaded, self._routes_reloaded)
         on(events.ReadyChanged, self._ready_changed)
         on(events.DrainStarted, self._drain_started)
@@ -100,6 +102,9 @@ class Gauges(Collector):
     def _rate_budget(self, event: events.RateBudget) -> None:
         self._api_remaining = event.remaining
 
+    def _journal_stood(self, event: events.JournalStood) -> None:
+        self._journal = event
+
     def _routes_reloaded(self, event: events.RoutesReloaded) -> None:
         self._reload_ok = event.ok
 
@@ -121,6 +126,8 @@ class Gauges(Collector):
         yield _gauge(table.OLDEST_IN_FLIGHT, _age(runs[0].since_s if runs else None, now_s))
         busy = bool(runs) or self._waiting.count > 0
         yield _gauge(table.SINCE_PROGRESS, _age(self._progress_at_s if busy else None, now_s))
+        yield _gauge(table.JOURNAL_PENDING, self._journal.pending)
+        yield _gauge(table.JOURNAL_WRITABLE, not self._journal.problem)
 
     def _kafka(self) -> Iterator[Metric]:
         standing = self._partitions.standing()

@@ -53,6 +53,7 @@ class LogObserver:
         on(events.RunReported, self._reported)
         on(events.RunRetried, self._retried)
         on(events.LogDropped, self._log_dropped)
+        on(events.JournalStood, self._journal_stood)
 
     def _hear_sources(self) -> None:
         on = self._table.on
@@ -113,6 +114,18 @@ class LogObserver:
 
     def _retried(self, event: events.RunRetried) -> None:
         self._log.debug("request retried", executor=event.executor, reason=event.reason)
+
+    def _journal_stood(self, event: events.JournalStood) -> None:
+        if event.note:
+            self._log.warning("the journal of outcomes was begun anew", detail=event.note)
+        if event.problem:
+            self._once_a_minute(
+                "outcomes are not kept on disk",
+                event.problem,
+                detail=event.problem,
+                pending=event.pending,
+                hint="is AGENT_STATE_DIR writable, and is there space? Until then a restart loses these outcomes",
+            )
 
     def _log_dropped(self, event: events.LogDropped) -> None:
         if event.reason == "cap":

@@ -130,6 +130,16 @@ SINCE_PROGRESS = GaugeSpec(
     "Since a run was last received, started, finished or reported; 0 while none waits or is in flight.",
 )
 
+# ── outcomes ─────────────────────────────────────────────────────────────────────────────────────────
+
+JOURNAL_PENDING = GaugeSpec(
+    "agent_journal_pending_reports", "Outcomes of runs that are kept until Port accepts them."
+)
+JOURNAL_WRITABLE = GaugeSpec(
+    "agent_journal_writable",
+    "1 while outcomes are kept on disk as well; 0: they are in memory alone, and a restart would lose them.",
+)
+
 # ── run logs ─────────────────────────────────────────────────────────────────────────────────────────
 
 LOG_LINES = CounterSpec("agent_run_log_lines_total", "Lines of run output that reached Port.")

@@ -57,6 +57,11 @@ class KnownDetails:
         self._outputs_bytes = 0
         self._complaints: set[str] = set()
 
+    @property
+    def size_bytes(self) -> int:
+        """About how much is known."""
+        return self._outputs_bytes + sum(map(len, self._texts.values())) + sum(map(len, self._links))
+
     def add_link(self, url: Json) -> str | None:
         """Adds a link, unless it is empty or known. Returns why it was left out, if it was; once each."""
         text = self._text(url, self._limits.link_bytes + 1).strip() if url is not None else ""

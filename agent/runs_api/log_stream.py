@@ -95,6 +95,11 @@ class RunLog:
         """Why nothing more is sent, if so: lines are counted from then on, and not kept."""
         self._lost_lines = 0
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits to be sent."""
+        return self._buffer.waiting_bytes
+
     # ── lines come in ────────────────────────────────────────────────────────────────────────────────
 
     def stream(self) -> MaskedStream:

@@ -43,5 +43,5 @@ class PortLookup:
                 case run:
                     return Standing.OVER if run.is_over else Standing.IN_PROGRESS
             attempt += 1
-            log.warning("Port does not tell how far this run is: asking again", run_id=run_id, reason=reason)
+            log.debug("Port does not tell how far this run is: asking again", run_id=run_id, reason=reason)
             await asyncio.sleep(self._backoff.wait_s(attempt, random.random()))  # noqa: S311 - jitter, no secret

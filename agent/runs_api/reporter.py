@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
+from functools import partial
 
-from agent.domain.invocation import InvocationKind, RunId
 from agent.domain.redaction import Redactor
-from agent.ports import Clock, Observer
+from agent.ports import Clock, Observer, RunLookup, Subject
 from agent.runs_api.client import RunsClient
 from agent.runs_api.details import ReportLimits
-from agent.runs_api.run_report import PortRunReport
-from agent.runs_api.targets import target_of
+from agent.runs_api.journal import Journal
+from agent.runs_api.left_over import LeftOverReport
+from agent.runs_api.lookup import PortLookup
+from agent.runs_api.run_report import PortRunReport, Shared
+from agent.threads import in_thread
+
+_LAST_WORDS_S = 1.0
+"""What a slow disk gets at the end."""
 
 
 class PortReporter:
     """Reports to Port's API; implements `agent.ports.Reporter`. Belongs to the event loop's thread.
 
     A short run that says nothing costs one request, one with output two. ``secrets`` are masked in every report,
-    beside each run's own (the agent's credentials, for example). Owns ``client`` from now on.
+    beside each run's own (the agent's credentials, for example). Owns ``client`` and ``journal`` from now on;
+    without a journal outcomes do not outlive the process.
     """
 
     def __init__(
@@ -28,32 +35,30 @@ class PortReporter:
         clock: Clock,
         limits: ReportLimits | None = None,
         secrets: Iterable[str] = (),
+        journal: Journal | None = None,
     ) -> None:
         self._client = client
-        self._observer = observer
-        self._clock = clock
-        self._limits = limits or ReportLimits()
+        self._shared = Shared(client, observer, clock, limits or ReportLimits(), journal, self._spawn)
         self._redactor = Redactor(secrets)
         self._open: set[PortRunReport] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def open(self, run_id: RunId | None, kind: InvocationKind, secrets: Iterable[str]) -> PortRunReport:
+    def open(self, subject: Subject, secrets: Iterable[str]) -> PortRunReport:
         """A report for one run."""
         redactor = self._redactor.copy()
         for secret in secrets:
             redactor.add(secret)
-        report = PortRunReport(
-            target_of(run_id, kind),
-            self._client,
-            self._observer,
-            self._clock,
-            self._limits,
-            redactor,
-            spawn=self._spawn,
-            on_end=self._open.discard,
-        )
+        report = PortRunReport(subject, redactor, self._shared, on_end=self._open.discard)
         self._open.add(report)
         return report
+
+    def left_over(self) -> Sequence[LeftOverReport]:
+        """What the journal held when it was opened."""
+        journal = self._shared.journal
+        if journal is None:
+            return ()
+        lookup: RunLookup = PortLookup(self._client)
+        return [LeftOverReport(entry, self._client, lookup, journal) for entry in journal.left_over]
 
     def hurry(self, timeout_s: float) -> None:
         """Every report under way, and every later one, has this long from now."""
@@ -62,12 +67,14 @@ class PortReporter:
             report.hurry(timeout_s)
 
     async def close(self) -> None:
-        """Abandons what is still open, joins every task and closes the connections. Idempotent."""
+        """Abandons what is still open, joins every task, closes the connections and the journal. Idempotent."""
         for report in tuple(self._open):
             report.abandon()
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._client.close()
+        if self._shared.journal is not None:
+            await in_thread(partial(self._shared.journal.close, _LAST_WORDS_S), "close journal")
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -13,15 +14,17 @@ from agent.domain.outcome import Conclusion, Outcome, conclude
 from agent.domain.redaction import Redactor
 from agent.domain.route import EntityVerb
 from agent.domain.settlement import Delivered, NothingToReport, Refused, Reported, Undelivered
-from agent.ports import Clock, EntityChange, Observer
+from agent.ports import Clock, EntityChange, Observer, Subject
 from agent.runs_api import wire
 from agent.runs_api.client import RunsClient
 from agent.runs_api.connection import Answer, Unanswered
 from agent.runs_api.details import KnownDetails, ReportLimits
 from agent.runs_api.exchange import Reply
+from agent.runs_api.journal import Journal
+from agent.runs_api.journal_file import Entry
 from agent.runs_api.log_buffer import Batch
 from agent.runs_api.log_stream import MaskedStream, RunLog, Spawn
-from agent.runs_api.targets import Target
+from agent.runs_api.targets import Target, target_of
 
 log = structlog.get_logger(__name__)
 
@@ -29,36 +32,50 @@ _FORM_REFUSED = (400, 413, 422)
 """Answers that may be about what was sent, and not about the run."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all reports of one reporter share. ``spawn`` starts tasks that somebody else joins in the end.
+
+    ``journal`` ``None``: outcomes do not outlive the process.
+    """
+
+    client: RunsClient
+    observer: Observer
+    clock: Clock
+    limits: ReportLimits
+    journal: Journal | None
+    spawn: Spawn
+
+
 class PortRunReport:
     """The report of one run; implements `agent.ports.RunReport`, whose docstrings hold.
 
     Everything is masked before it is kept, names and values of entities and outputs included: a secret in the
-    catalogue is a leak like any other. ``target`` ``None``: there is no run; everything is taken, lines are
-    counted, and nothing is sent. ``spawn`` starts tasks that somebody else joins in the end; ``on_end`` is
-    called when nothing more will be said, perhaps more than once.
+    catalogue is a leak like any other. Where there is no run everything is taken, lines are counted, and nothing is
+    sent. ``on_end`` is called when nothing more will be said, perhaps more than once.
     """
 
     def __init__(
-        self,
-        target: Target | None,
-        client: RunsClient,
-        observer: Observer,
-        clock: Clock,
-        limits: ReportLimits,
-        redactor: Redactor,
-        *,
-        spawn: Spawn,
-        on_end: Callable[[PortRunReport], None],
+        self, subject: Subject, redactor: Redactor, shared: Shared, *, on_end: Callable[[PortRunReport], None]
     ) -> None:
-        self._target = target
-        self._client = client
-        self._limits = limits
+        self._subject = subject
+        self._target = target_of(subject.run_id, subject.kind)
+        self._client = shared.client
+        self._limits = shared.limits
+        self._journal = shared.journal
         self._redactor = redactor
-        self._spawn = spawn
+        self._spawn = shared.spawn
         self._on_end = on_end
-        self._details = KnownDetails(redactor, limits)
-        send = None if target is None else self._send_log
-        self._log = RunLog(send, client.budget_is_low, redactor, observer, clock, limits.log, spawn=spawn)
+        self._details = KnownDetails(redactor, shared.limits)
+        self._log = RunLog(
+            None if self._target is None else self._send_log,
+            shared.client.budget_is_low,
+            redactor,
+            shared.observer,
+            shared.clock,
+            shared.limits.log,
+            spawn=shared.spawn,
+        )
         self._timer: asyncio.TimerHandle | None = None
         self._early: asyncio.Task[None] | None = None
         self._early_refused = self._ended = False
@@ -133,7 +150,7 @@ class PortRunReport:
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────
 
     async def finish(self, outcome: Outcome) -> Reported:
-        """Flushes the log for a bounded time, then tells the outcome until Port answers."""
+        """Keeps the outcome, flushes the log for a bounded time, then tells the outcome until Port answers."""
         if self._ended:
             return NothingToReport()
         self._ended = True
@@ -142,10 +159,10 @@ class PortRunReport:
             if conclusion is None:
                 return NothingToReport()
             await self._stop_early()
-            lost_lines = await self._log.finish(self._flush_s())
             if self._target is None:
+                await self._log.finish(self._flush_s())
                 return NothingToReport()
-            return await self._tell(self._target, conclusion, lost_lines)
+            return await self._tell(self._target, conclusion)
         finally:
             self._leave()
 
@@ -163,28 +180,25 @@ class PortRunReport:
         flush_s = self._limits.log.flush_timeout_s
         return flush_s if left_s is None else min(flush_s, left_s / 2)
 
-    async def _tell(self, target: Target, conclusion: Conclusion, lost_lines: int) -> Reported:
+    @property
+    def size_bytes(self) -> int:
+        """The log that waits, and the details."""
+        return self._log.waiting_bytes + self._details.size_bytes
+
+    async def _tell(self, target: Target, conclusion: Conclusion) -> Reported:
+        self._keep(target.conclude(self._details.conclude(conclusion.summary, ""), conclusion))
+        lost_lines = await self._log.finish(self._flush_s())
         note = f"({lost_lines:,} log lines could not be uploaded in time.)" if lost_lines else ""
-        details = self._details.conclude(conclusion.summary, note)
-        reported: Reported = NothingToReport()
-        maybe_repeated = False
-        for request in target.conclude(details, conclusion):
-            answer = await self._client.send(request)
-            if isinstance(answer, Unanswered):
-                return Undelivered(self._excerpt(answer.reason))
-            if answer.ok:
-                if isinstance(reported, Refused):
-                    code, detail = reported.status_code, reported.message
-                    log.warning("Port refused a part of the report", status_code=code, detail=detail)
-                return Delivered()
-            reported = Refused(answer.status_code, self._excerpt(answer.message))
-            maybe_repeated |= answer.maybe_repeated
-            if answer.status_code not in _FORM_REFUSED:
-                break
-        if isinstance(reported, Refused) and maybe_repeated and reported.status_code not in (404, 413):
-            # The answer to an earlier attempt was lost; that the run is closed by now is its echo.
-            return Delivered()
+        requests = target.conclude(self._details.conclude(conclusion.summary, note), conclusion)
+        reported = await tell(self._client, requests, self._excerpt)
+        if self._journal is not None and not isinstance(reported, Undelivered):
+            self._journal.drop((self._subject.run_id, self._subject.origin))
         return reported
+
+    def _keep(self, requests: Sequence[wire.Request]) -> None:
+        """Not waited for: the disk shall not delay what Port can be told at once."""
+        if self._journal is not None and requests:
+            self._journal.keep(Entry(self._subject, tuple(requests)))
 
     def _leave(self) -> None:
         if self._timer is not None:
@@ -246,6 +260,34 @@ class PortRunReport:
     def _warn(self, problem: str | None) -> None:
         if problem is not None:
             self.log(problem, "WARN")
+
+
+async def tell(
+    client: RunsClient, requests: Sequence[wire.Request], excerpt: Callable[[str], str] = wire.excerpt
+) -> Reported:
+    """Sends the first of ``requests`` that Port does not refuse for its form; waits until Port answers.
+
+    ``excerpt`` shortens what Port says. Empty: there is nothing to tell.
+    """
+    reported: Reported = NothingToReport()
+    maybe_repeated = False
+    for request in requests:
+        answer = await client.send(request)
+        if isinstance(answer, Unanswered):
+            return Undelivered(excerpt(answer.reason))
+        if answer.ok:
+            if isinstance(reported, Refused):
+                code, detail = reported.status_code, reported.message
+                log.warning("Port refused a part of the report", status_code=code, detail=detail)
+            return Delivered()
+        reported = Refused(answer.status_code, excerpt(answer.message))
+        maybe_repeated |= answer.maybe_repeated
+        if answer.status_code not in _FORM_REFUSED:
+            break
+    if isinstance(reported, Refused) and maybe_repeated and reported.status_code not in (404, 413):
+        # The answer to an earlier attempt was lost; that the run is closed by now is its echo.
+        return Delivered()
+    return reported
 
 
 def _named(change: EntityChange) -> str:

@@ -39,6 +39,7 @@ from agent.ports import (
     Routed,
     RunContext,
     Standing,
+    Subject,
     Unacceptable,
 )
 
@@ -246,27 +247,50 @@ class Report:
     def abandon(self) -> None:
         self.abandoned = True
 
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(text) for _, text in self.lines)
+
+
+@dataclass
+class LeftOver:
+    """An outcome of an earlier life; ``hold`` keeps Port from answering."""
+
+    subject: Subject
+    answer: Reported = field(default_factory=Delivered)
+    hold: asyncio.Event | None = None
+    delivered: bool = False
+
+    async def deliver(self) -> Reported:
+        if self.hold is not None:
+            await self.hold.wait()
+        self.delivered = True
+        return self.answer
+
 
 class Reporter:
     def __init__(self) -> None:
         self.reports: dict[str, Report] = {}
+        self.left: list[LeftOver] = []
         self.answer: Reported = Delivered()
         self.refuse_entities = False
         self.hold_entities = False
         self.hold: asyncio.Event | None = None
         self.hurried = False
 
-    def open(self, run_id: RunId | None, kind: InvocationKind, secrets: Iterable[str]) -> Report:
-        del kind
+    def left_over(self) -> Sequence[LeftOver]:
+        return self.left
+
+    def open(self, subject: Subject, secrets: Iterable[str]) -> Report:
         report = Report(
-            run_id,
+            subject.run_id,
             self.answer,
             list(secrets),
             refuse_entities=self.refuse_entities,
             hold_entities=self.hold_entities,
             hold=self.hold,
         )
-        self.reports[run_id or ""] = report
+        self.reports[subject.run_id or ""] = report
         return report
 
     def hurry(self, timeout_s: float) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from agent.dispatch.claims import Claims
 from agent.dispatch.dispatcher import DispatchSettings
-from agent.domain.invocation import Channel, RunId
+from agent.domain.invocation import Channel, InvocationKind, RunId
 from agent.domain.outcome import Outcome, Succeeded
 from agent.domain.route import Match, Route
 from agent.domain.settlement import Settlement
-from agent.ports import Delivery, RunContext
+from agent.ports import Delivery, RunContext, Subject
 from tests.dispatch.fakes import House, MemorySource, Work
 
 RUN = RunId("r_1")
@@ -110,7 +110,7 @@ def test_a_run_that_is_to_be_begun_anew_may_come_again() -> None:
 def test_a_run_that_is_left_over_from_an_earlier_life_is_in_hand() -> None:
     source = MemorySource()
     claims = Claims(source)
-    claim = claims.open_left_over(RUN, "runs[0]@7")
+    claim = claims.open_left_over(Subject(RUN, InvocationKind.ACTION_RUN, "runs[0]@7"))
     assert claims.has(RUN, delivery("a"))
     claim.settle(Settlement.ACCEPT)
     assert source.settled == {"a": Settlement.ACCEPT}

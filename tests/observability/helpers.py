@@ -28,6 +28,7 @@ ONE_OF_EACH: tuple[ev.Event, ...] = (
     ev.LogSent(3, 120),
     ev.LogDropped(4, "undelivered"),
     ev.LogTruncated("run_cap"),
+    ev.JournalStood(2, "database or disk is full"),
     ev.RunFinished("process", "create", RUN, "failure", "exit_code", "exit code 3", 12.5, "create_service"),
     ev.RunReported("create", RUN, "undelivered", "no answer for 20 s"),
     ev.ApiRequested("/v1/actions/runs/{run_id}", "PATCH", "200", 0.08),

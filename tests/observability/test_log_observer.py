@@ -146,3 +146,17 @@ def test_partitions_are_told_by_topic() -> None:
 
     assert event == "partitions revoked"
     assert about == {"count": 3, "partitions": {"a": [0, 2], "b": [1]}}
+
+
+def test_outcomes_that_are_in_memory_alone_are_told_once_a_minute() -> None:
+    clock = HeldClock()
+    full = [ev.JournalStood(n, "database or disk is full") for n in range(100)]
+    [(level, event, about)] = lines(ev.JournalStood(3), *full, clock=clock)
+    assert (level, event) == ("warning", "outcomes are not kept on disk")
+    assert about["detail"] == "database or disk is full"
+    assert "AGENT_STATE_DIR" in about["hint"]
+
+
+def test_a_damaged_journal_is_told() -> None:
+    [(level, _, about)] = lines(ev.JournalStood(0, note="outcomes-v1-0 was damaged"))
+    assert (level, about["detail"]) == ("warning", "outcomes-v1-0 was damaged")

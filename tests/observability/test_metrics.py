@@ -123,6 +123,17 @@ def test_what_is_not_known_yet_is_left_out() -> None:
     assert "agent_api_last_success_timestamp_seconds" not in names(page)
 
 
+def test_outcomes_that_wait_for_port_are_gauged() -> None:
+    observer = metrics()
+    assert value(observer, "agent_journal_pending_reports") == 0
+    assert value(observer, "agent_journal_writable") == 1
+    tell(observer, ev.JournalStood(3, "disk full"))
+    assert value(observer, "agent_journal_pending_reports") == 3
+    assert value(observer, "agent_journal_writable") == 0
+    tell(observer, ev.JournalStood(1))
+    assert value(observer, "agent_journal_writable") == 1
+
+
 def test_ages_are_those_of_the_scrape() -> None:
     clock = HeldClock()
     observer = metrics(clock)

@@ -15,6 +15,7 @@ from agent.domain.events import Event
 from agent.domain.invocation import InvocationKind, RunId
 from agent.domain.retry import Backoff
 from agent.net.client import open_client
+from agent.ports import Subject
 from agent.runs_api.client import RunsClient
 from agent.runs_api.connection import RequestLimits
 from agent.runs_api.details import ReportLimits
@@ -74,11 +75,11 @@ class Rig:
 
     def action_run(self, *secrets: str) -> tuple[str, PortRunReport]:
         run_id = self.api.ledger.create_run("act")
-        return run_id, self.reporter.open(RunId(run_id), InvocationKind.ACTION_RUN, secrets)
+        return run_id, self.reporter.open(Subject(RunId(run_id), InvocationKind.ACTION_RUN), secrets)
 
     def node_run(self, *secrets: str) -> tuple[str, PortRunReport]:
         run_id = self.api.ledger.create_run("act", run_id=f"wfnr_{len(self.api.ledger.runs)}")
-        return run_id, self.reporter.open(RunId(run_id), InvocationKind.NODE_RUN, secrets)
+        return run_id, self.reporter.open(Subject(RunId(run_id), InvocationKind.NODE_RUN), secrets)
 
     def faults(self, *faults: Fault) -> None:
         self.api.script.add(*faults)

@@ -17,7 +17,7 @@ from agent.domain.outcome import Accepted, Cancelled, CancelReason, Failed, Outc
 from agent.domain.redaction import MASK
 from agent.domain.route import EntityVerb
 from agent.domain.settlement import Delivered, NothingToReport, Refused, Undelivered
-from agent.ports import EntityChange, Reporter, RunReport
+from agent.ports import EntityChange, Reporter, RunReport, Subject
 from agent.runs_api.details import ReportLimits
 from agent.runs_api.log_buffer import LogLimits
 from agent.sandbox.port_api import Effect, Fault
@@ -30,7 +30,7 @@ REST_REFUSED = "(Port refused links, outputs or other details of this report; al
 def test_it_is_a_reporter() -> None:
     async def scenario(rig: Rig) -> None:
         reporter: Reporter = rig.reporter
-        report: RunReport = reporter.open(None, InvocationKind.ACTION_RUN, ())
+        report: RunReport = reporter.open(Subject(None, InvocationKind.ACTION_RUN), ())
         report.abandon()
 
     with_rig(scenario)
@@ -137,7 +137,7 @@ def test_a_rejected_run_is_not_touched_not_even_by_its_log() -> None:
 
 def test_a_report_of_no_run_sends_nothing_and_counts_its_lines() -> None:
     async def scenario(rig: Rig) -> None:
-        report = rig.reporter.open(None, InvocationKind.CHANGE_EVENT, [SECRET])
+        report = rig.reporter.open(Subject(None, InvocationKind.CHANGE_EVENT), [SECRET])
         stream = report.stream("stdout")
         stream.write(b"one\ntwo\nthree")
         report.log(SECRET)
@@ -441,7 +441,7 @@ def test_no_request_is_made_of_a_name_that_leads_elsewhere(verb: EntityVerb, nam
 @pytest.mark.parametrize("kind", [InvocationKind.ACTION_RUN, InvocationKind.NODE_RUN])
 def test_a_run_of_an_id_that_port_never_gives_is_none(kind: InvocationKind) -> None:
     async def scenario(rig: Rig) -> None:
-        report = rig.reporter.open(RunId(".."), kind, ())
+        report = rig.reporter.open(Subject(RunId(".."), kind), ())
         report.log("a line")
         assert await report.finish(Failed("why")) == NothingToReport()
         assert rig.api.ledger.requests == []
@@ -651,7 +651,7 @@ def test_a_status_whose_answer_was_lost_is_sent_again_and_there_is_one_terminal_
 
 def test_a_run_that_port_does_not_know_is_refused_even_after_a_lost_answer() -> None:
     async def scenario(rig: Rig) -> None:
-        report = rig.reporter.open(RunId("r_unknown"), InvocationKind.ACTION_RUN, ())
+        report = rig.reporter.open(Subject(RunId("r_unknown"), InvocationKind.ACTION_RUN), ())
         rig.faults(Fault(path="*/r_unknown", effect=Effect.DROP_REPLY))
         reported = await report.finish(Succeeded())
         assert isinstance(reported, Refused)

@@ -82,7 +82,7 @@ def test_all_that_ended_is_committed_and_no_more(stop: Stop, world: World) -> No
 
 
 def test_the_workspaces_are_gone(stop: Stop) -> None:
-    left = [path for path in (stop.agent.home / "state").rglob("*") if path.is_file()]
+    left = [path for path in (stop.agent.home / "state" / "workspaces").rglob("*") if path.is_file()]
     assert left == []
 
 

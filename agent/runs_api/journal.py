@@ -1,0 +1,134 @@
+"""The journal of outcomes: each is kept from the moment its run has ended until Port accepts it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from agent.domain.events import JournalStood
+from agent.ports import Observer
+from agent.runs_api.journal_file import Entry, JournalFile, Key
+
+_TRY_AGAIN_S = 5.0
+
+
+class Journal:
+    """Writes behind the back of whoever reports, in a thread of its own, many outcomes at a time.
+
+    A disk that is full or cannot be written costs what a restart would have needed, and nothing else: outcomes stay
+    in memory, observers hear why, and it is tried again. ``open_file`` is called at once, and again while it
+    raises. `keep` and `drop` may be called from any thread and never block.
+    """
+
+    def __init__(
+        self, open_file: Callable[[], JournalFile], observer: Observer, *, try_again_s: float = _TRY_AGAIN_S
+    ) -> None:
+        self._open_file = open_file
+        self._observer = observer
+        self._try_again_s = try_again_s
+        self._file: JournalFile | None = None
+        self._changed = threading.Condition()
+        self._pending: set[Key] = set()
+        self._todo: dict[Key, Entry | None] = {}
+        """What is to be written: an entry, or ``None`` where one is to be removed."""
+        self._on_disk: set[Key] = set()
+        self._closing = False
+        self._problem = ""
+        self._told = JournalStood(0)
+        self.left_over = self._read()
+        """What an earlier life of this agent has left. Each is to be dropped once Port has it."""
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    def keep(self, entry: Entry) -> None:
+        """From now on, or a moment later, this outcome outlives the process."""
+        with self._changed:
+            self._pending.add(entry.key)
+            self._todo[entry.key] = entry
+            self._changed.notify()
+
+    def drop(self, key: Key) -> None:
+        """Port has this outcome, or will never take it. One that is not kept is passed over."""
+        with self._changed:
+            self._pending.discard(key)
+            if key in self._on_disk:
+                self._todo[key] = None
+            else:
+                self._todo.pop(key, None)
+            self._changed.notify()
+
+    def close(self, timeout_s: float) -> None:
+        """Writes what is to be written, if that takes no longer than ``timeout_s``. Idempotent."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(timeout_s)
+
+    # ── the thread ───────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if self._problem:
+                    self._changed.wait_for(lambda: self._closing, self._try_again_s)
+                else:
+                    self._changed.wait_for(lambda: self._todo or self._closing or self._is_untold())
+                todo, self._todo = self._todo, {}
+                self._on_disk.update(todo)  # from here on they may be
+                closing = self._closing
+            self._problem = self._write(todo)
+            self._tell()
+            if closing:
+                break
+        if self._file is not None:
+            with suppress(sqlite3.Error, OSError):
+                self._file.close()
+
+    def _write(self, todo: Mapping[Key, Entry | None]) -> str:
+        """Returns what went wrong, and has put back then what was to be done."""
+        try:
+            if self._file is None:
+                self._file = self._open_file()
+            puts = [entry for entry in todo.values() if entry is not None]
+            drops = [key for key, entry in todo.items() if entry is None]
+            if todo:
+                self._file.write(puts, drops)
+        except (OSError, sqlite3.Error) as error:
+            with self._changed:
+                self._todo = {**todo, **self._todo}
+            return _said(error)
+        with self._changed:
+            self._on_disk.difference_update(key for key in drops if key not in self._todo)
+        return ""
+
+    def _read(self) -> tuple[Entry, ...]:
+        try:
+            self._file = self._open_file()
+            entries = tuple(self._file.read())
+        except (OSError, sqlite3.Error) as error:
+            self._problem = _said(error)
+            self._tell()
+            return ()
+        keys = [entry.key for entry in entries]
+        self._pending.update(keys)
+        self._on_disk.update(keys)
+        self._tell(self._file.note)
+        return entries
+
+    def _is_untold(self) -> bool:
+        return JournalStood(len(self._pending), self._problem) != self._told
+
+    def _tell(self, note: str = "") -> None:
+        with self._changed:
+            stands = JournalStood(len(self._pending), self._problem)
+            is_news = stands != self._told or self._problem or note
+            self._told = stands
+        if is_news:
+            self._observer.notify(replace(stands, note=note))
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__

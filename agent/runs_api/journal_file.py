@@ -1,0 +1,186 @@
+"""One file of outcomes that Port has not accepted yet: SQLite, locked against other agents. Blocks; no threads."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from agent.domain.invocation import InvocationKind, RunId
+from agent.domain.json import as_object, compact
+from agent.ports import Subject
+from agent.runs_api import wire
+
+Key: TypeAlias = tuple[RunId | None, str]
+"""A run, and the message that asked for it: several messages may concern one run."""
+
+_NAME = "outcomes-v1-{slot}"
+_SLOTS = 32
+_PAGE_BYTES = 4096
+_BUSY_S = 1.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS outcomes (
+  run_id TEXT NOT NULL, origin TEXT NOT NULL, kind TEXT NOT NULL, route TEXT NOT NULL, requests TEXT NOT NULL,
+  PRIMARY KEY (run_id, origin)
+) WITHOUT ROWID
+"""
+_PUT = "INSERT OR REPLACE INTO outcomes (run_id, origin, kind, route, requests) VALUES (?, ?, ?, ?, ?)"
+_TAKE_OUT = "DELETE FROM outcomes WHERE run_id = ? AND origin = ?"
+_READ = "SELECT run_id, origin, kind, route, requests FROM outcomes"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How a run ended, as the requests that tell Port: to be tried in turn while Port refuses their form."""
+
+    subject: Subject
+    requests: tuple[wire.Request, ...]
+
+    @property
+    def key(self) -> Key:
+        """What it is found by."""
+        return self.subject.run_id, self.subject.origin
+
+
+class JournalFile:
+    """The outcomes of one agent. Every method may raise `OSError` or `sqlite3.Error`; then nothing was changed.
+
+    Written without waiting for the disk: what was written outlives the end of the process, however it ends, but not
+    always that of the machine. Holds ``max_bytes`` at most. ``note`` says what was found wrong with an older file.
+    """
+
+    def __init__(self, path: Path, lock_fd: int, max_bytes: int) -> None:
+        self.path = path
+        self.note = ""
+        self._lock_fd = lock_fd
+        try:
+            self._connection = self._open(max_bytes)
+        except BaseException:
+            os.close(lock_fd)
+            raise
+
+    @classmethod
+    def open_first_free(cls, directory: Path, max_bytes: int) -> JournalFile:
+        """The first file in ``directory`` that no other agent has, with what all others left that are gone.
+
+        Agents that share a directory, on one machine or on one volume, thus each have their own.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own: JournalFile | None = None
+        for slot in range(_SLOTS):
+            path = directory / f"{_NAME.format(slot=slot)}.sqlite3"
+            if own is not None and not path.exists():
+                break  # slots are taken from the first on
+            fd = _lock(path.with_suffix(".lock"))
+            if fd is None:
+                continue
+            if own is None:
+                own = cls(path, fd, max_bytes)
+            else:
+                own._adopt(path, fd, max_bytes)
+        if own is None:
+            raise OSError(f"all {_SLOTS} journals in {directory} belong to other agents")
+        return own
+
+    def write(self, puts: Iterable[Entry], drops: Iterable[Key]) -> None:
+        """Enters and removes, all or nothing."""
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(_TAKE_OUT, drops)
+            self._connection.executemany(_PUT, map(_as_row, puts))
+
+    def read(self) -> list[Entry]:
+        """All entries. One that cannot be read, as an older version may have written it, is left where it is."""
+        return [entry for row in self._connection.execute(_READ) if (entry := _from_row(row)) is not None]
+
+    def close(self) -> None:
+        """Closes and unlocks the file. Idempotent."""
+        self._connection.close()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def _open(self, max_bytes: int) -> sqlite3.Connection:
+        try:
+            return _connect(self.path, max_bytes)
+        except sqlite3.OperationalError:
+            raise  # of the disk, not of the file
+        except sqlite3.DatabaseError as error:
+            broken = self.path.with_suffix(".broken")
+            self.path.replace(broken)
+            for companion in ("-wal", "-shm"):
+                Path(f"{self.path}{companion}").unlink(missing_ok=True)
+            self.note = f"{self.path} was damaged ({error}) and is {broken.name} now; a new one was begun"
+            return _connect(self.path, max_bytes)
+
+    def _adopt(self, path: Path, lock_fd: int, max_bytes: int) -> None:
+        """Takes over what an agent has left that is gone; a file that cannot be read stays as it is."""
+        with suppress(OSError, sqlite3.Error), closing(JournalFile(path, lock_fd, max_bytes)) as left:
+            if entries := left.read():
+                self.write(entries, ())
+                left.write((), [entry.key for entry in entries])
+
+
+def _lock(path: Path) -> int | None:
+    """A descriptor that holds the lock until it is closed; ``None`` if somebody else has it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _connect(path: Path, max_bytes: int) -> sqlite3.Connection:
+    path.touch(mode=0o600)  # what a run says of itself is nobody else's to read
+    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in (
+            f"page_size = {_PAGE_BYTES}",
+            "auto_vacuum = FULL",
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            f"journal_size_limit = {1024 * 1024}",
+            f"max_page_count = {max(1, max_bytes // _PAGE_BYTES)}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute(_SCHEMA)
+        _check(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    for (verdict,) in connection.execute("PRAGMA quick_check(1)"):
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+
+
+def _as_row(entry: Entry) -> Sequence[str]:
+    subject = entry.subject
+    requests = [{"method": r.method, "route": r.route, "path": r.path, "body": r.body} for r in entry.requests]
+    return subject.run_id or "", subject.origin, subject.kind, subject.route, compact(requests)
+
+
+def _from_row(row: Sequence[str]) -> Entry | None:
+    run_id, origin, kind, route, requests = row
+    try:
+        read = tuple(
+            wire.Request(str(r["method"]), str(r["route"]), str(r["path"]), as_object(r["body"]))
+            for r in json.loads(requests)
+        )
+        return Entry(Subject(RunId(run_id), InvocationKind(kind), origin, route), read)
+    except (ValueError, KeyError, TypeError):
+        return None
