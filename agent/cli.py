@@ -12,7 +12,9 @@ import json
 import logging
 import signal
 import sys
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import stamina.instrumentation
@@ -29,7 +31,7 @@ from agent.dispatch.lifecycle import Stop
 from agent.domain.errors import ConfigurationError
 from agent.domain.invocation import Channel
 from agent.domain.redaction import Redactor
-from agent.leaving import leave
+from agent.leaving import HardEnd, leave
 from agent.observability.logs import configure, log_stray_errors
 from agent.routing.schema import routes_schema
 from agent.settings import Settings, defaults, environment, load
@@ -102,8 +104,16 @@ async def _run(settings: Settings, redactor: Redactor) -> int:
     agent, stop = Agent(settings, environment(), redactor), Stop()
     loop = asyncio.get_running_loop()
     log_stray_errors(loop)
+    end_s = settings.timeline.total_s
+    hard_end = HardEnd(end_s, partial(log.error, "the stop took too long: ending at once", after_s=end_s))
+
+    def hear(_number: int, _frame: FrameType | None) -> None:
+        hard_end.arm()
+        loop.call_soon_threadsafe(stop.ask)
+
+    # Not the loop's own handlers: those wait for a loop that an action may have blocked.
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.ask)
+        signal.signal(number, hear)
     return await agent.run(stop)
 
 

@@ -7,7 +7,7 @@ executors implement the same protocols, without privilege.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -523,6 +523,9 @@ class RunLookup(Protocol):
 
     async def standing(self, run_id: RunId | None, kind: InvocationKind) -> Standing:
         """How far the run is; waits until Port tells, however long that takes. Cancelling it is safe."""
+
+    async def closed(self, run_ids: Collection[RunId]) -> frozenset[RunId]:
+        """Those of these action runs that have ended in Port, as far as Port tells now; asks once, and briefly."""
 
 
 # ── what the operator's page shows ───────────────────────────────────────────────────────────────────

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent.domain.errors import ConfigurationError, Problem
+from agent.domain.timeline import Timeline
 
 _DEFAULT_API = "https://api.port.io"
 _SASL = ("sasl_ssl", "sasl_plaintext")
@@ -130,6 +131,10 @@ class Settings(BaseSettings):
     AGENT_RUN_TIMEOUT_S: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         3600.0, description="How long a run may take where its route says nothing else. Seconds."
     )
+    AGENT_CLOSE_CHECK_S: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        15.0,
+        description="How often Port is asked for runs that were closed there; they are stopped. 0: never. Seconds.",
+    )
     AGENT_UNROUTED: Annotated[Literal["fail", "ignore"], BeforeValidator(_lower)] = Field(
         "fail",
         description="Messages for agents without a route: fail their runs, or ignore where agents share a topic.",
@@ -189,6 +194,11 @@ class Settings(BaseSettings):
         20.0, description="At shutdown, the time for the last reports. Seconds."
     )
 
+    AGENT_TERMINATION_GRACE_S: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_optional)] = Field(
+        None,
+        description="The pod's grace period: no start where a stop could take longer. Empty: unknown. Seconds.",
+    )
+
     # ── operation ────────────────────────────────────────────────────────────────────────────────────
     AGENT_HTTP_HOST: Text = Field("0.0.0.0", description="Address of metrics, probes and the status page.")  # noqa: S104 - probes come from outside
     AGENT_HTTP_PORT: Annotated[int, Field(ge=0, le=65535)] = Field(
@@ -238,6 +248,11 @@ class Settings(BaseSettings):
     def ca_file(self) -> Path | None:
         """CAs to trust in addition."""
         return self.SSL_CERT_FILE or self.REQUESTS_CA_BUNDLE
+
+    @property
+    def timeline(self) -> Timeline:
+        """How the agent ends."""
+        return Timeline(self.AGENT_DRAIN_TIMEOUT_S, self.AGENT_KILL_GRACE_S, self.AGENT_REPORT_TIMEOUT_S)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -364,6 +379,16 @@ def _contradictions(settings: Settings) -> list[Problem]:
                 "KAFKA_CONSUMER_AUTHENTICATION_MECHANISM",
                 f"is none, but KAFKA_CONSUMER_SECURITY_PROTOCOL is {settings.security_protocol}",
                 hint="Port's brokers want SCRAM-SHA-512; leave both empty for that",
+            )
+        )
+    grace_s = settings.AGENT_TERMINATION_GRACE_S
+    if grace_s is not None and grace_s < settings.timeline.grace_s:
+        problems.append(
+            Problem(
+                "AGENT_TERMINATION_GRACE_S",
+                f"is {grace_s:g}, but a stop can take {settings.timeline.total_s:g} s, and one second is to spare",
+                hint="lengthen the pod's terminationGracePeriodSeconds, or shorten AGENT_DRAIN_TIMEOUT_S, "
+                "AGENT_KILL_GRACE_S or AGENT_REPORT_TIMEOUT_S",
             )
         )
     for name in ("AGENT_KAFKA_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):

@@ -21,13 +21,15 @@ from agent.composition.clients import (
 )
 from agent.composition.listeners import Listeners
 from agent.composition.rules import open_intake, open_rules
+from agent.dispatch.close_watch import CloseWatch
 from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
 from agent.dispatch.life import LifeSettings, Lives
-from agent.dispatch.lifecycle import Lifecycle, Stop, Timeline
+from agent.dispatch.lifecycle import Lifecycle, Stop
 from agent.dispatch.redelivery import Redelivery
 from agent.dispatch.workspace import remove_tree
 from agent.domain.redaction import Redactor, is_maskable
 from agent.domain.route import Route
+from agent.domain.timeline import TIDY_S
 from agent.kafka.config import KafkaCredentials
 from agent.kafka.source import KafkaSource
 from agent.observability.health import Liveness, Readiness
@@ -52,8 +54,8 @@ log = structlog.get_logger(__name__)
 _RELOAD_S = 2.0
 _REMIND_S = 60.0
 _SIGN_IN_S = 2.0
-_REMOVAL_S = 3.0
-LAST_TASKS_S = 2.0
+_REMOVAL_S = TIDY_S / 3
+LAST_TASKS_S = TIDY_S / 3
 """What whoever runs the agent may give to tasks that are left after it, such as those that actions began."""
 
 
@@ -72,9 +74,7 @@ class Agent:
         self._listeners = Listeners()
         observer = self._listeners
         self._rules = open_rules(settings, environment, observer, clock)
-        self._timeline = Timeline(
-            settings.AGENT_DRAIN_TIMEOUT_S, settings.AGENT_KILL_GRACE_S, settings.AGENT_REPORT_TIMEOUT_S
-        )
+        self._timeline = settings.timeline
         self._workspaces = settings.AGENT_STATE_DIR / "workspaces" / f"{os.getpid()}-{secrets.token_hex(4)}"
         self._liveness = Liveness(clock)
         self._loop_watch = LoopWatch(clock, observer)
@@ -95,14 +95,16 @@ class Agent:
             learn=redactor.add,
         )
         router: Router = self._rules.routes
+        lookup, lives = PortLookup(client), Lives(intake, self._reporter, observer, clock, life)
+        self._close_watch = CloseWatch(lives, lookup, settings.AGENT_CLOSE_CHECK_S)
         self._lifecycle = Lifecycle(
             source,
             Dispatcher(
                 source,
                 intake,
                 router,
-                Lives(intake, self._reporter, observer, clock, life),
-                Redelivery(PortLookup(client), clock),
+                lives,
+                Redelivery(lookup, clock),
                 observer,
                 DispatchSettings(
                     max_concurrent_runs=settings.AGENT_MAX_CONCURRENT_RUNS,
@@ -138,7 +140,8 @@ class Agent:
                 drain_s=self._timeline.drain_s,
                 kill_grace_s=self._timeline.kill_grace_s,
                 report_s=self._timeline.report_s,
-                stop_takes_at_most_s=self._timeline.total_s + _REMOVAL_S + LAST_TASKS_S,
+                stop_takes_at_most_s=self._timeline.total_s,
+                on_shutdown=self._settings.AGENT_ON_SHUTDOWN,
             )
             self._warn()
             return await self._lifecycle.run(stop)
@@ -212,6 +215,8 @@ class Agent:
         yield self._liveness.keep_beating
         yield self._loop_watch.keep_watching
         yield self._sign_in
+        if self._settings.AGENT_CLOSE_CHECK_S:
+            yield self._close_watch.keep_watching
         yield self._remind
         if isinstance(self._rules.routes, LiveRoutes):
             live = self._rules.routes

@@ -102,9 +102,11 @@ class ActiveRun:
         return self._stopped
 
     def stop(self, reason: CancelReason) -> None:
-        """Asks for the run's end; the first reason wins."""
+        """Asks for the run's end; the first reason wins. Of one that was closed in Port nothing more is told."""
         if not self._stopped.done():
             self._stopped.set_result(reason)
+            if reason is CancelReason.CLOSED_IN_PORT:
+                self._report.abandon()
 
     def log(self, message: str, *, level: str = "INFO") -> None:
         """Adds to the run's log; what is no text, such as an exception, is made one."""

@@ -16,7 +16,7 @@ from agent.dispatch.execution import supervise
 from agent.dispatch.workspace import Workspace
 from agent.domain.errors import DecryptionError
 from agent.domain.events import RunFinished, RunReported, RunStarted
-from agent.domain.invocation import Invocation
+from agent.domain.invocation import Invocation, InvocationKind, RunId
 from agent.domain.outcome import Cancelled, CancelReason, Failed, FailureKind, Outcome, Rejected, outcome_label
 from agent.domain.redaction import LOG_MASK, MIN_SECRET_CHARS, is_maskable
 from agent.domain.route import Route
@@ -94,8 +94,23 @@ class Lives:
         self._observer = observer
         self._clock = clock
         self._settings = settings
-        self._active: set[ActiveRun] = set()
+        self._active: dict[ActiveRun, float] = {}
         self._learned: set[str] = set()
+
+    def executing_for(self, at_least_s: float) -> frozenset[RunId]:
+        """The action runs that have been executed for so long."""
+        until_s = self._clock.monotonic() - at_least_s
+        return frozenset(
+            run.run_id
+            for run, since_s in self._active.items()
+            if run.run_id is not None and since_s <= until_s and run.invocation.kind is InvocationKind.ACTION_RUN
+        )
+
+    def stop(self, run_id: RunId, reason: CancelReason) -> None:
+        """Asks one run to end, if it is still executed."""
+        for run in self._active:
+            if run.run_id == run_id:
+                run.stop(reason)
 
     def stop_all(self, reason: CancelReason) -> None:
         """Asks every executing run to end; the first reason that a run hears is the one that counts."""
@@ -182,13 +197,13 @@ class Lives:
         workspace = Workspace(self._settings.workspaces)
         deadline_s = started_s + route.timeout_s
         run = ActiveRun(invocation, route, report, workspace, self._observer, deadline_s, attempt)
-        self._active.add(run)
+        self._active[run] = started_s
         try:
             outcome = await supervise(run, routed.executor, route, self._clock, self._settings.kill_grace_s)
             if not isinstance(outcome, Cancelled):
                 outcome = await bounded_rules(run, route, report, outcome, self._clock)
         finally:
-            self._active.discard(run)
+            del self._active[run]
             await workspace.remove()
         return outcome
 

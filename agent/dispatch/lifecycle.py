@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 
@@ -15,29 +14,13 @@ from agent.dispatch.dispatcher import Dispatcher
 from agent.domain.errors import SourceLostError
 from agent.domain.events import DrainStarted
 from agent.domain.outcome import CancelReason
+from agent.domain.timeline import LEAVE_S, MARGIN_S, Timeline
 from agent.ports import Observer, Reporter, Source
 
 log = structlog.get_logger(__name__)
 
 Service = Callable[[], Awaitable[None]]
 """Something that goes on beside the runs (a reload loop, a server), until it is cancelled at the very end."""
-
-_LEAVE_S = 5.0
-_MARGIN_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """How long each step of the end may take, in seconds."""
-
-    drain_s: float = 30.0
-    kill_grace_s: float = 10.0
-    report_s: float = 20.0
-
-    @property
-    def total_s(self) -> float:
-        """The longest that a stop can take; the pod's grace period must be longer."""
-        return self.drain_s + self.kill_grace_s + self.report_s + _MARGIN_S + _LEAVE_S
 
 
 class Stop:
@@ -118,7 +101,7 @@ class Lifecycle:
                 intake.cancel()
             exit_code = _intake_verdict((await asyncio.gather(intake, return_exceptions=True))[0])
             await self._wind_down(stop)
-        await self._source.close(_LEAVE_S)
+        await self._source.close(LEAVE_S)
         log.info("stopped", exit_code=exit_code)
         return exit_code
 
@@ -134,7 +117,7 @@ class Lifecycle:
         log.warning("stopping the runs that did not finish in time", runs=dispatcher.in_flight)
         self._reporter.hurry(timeline.kill_grace_s + timeline.report_s)
         dispatcher.stop_runs(CancelReason.AGENT_STOP)
-        if not await dispatcher.idle(timeline.kill_grace_s + timeline.report_s + _MARGIN_S):
+        if not await dispatcher.idle(timeline.kill_grace_s + timeline.report_s + MARGIN_S):
             log.error("runs are left without their report; they will be delivered again", runs=dispatcher.in_flight)
             dispatcher.abort()
 

@@ -101,6 +101,10 @@ class RunsClient:
             return Refused(404, str(error))
         return await self._look_up(request, lambda reply: wire.read_run(reply.body), timeout_s)
 
+    async def running_runs(self, timeout_s: float = 30.0) -> frozenset[RunId] | Refused | Undelivered:
+        """The ids of the organisation's action runs that have not ended; a thousand of them at most."""
+        return await self._look_up(wire.running_runs(), lambda reply: wire.read_run_ids(reply.body), timeout_s)
+
     async def kafka_credentials(
         self, timeout_s: float = 30.0
     ) -> wire.KafkaCredentials | NotProvisioned | Refused | Undelivered:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Collection
 
 import structlog
 
@@ -12,12 +13,16 @@ from agent.domain.retry import Backoff
 from agent.domain.settlement import Refused, Undelivered
 from agent.ports import Standing
 from agent.runs_api.client import RunsClient
+from agent.runs_api.wire import RunState
 
 log = structlog.get_logger(__name__)
 
 _BACKOFF = Backoff(first_s=1.0, cap_s=30.0)
 _GONE = frozenset({404, 410, 422})
 """What Port says of a run that it does not know, or of an id that cannot be one."""
+
+_QUESTIONS = 20
+"""So many runs are asked about one by one, each time."""
 
 
 class PortLookup:
@@ -45,3 +50,21 @@ class PortLookup:
             attempt += 1
             log.debug("Port does not tell how far this run is: asking again", run_id=run_id, reason=reason)
             await asyncio.sleep(self._backoff.wait_s(attempt, random.random()))  # noqa: S311 - jitter, no secret
+
+    async def closed(self, run_ids: Collection[RunId]) -> frozenset[RunId]:
+        """Those that have ended: of one it asks itself, of many it asks for the list of the running ones.
+
+        The list may be too long to hold all, so that one which is not in it is asked about before it is believed
+        to have ended; a few of them, if there are many. Asks nothing while requests are scarce.
+        """
+        if self._client.budget_is_low():
+            return frozenset()
+        doubtful = frozenset(run_ids)
+        if len(doubtful) > 1:
+            running = await self._client.running_runs()
+            if isinstance(running, Refused | Undelivered):
+                return frozenset()
+            doubtful -= running
+        asked = random.sample(sorted(doubtful), min(len(doubtful), _QUESTIONS))
+        answers = [(run_id, await self._client.get_run(run_id)) for run_id in asked]
+        return frozenset(run_id for run_id, run in answers if isinstance(run, RunState) and run.is_over)

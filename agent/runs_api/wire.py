@@ -64,6 +64,7 @@ def _path(route: str, **names: str) -> str:
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────
 
+_RUNS = "/v1/actions/runs"
 _RUN = "/v1/actions/runs/{run_id}"
 _NODE_RUN = "/v1/workflows/nodes/runs/{run_id}"
 
@@ -87,6 +88,11 @@ class NodeLog:
 def get_run(run_id: RunId) -> Request:
     """Asks for an action run, as API version 2 shows it. Raises `UnfitIdentifierError`, as all that follow."""
     return Request("GET", _RUN, _path(_RUN, run_id=run_id), query={"version": "v2"})
+
+
+def running_runs() -> Request:
+    """Asks for the action runs that have not ended; Port gives a thousand at most."""
+    return Request("GET", _RUNS, _RUNS, query={"active": "true", "limit": "1000", "version": "v2"})
 
 
 def patch_run(
@@ -243,6 +249,15 @@ def read_run(body: Json) -> RunState | None:
     run = as_object(as_object(body).get("run"))
     run_id, status = run.get("id"), run.get("status")
     return RunState(RunId(run_id), status) if isinstance(run_id, str) and isinstance(status, str) else None
+
+
+def read_run_ids(body: Json) -> frozenset[RunId] | None:
+    """The ids of the runs in a list, or ``None`` where the answer is no list of runs."""
+    runs = as_object(body).get("runs")
+    if not isinstance(runs, list):
+        return None
+    ids = (as_object(run).get("id") for run in runs)
+    return frozenset(RunId(run_id) for run_id in ids if isinstance(run_id, str))
 
 
 def read_kafka_credentials(body: Json) -> KafkaCredentials | None:

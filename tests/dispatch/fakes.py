@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
 from agent.dispatch.life import LifeSettings, Lives
-from agent.dispatch.lifecycle import Lifecycle, Stop, Timeline
+from agent.dispatch.lifecycle import Lifecycle, Stop
 from agent.dispatch.redelivery import Redelivery
 from agent.domain.earlier import Earlier
 from agent.domain.errors import DecryptionError, EntityRefusedError, SourceLostError
@@ -29,6 +29,7 @@ from agent.domain.json import Json, JsonObject
 from agent.domain.outcome import Outcome
 from agent.domain.route import Route, RoutingTable, Unrouted
 from agent.domain.settlement import Delivered, NothingToReport, Reported, Settlement, Undelivered
+from agent.domain.timeline import Timeline
 from agent.ports import (
     Decoded,
     Delivery,
@@ -311,6 +312,7 @@ class Lookup:
     def __init__(self) -> None:
         self.standings: dict[str, Standing] = {}
         self.asked: list[str] = []
+        self.watched: list[set[RunId]] = []
         self.hold: asyncio.Event | None = None
         self.error: Exception | None = None
 
@@ -322,6 +324,10 @@ class Lookup:
         if self.hold is not None:
             await self.hold.wait()
         return self.standings.get(run_id or "", Standing.IN_PROGRESS)
+
+    async def closed(self, run_ids: Collection[RunId]) -> frozenset[RunId]:
+        self.watched.append(set(run_ids))
+        return frozenset(run_id for run_id in run_ids if self.standings.get(run_id) is Standing.OVER)
 
 
 class Work:
@@ -375,7 +381,7 @@ class House:
             environment=self.environment,
             learn=self.learned.append,
         )
-        lives = Lives(NameIntake(), self.reporter, self.events, clock, life)
+        self.lives = lives = Lives(NameIntake(), self.reporter, self.events, clock, life)
         redelivery = Redelivery(self.lookup, clock, look_again_s=0.01)
         self.dispatcher = Dispatcher(
             self.source, NameIntake(), Table(self.routes), lives, redelivery, self.events, self.settings

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from agent.dispatch.dispatcher import DispatchSettings
-from agent.dispatch.lifecycle import Lifecycle, Timeline
+from agent.dispatch.lifecycle import Lifecycle
 from agent.domain.events import DrainStarted
 from agent.domain.invocation import View
 from agent.domain.json import Json
 from agent.domain.outcome import Cancelled, CancelReason, Failed, Outcome, Succeeded
 from agent.domain.route import EntityRule, Match, Route
 from agent.domain.settlement import Settlement
+from agent.domain.timeline import Timeline
 from agent.ports import RunContext
 from tests.dispatch.fakes import House, Work
 
@@ -254,7 +255,3 @@ def test_a_lost_source_drains_and_exits_non_zero(tmp_path: Path) -> None:
     exit_code, house = asyncio.run(go())
     assert exit_code == 1
     assert house.source.settled == {"deploy-1": Settlement.ACCEPT}
-
-
-def test_the_timeline_adds_up() -> None:
-    assert Timeline(drain_s=30, kill_grace_s=10, report_s=20).total_s == 70

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from agent.domain.invocation import InvocationKind, RunId
+from agent.domain.json import JsonObject
 from agent.domain.retry import Backoff
 from agent.ports import Standing
 from agent.runs_api.lookup import PortLookup
@@ -78,5 +79,74 @@ def test_asking_again_and_again_can_be_broken_off() -> None:
 def test_what_port_cannot_be_asked_about_is_unknown(run_id: RunId | None, kind: InvocationKind) -> None:
     async def scene(rig: Rig) -> None:
         assert await PortLookup(rig.client, QUICK).standing(run_id, kind) is Standing.UNKNOWN
+
+    with_rig(scene)
+
+
+# ── runs that were closed ────────────────────────────────────────────────────────────────────────────
+
+
+def _in_progress(rig: Rig, count: int) -> list[RunId]:
+    return [RunId(rig.api.ledger.create_run("act")) for _ in range(count)]
+
+
+def test_of_many_it_asks_once_and_then_about_those_that_are_missing() -> None:
+    async def scene(rig: Rig) -> None:
+        runs = _in_progress(rig, 5)
+        rig.api.ledger.patch_run(runs[2], {"status": "FAILURE"})
+        assert await PortLookup(rig.client).closed(runs) == {runs[2]}
+        asked = [f"{r.method} {r.path}" for r in rig.api.ledger.requests if "access_token" not in r.path]
+        assert asked == ["GET /v1/actions/runs", f"GET /v1/actions/runs/{runs[2]}"]
+
+    with_rig(scene)
+
+
+def test_of_one_it_asks_itself() -> None:
+    async def scene(rig: Rig) -> None:
+        [run] = _in_progress(rig, 1)
+        lookup = PortLookup(rig.client)
+        assert await lookup.closed([run]) == set()
+        rig.api.ledger.patch_run(run, {"status": "SUCCESS"})
+        assert await lookup.closed([run]) == {run}
+        assert rig.requests_of(run) == [f"GET /v1/actions/runs/{run}"] * 2
+
+    with_rig(scene)
+
+
+def test_a_list_that_does_not_hold_all_closes_nobody() -> None:
+    async def scene(rig: Rig) -> None:
+        runs = _in_progress(rig, 30)
+        rig.faults(Fault("/v1/actions/runs", status=200, body={"ok": True, "runs": []}))
+        assert await PortLookup(rig.client).closed(runs) == set()
+        asked = [r for r in rig.api.ledger.requests if r.run_id]
+        assert len(asked) == 20  # not all of them, each time
+
+    with_rig(scene)
+
+
+@pytest.mark.parametrize("body", [None, {"ok": True}, {"runs": "many"}])
+def test_where_port_does_not_tell_nobody_is_closed(body: JsonObject | None) -> None:
+    async def scene(rig: Rig) -> None:
+        runs = _in_progress(rig, 2)
+        for run in runs:
+            rig.api.ledger.patch_run(run, {"status": "FAILURE"})
+        rig.faults(Fault("/v1/actions/runs", status=403 if body is None else 200, body=body))
+        assert await PortLookup(rig.client).closed(runs) == set()
+
+    with_rig(scene)
+
+
+def test_while_requests_are_scarce_it_does_not_ask() -> None:
+    async def scene(rig: Rig) -> None:
+        [run] = _in_progress(rig, 1)
+        rig.api.rate_limit.limit = 100
+        rig.api.rate_limit.used = 95
+        rig.api.rate_limit.window_ends_s = float("inf")
+        lookup = PortLookup(rig.client)
+        await lookup.closed([run])
+        before = len(rig.api.ledger.requests)
+        assert rig.client.budget_is_low()
+        assert await lookup.closed([run]) == set()
+        assert len(rig.api.ledger.requests) == before
 
     with_rig(scene)

@@ -92,7 +92,7 @@ def test_the_run_that_held_the_threads_is_told(held: Held, world: World) -> None
 
 
 def test_nothing_is_left_of_its_workspaces(held: Held) -> None:
-    assert [path for path in (held.agent.home / "state").rglob("*") if path.is_file()] == []
+    assert [path for path in (held.agent.home / "state" / "workspaces").rglob("*") if path.is_file()] == []
 
 
 def test_a_blocked_event_loop_is_logged_with_whose_actions_were_there(held: Held) -> None:
