@@ -128,6 +128,9 @@ class Intake(Protocol):
     def decode(self, body: bytes, channel: Channel) -> Decoded | NotOurs | Unacceptable:
         """Reads and verifies one message. Never raises, whatever the bytes are."""
 
+    def recall(self, body: bytes, channel: Channel) -> Invocation:
+        """The invocation of a message that `decode` has let in before, without verifying it once more."""
+
     def unlock(
         self, invocation: Invocation, paths: Sequence[str]
     ) -> tuple[Invocation, Mapping[str, tuple[str, ...]]]:

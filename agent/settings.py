@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     )
     AGENT_MAX_CONCURRENT_RUNS: Count = Field(50, description="How many runs execute at once.")
     AGENT_MAX_WAITING_RUNS: Count = Field(
-        1_000, description="How many runs wait in memory before the partitions are paused."
+        12_000, description="How many runs wait in memory before the partitions are paused."
     )
     AGENT_RUN_TIMEOUT_S: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         3600.0, description="How long a run may take where its route says nothing else. Seconds."

@@ -14,7 +14,8 @@ import structlog
 from agent.dispatch.admission import Admission, Ticket
 from agent.dispatch.backlog import Backlog
 from agent.dispatch.claims import Claim
-from agent.dispatch.life import Ended, Job, Lives, subject_of
+from agent.dispatch.job import Job, subject_of
+from agent.dispatch.life import Ended, Lives
 from agent.dispatch.reception import Reception, Refusal
 from agent.dispatch.redelivery import Begin, Decision, GiveUp, LookAgain, Over, Redelivery
 from agent.domain.events import WaitingChanged
@@ -38,7 +39,7 @@ class DispatchSettings:
     """
 
     max_concurrent_runs: int = 50
-    max_waiting_runs: int = 1_000
+    max_waiting_runs: int = 12_000
     max_waiting_bytes: int = 64 * 1024 * 1024
     max_pending_reports: int = 1_000
     max_pending_bytes: int = 64 * 1024 * 1024
@@ -144,6 +145,8 @@ class Dispatcher:
                 self._admission.offer(ticket)
                 self._waiting_since[id(ticket)] = delivery.received_at_s
                 self._start_what_may()
+                if id(ticket) in self._waiting_since:
+                    ticket.item.shed()
             case Refusal() as refusal:
                 self._begin(self._refuse(refusal))
             case None:
@@ -216,6 +219,7 @@ class Dispatcher:
     async def _look_again(self, ticket: Ticket[Job], decision: LookAgain) -> None:
         log.info("another agent may be at this run still: waiting for it to end", again_in_s=decision.in_s)
         self._admission.park(ticket)
+        ticket.item.shed()
         self._start_what_may()
         await asyncio.sleep(decision.in_s)
         self._admission.unpark(ticket)

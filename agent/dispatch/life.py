@@ -11,8 +11,8 @@ import structlog
 
 from agent.dispatch.active_run import ActiveRun
 from agent.dispatch.aftermath import bounded_rules
-from agent.dispatch.claims import Claim
 from agent.dispatch.execution import supervise
+from agent.dispatch.job import Job
 from agent.dispatch.workspace import Workspace
 from agent.domain.errors import DecryptionError
 from agent.domain.events import RunFinished, RunReported, RunStarted
@@ -30,7 +30,7 @@ from agent.domain.settlement import (
     settle,
     settle_told,
 )
-from agent.ports import Clock, Delivery, Intake, LeftOver, Observer, Reporter, Routed, RunReport, Subject
+from agent.ports import Clock, Intake, LeftOver, Observer, Reporter, Routed, RunReport, Subject
 
 log = structlog.get_logger(__name__)
 
@@ -54,21 +54,6 @@ class LifeSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A delivery that has found its route, and the claim under which its run is in hand."""
-
-    delivery: Delivery
-    claim: Claim
-    invocation: Invocation
-    routed: Routed
-
-    @property
-    def subject(self) -> Subject:
-        """What its report is about."""
-        return subject_of(self.delivery, self.invocation, self.routed.route.name)
-
-
-@dataclass(frozen=True, slots=True)
 class Ended:
     """An execution that is over, and the report that must still be delivered. ``action`` is for log lines."""
 
@@ -76,11 +61,6 @@ class Ended:
     action: str | None
     report: RunReport
     outcome: Outcome
-
-
-def subject_of(delivery: Delivery, invocation: Invocation, route: str) -> Subject:
-    """What the report of a run is about."""
-    return Subject(invocation.run_id, invocation.kind, delivery.origin, route)
 
 
 class Lives:

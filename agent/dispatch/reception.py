@@ -8,7 +8,7 @@ import structlog
 
 from agent.dispatch.admission import Ticket
 from agent.dispatch.claims import Claim, Claims
-from agent.dispatch.life import Job
+from agent.dispatch.job import Job
 from agent.domain.errors import TemplateError
 from agent.domain.events import MessageIgnored, MessageRejected, RunReceived
 from agent.domain.invocation import Channel, Invocation, InvocationKind
@@ -93,7 +93,7 @@ class Reception:
         route = routed.route.name
         self._observer.notify(RunReceived(self._source.name, route, invocation.run_id))
         try:
-            return _ticket(Job(delivery, claim, invocation, routed))
+            return _ticket(Job(delivery, claim, invocation, routed, self._intake))
         except TemplateError as error:
             failed = Failed(f"the route's key: {error}", FailureKind.BAD_TEMPLATE)
             return Refusal(delivery, claim, invocation, failed, route)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
-from agent.dispatch.life import Job
+from agent.dispatch.claims import Claim
+from agent.dispatch.job import Job
 from agent.domain.earlier import Earlier, Past
 from agent.domain.invocation import Invocation
 from agent.domain.outcome import Failed, FailureKind
@@ -54,6 +56,7 @@ class Redelivery:
         self._lookup = lookup
         self._clock = clock
         self._look_again_s = look_again_s
+        self._seen_at_s: WeakKeyDictionary[Claim, float] = WeakKeyDictionary()
 
     async def decide(self, job: Job) -> Decision:
         """What to do with ``job``; waits for Port where it must be asked. Cancelling it changes nothing."""
@@ -63,8 +66,10 @@ class Redelivery:
         if earlier.past is Past.STOPPED:
             return Begin(earlier.begun + 1, f"attempt {earlier.begun + 1}: the one before was stopped in order")
         standing = await self._lookup.standing(job.invocation.run_id, job.invocation.kind)
-        waited_s = self._clock.monotonic() - job.delivery.received_at_s
-        return decide(earlier, standing, job.routed.route, waited_s, self._look_again_s)
+        now_s = self._clock.monotonic()
+        seen_s = now_s - self._seen_at_s.setdefault(job.claim, now_s)
+        patience = Patience(now_s - job.delivery.received_at_s, seen_s, self._look_again_s)
+        return decide(earlier, standing, job.routed.route, patience)
 
     async def is_over(self, delivery: Delivery, invocation: Invocation) -> bool:
         """Whether there is nothing left to say of a run that is not to be executed; waits for Port as `decide`."""
@@ -73,14 +78,31 @@ class Redelivery:
         return await self._lookup.standing(invocation.run_id, invocation.kind) is Standing.OVER
 
 
-def decide(earlier: Earlier, standing: Standing, route: Route, waited_s: float, look_again_s: float) -> Decision:
-    """The rule for a message that Port was asked about; ``waited_s``: since it was delivered here."""
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long an agent that may be at a run still was given. Times in seconds.
+
+    ``waited_s``: since the message was delivered here; ``seen_s``: since Port first told how far the run is, for
+    after an outage of Port the other agent has yet to say what it could not say before.
+    """
+
+    waited_s: float
+    seen_s: float
+    look_again_s: float
+
+    def is_over(self, route: Route) -> bool:
+        """Whether the other agent must have told by now, if it were alive."""
+        return self.waited_s >= route.timeout_s + _MARGIN_S and self.seen_s >= _MARGIN_S
+
+
+def decide(earlier: Earlier, standing: Standing, route: Route, patience: Patience) -> Decision:
+    """The rule for a message that Port was asked about."""
     if standing is Standing.OVER:
         return Over()
     if earlier.past is Past.UNKNOWN:
         return Begin()
-    if earlier.past is Past.HANDED_OVER and waited_s < route.timeout_s + _MARGIN_S:
-        return LookAgain(look_again_s)
+    if earlier.past is Past.HANDED_OVER and not patience.is_over(route):
+        return LookAgain(patience.look_again_s)
     interrupted = f"interrupted while running on {earlier.agent or 'another agent'}"
     if route.on_interrupted is not OnInterrupted.RERUN:
         return GiveUp(Failed(interrupted, FailureKind.INTERRUPTED))

@@ -154,6 +154,9 @@ def invocation(
 class NameIntake:
     """A message is its name: ``action-number``; some names stand for kinds of messages."""
 
+    def __init__(self) -> None:
+        self.recalled: list[str] = []
+
     def decode(self, body: bytes, channel: Channel) -> Decoded | NotOurs | Unacceptable:
         name = body.decode()
         if name.startswith("noise"):
@@ -163,6 +166,12 @@ class NameIntake:
         if channel is Channel.CHANGE_LOG:
             return Decoded(invocation(name, agent=False, kind=InvocationKind.CHANGE_EVENT))
         return Decoded(invocation(name, agent=not name.startswith("kafka")))
+
+    def recall(self, body: bytes, channel: Channel) -> Invocation:
+        self.recalled.append(body.decode())
+        decoded = self.decode(body, channel)
+        assert isinstance(decoded, Decoded)
+        return decoded.invocation
 
     def unlock(self, given: Invocation, paths: Sequence[str]) -> tuple[Invocation, Mapping[str, tuple[str, ...]]]:
         if "sealed" in paths:
@@ -371,7 +380,7 @@ class House:
     def __post_init__(self) -> None:
         self.learned: list[str] = []
         self.source, self.reporter, self.events, self.stop = MemorySource(), Reporter(), Events(), Stop()
-        self.lookup = Lookup()
+        self.lookup, self.intake = Lookup(), NameIntake()
         clock = RealClock()
         life = LifeSettings(
             self.workspaces,
@@ -384,7 +393,7 @@ class House:
         self.lives = lives = Lives(NameIntake(), self.reporter, self.events, clock, life)
         redelivery = Redelivery(self.lookup, clock, look_again_s=0.01)
         self.dispatcher = Dispatcher(
-            self.source, NameIntake(), Table(self.routes), lives, redelivery, self.events, self.settings
+            self.source, self.intake, Table(self.routes), lives, redelivery, self.events, self.settings
         )
         self.lifecycle = Lifecycle(
             self.source, self.dispatcher, self.reporter, self.events, self.timeline, services=()

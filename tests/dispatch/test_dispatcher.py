@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from agent.dispatch.dispatcher import DispatchSettings
-from agent.dispatch.life import Ended, Job
+from agent.dispatch.job import Job
+from agent.dispatch.life import Ended
 from agent.domain.errors import TemplateError, UnevaluatedError
 from agent.domain.events import (
     MessageIgnored,

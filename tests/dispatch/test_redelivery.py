@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.dispatch.dispatcher import DispatchSettings
-from agent.dispatch.redelivery import Begin, Decision, GiveUp, LookAgain, Over, decide
+from agent.dispatch.redelivery import Begin, Decision, GiveUp, LookAgain, Over, Patience, decide
 from agent.domain.earlier import Earlier, Past
 from agent.domain.outcome import Failed, FailureKind, Outcome, Succeeded
 from agent.domain.route import Match, OnInterrupted, Route
@@ -62,7 +62,12 @@ RERUN = route(timeout_s=100.0, on_interrupted=OnInterrupted.RERUN, max_attempts=
     ],
 )
 def test_the_rule(earlier: Earlier, standing: Standing, rule: Route, waited_s: float, expected: Decision) -> None:
-    assert decide(earlier, standing, rule, waited_s, 7) == expected
+    assert decide(earlier, standing, rule, Patience(waited_s, waited_s, 7)) == expected
+
+
+@pytest.mark.parametrize(("seen_s", "expected"), [(0, LookAgain(7)), (59.9, LookAgain(7)), (60, GIVE_UP)])
+def test_after_an_outage_of_port_the_other_agent_gets_time_to_tell(seen_s: float, expected: Decision) -> None:
+    assert decide(HANDED_OVER, Standing.IN_PROGRESS, FAIL, Patience(9_999, seen_s, 7)) == expected
 
 
 class Scene:

@@ -27,6 +27,9 @@ def checked(body: bytes) -> Decoded | NotOurs | Unacceptable:
         case Decoded(invocation):
             assert invocation.kind is not InvocationKind.CHANGE_EVENT
             assert json.loads(invocation.view.text)["run"]["id"] == invocation.run_id
+            # However long it waited, and whatever the secret is by then.
+            later = MessageIntake("another secret", StillClock(10**9), max_age_s=60.0)
+            assert later.recall(body, Channel.RUNS).view.text == invocation.view.text
         case Unacceptable(reason, detail):
             assert reason in {"undecodable", "signature", "too_old"}
             assert detail
@@ -36,6 +39,7 @@ def checked(body: bytes) -> Decoded | NotOurs | Unacceptable:
     assert not isinstance(change, NotOurs)
     if isinstance(change, Decoded):
         assert change.invocation.run_id is None
+        assert intake.recall(body, Channel.CHANGE_LOG).view.text == change.invocation.view.text
     return result
 
 

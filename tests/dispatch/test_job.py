@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from agent.dispatch.claims import Claims
+from agent.dispatch.dispatcher import DispatchSettings
+from agent.dispatch.job import Job
+from agent.domain.invocation import Channel
+from agent.domain.outcome import Outcome, Succeeded
+from agent.domain.route import Match, Route
+from agent.ports import Delivery, Routed, RunContext
+from tests.dispatch.fakes import House, MemorySource, NameIntake, Work, invocation
+
+ROUTE = Route(name="all", match=Match(), executor="work")
+
+
+async def succeed(run: RunContext) -> Outcome:
+    del run
+    return Succeeded()
+
+
+def test_what_was_shed_is_read_again_and_its_effort_is_not_forgotten() -> None:
+    intake, given = NameIntake(), invocation("deploy-1")
+    claim = Claims(MemorySource()).open(given.run_id, Delivery(b"", "a", Channel.RUNS, 0.0))
+    delivery = Delivery(b"deploy-1", "a", Channel.RUNS, 0.0, "runs[0]@1")
+    job = Job(delivery, claim, given, Routed(ROUTE, Work(succeed)), intake)
+    given.effort.spent_s = 0.7
+    assert job.invocation is given
+    job.shed()
+    assert job.invocation == given
+    assert job.invocation.effort.spent_s == 0.7
+    assert job.subject.run_id == "r_deploy-1"
+    assert intake.recalled == ["deploy-1"]  # once, however often it is asked for
+
+
+def test_only_runs_that_have_to_wait_are_read_twice(tmp_path: Path) -> None:
+    async def scene() -> list[str]:
+        gate = asyncio.Event()
+
+        async def work(run: RunContext) -> Outcome:
+            await gate.wait()
+            assert run.inputs == {"name": str(run.run_id).removeprefix("r_")}
+            return Succeeded()
+
+        house = House([(ROUTE, Work(work))], tmp_path, DispatchSettings(max_concurrent_runs=2))
+        for number in range(5):
+            house.source.put(f"deploy-{number}")
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: house.dispatcher.in_flight == 2)
+        gate.set()
+        await house.until(lambda: len(house.source.settled) == 5)
+        house.stop.ask()
+        assert await agent == 0
+        return house.intake.recalled
+
+    assert asyncio.run(scene()) == ["deploy-2", "deploy-3", "deploy-4"]
