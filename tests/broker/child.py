@@ -43,13 +43,20 @@ class Child:
         assert self._process is not None, "not started"
         self._process.send_signal(number)
 
+    def has_ended_within(self, timeout_s: float) -> bool:
+        """Whether it ends by itself in that time; waits for it."""
+        assert self._process is not None, "not started"
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def wait(self, timeout_s: float) -> int:
         """Its exit code, once it has ended by itself; fails with its last output if it does not in time."""
         assert self._process is not None, "not started"
-        try:
-            return self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self._argv} still runs after {timeout_s:g} s:\n{self.tail()}") from None
+        assert self.has_ended_within(timeout_s), f"{self._argv} still runs after {timeout_s:g} s:\n{self.tail()}"
+        return self._process.returncode
 
     def stop(self, timeout_s: float) -> int:
         """SIGTERM, then `wait`."""

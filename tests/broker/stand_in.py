@@ -42,6 +42,14 @@ class StandIn:
         """Replaces the faults in force by these; none makes it well-behaved again."""
         self._post("/_faults", {"clear": True, "faults": faults})
 
+    def expire_tokens(self) -> None:
+        """Every token that was given out is worth nothing from now on."""
+        self._post("/_faults", {"expire_tokens": True})
+
+    def ledger(self) -> dict[str, Any]:
+        """Everything that reached it: counts, runs, requests, catalogue."""
+        return self._get("/_ledger")
+
     def unfinished(self) -> int:
         """How many runs have no terminal status yet."""
         return int(self._get("/_ledger/counts")["unfinished"])

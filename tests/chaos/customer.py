@@ -1,0 +1,91 @@
+"""The organisation's users: they ask for runs, whatever is broken, and never wait for the ones before."""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from tests.broker.stage import Stage
+from tests.broker.workload import noise
+from tests.chaos.clockwork import Clockwork
+from tests.chaos.order import PARTITIONS, Order, order
+
+_PATIENCE_S = 180
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """How much is asked for: runs in a second on average, and which part of the records is none of ours."""
+
+    runs_per_s: float = 8.0
+    bursts: float = 0.02
+    burst: int = 40
+    noise: float = 0.05
+    nodes: bool = True
+
+
+class Customer:
+    """Begins runs at Port and produces their records, as Port would: each once, whatever the broker does."""
+
+    def __init__(self, stage: Stage, demand: Demand, chance: random.Random) -> None:
+        self._stage = stage
+        self._demand = demand
+        self._chance = chance
+        self._orders: dict[str, Order] = {}
+        self._lock = threading.Lock()
+        self._failures: list[str] = []
+        self._producer = Producer(
+            {
+                **stage.kafka.client_config(),
+                # A broker that is killed between taking a record and saying so must not have it twice.
+                "enable.idempotence": True,
+                "message.timeout.ms": _PATIENCE_S * 1000,
+                "linger.ms": 5,
+            }
+        )
+        self._noise = noise(chance, 10**6, stage.org)
+
+    @property
+    def orders(self) -> dict[str, Order]:
+        """All runs by id; those whose record the broker has know their place."""
+        with self._lock:
+            return dict(self._orders)
+
+    def ask(self, clockwork: Clockwork) -> None:
+        """Asks for runs until the time is over, then waits until the broker has all records."""
+        while not clockwork.is_over:
+            count = self._demand.burst if self._chance.random() < self._demand.bursts else 1
+            for _ in range(count):
+                self._place()
+            self._producer.poll(0)
+            clockwork.pass_time(self._chance.expovariate(self._demand.runs_per_s))
+        self.finish()
+
+    def finish(self) -> None:
+        """Waits until the broker has all records. Fails with what it did not take."""
+        left = self._producer.flush(_PATIENCE_S)
+        assert not left, f"{left} records were not taken by Kafka within {_PATIENCE_S} s"
+        assert not self._failures, f"Kafka refused records: {self._failures[0]}"
+
+    def _place(self) -> None:
+        if self._chance.random() < self._demand.noise:
+            self._producer.produce(
+                self._stage.topic, next(self._noise), partition=self._chance.randrange(PARTITIONS)
+            )
+        wanted = order(self._chance, len(self._orders), nodes=self._demand.nodes)
+        with self._lock:
+            self._orders[wanted.run_id] = wanted
+        self._stage.port.create_run(wanted.run_id, wanted.action)
+        record = wanted.record(self._stage.org, self._stage.port.client_secret)
+
+        def note(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                self._failures.append(f"{wanted.run_id}: {error}")
+                return
+            with self._lock:
+                self._orders[wanted.run_id] = wanted.produced_at(message.offset() or 0)
+
+        self._producer.produce(self._stage.topic, record, partition=wanted.partition, on_delivery=note)

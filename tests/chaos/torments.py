@@ -1,0 +1,152 @@
+"""Who does harm to whom: each torment has one subject, does one thing to it at a time, and puts it right again."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from tests.broker.agent_process import AgentProcess
+from tests.broker.real_kafka import RealKafka
+from tests.broker.stand_in import StandIn
+from tests.chaos.clockwork import Clockwork
+from tests.chaos.diary import Diary, Harm
+
+KILLED = "kill -9"
+STOPPED = "SIGTERM"
+FROZEN_SHORT = "SIGSTOP, short"
+FROZEN_LONG = "SIGSTOP, long"
+ENDED = "ended by itself"
+
+STOP_TAKES_AT_MOST_S = 25.0
+"""What `SETTINGS` make of the agent's timeline, and some for a machine that is busy."""
+
+SESSION_TIMEOUT_S = 6.0
+
+SETTINGS: Mapping[str, str] = {
+    "KAFKA_CONSUMER_SESSION_TIMEOUT_MS": f"{SESSION_TIMEOUT_S * 1000:.0f}",
+    "AGENT_MAX_CONCURRENT_RUNS": "16",
+    "AGENT_DRAIN_TIMEOUT_S": "3",
+    "AGENT_KILL_GRACE_S": "1",
+    "AGENT_REPORT_TIMEOUT_S": "4",
+}
+"""Of every agent: short times, so that things happen."""
+
+
+class Torment(Protocol):
+    """Something that can be harmed. ``calm_s`` bounds the time between two blows."""
+
+    calm_s: tuple[float, float]
+
+    def strike(self, chance: random.Random, clockwork: Clockwork) -> None:
+        """Does one thing to it, and puts it right before it returns, also where the time is over meanwhile."""
+
+
+def torment(one: Torment, chance: random.Random, clockwork: Clockwork) -> None:
+    """Strikes until the time is over."""
+    while clockwork.await_blow(chance, one.calm_s):
+        one.strike(chance, clockwork)
+
+
+class AgentTorment:
+    """Kills, stops and freezes one agent, and has it back each time, with the same state directory."""
+
+    calm_s = (2.0, 14.0)
+
+    def __init__(self, agent: AgentProcess, diary: Diary) -> None:
+        self._agent = agent
+        self._diary = diary
+
+    def strike(self, chance: random.Random, clockwork: Clockwork) -> None:
+        """One of kill -9, SIGTERM, and SIGSTOP for less or more than the session timeout."""
+        if not self._agent.running:
+            self._note_end(ENDED, time.time())
+            self._agent.start()
+            return
+        what = chance.choices([KILLED, STOPPED, FROZEN_SHORT, FROZEN_LONG], [35, 25, 20, 20])[0]
+        match what:
+            case "kill -9":
+                with self._diary.noted(self._agent.name, KILLED):
+                    self._agent.end()
+                    clockwork.pass_time(chance.uniform(0.2, 10))
+                    self._agent.start()
+            case "SIGTERM":
+                self._stop()
+                clockwork.pass_time(chance.uniform(0, 3))
+                self._agent.start()
+            case _:
+                low, high = (0.3, 4.0) if what == FROZEN_SHORT else (SESSION_TIMEOUT_S + 2, SESSION_TIMEOUT_S + 9)
+                with self._diary.noted(self._agent.name, what):
+                    self._agent.send(signal.SIGSTOP)
+                    clockwork.pass_time(chance.uniform(low, high))
+                    self._agent.send(signal.SIGCONT)
+
+    def _stop(self) -> None:
+        began_s = time.time()
+        self._agent.send(signal.SIGTERM)
+        if self._agent.has_ended_within(STOP_TAKES_AT_MOST_S):
+            self._note_end(STOPPED, began_s)
+        else:
+            self._note_end(f"{STOPPED}, not obeyed", began_s)
+            self._agent.end()
+
+    def _note_end(self, what: str, began_s: float) -> None:
+        self._diary.note(Harm(self._agent.name, what, began_s, time.time(), self._agent.exit_code))
+
+
+class BrokerTorment:
+    """Stops, kills and freezes the broker; its records outlive that."""
+
+    calm_s = (12.0, 40.0)
+
+    def __init__(self, kafka: RealKafka, diary: Diary) -> None:
+        self._kafka = kafka
+        self._diary = diary
+
+    def strike(self, chance: random.Random, clockwork: Clockwork) -> None:
+        """One of the three."""
+        what = chance.choice(["stop", KILLED, "SIGSTOP"])
+        with self._diary.noted("broker", what):
+            if what == "SIGSTOP":
+                self._kafka.freeze()
+                clockwork.pass_time(chance.uniform(1, 10))
+                self._kafka.thaw()
+                return
+            if what == KILLED:
+                self._kafka.kill()
+            else:
+                self._kafka.stop()
+            clockwork.pass_time(chance.uniform(0, 8))
+            self._kafka.start(timeout_s=120)
+
+
+class PortTorment:
+    """Has Port's stand-in misbehave towards everybody."""
+
+    calm_s = (4.0, 20.0)
+
+    _WAYS: Mapping[str, Mapping[str, object]] = {
+        "503": {"status": 503},
+        "429": {"status": 429, "headers": {"retry-after": "1"}},
+        "hangs": {"effect": "hang"},
+        "resets": {"effect": "reset"},
+        "drops replies": {"effect": "drop_reply"},
+        "slow": {"effect": "delay", "delay_s": 1.5},
+    }
+
+    def __init__(self, port: StandIn, diary: Diary) -> None:
+        self._port = port
+        self._diary = diary
+
+    def strike(self, chance: random.Random, clockwork: Clockwork) -> None:
+        """One way for a while, or all tokens expire at once."""
+        what = chance.choice([*self._WAYS, "tokens expire"])
+        with self._diary.noted("port", what):
+            if what == "tokens expire":
+                self._port.expire_tokens()
+                return
+            self._port.misbehave({"path": "*", "times": None, **self._WAYS[what]})
+            clockwork.pass_time(chance.uniform(1, 12))
+            self._port.misbehave()

@@ -1,0 +1,216 @@
+"""The verdict over the agents: what must hold for every run, whatever was done to them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tests.broker.worklog import Execution
+from tests.chaos.evidence import Evidence, PortRun
+from tests.chaos.order import MAX_ATTEMPTS, Order
+from tests.chaos.torments import ENDED, STOPPED
+
+_BAD_WORDS = re.compile(
+    r"Traceback|Fatal Python error|a defect of the agent|never awaited|Task was destroyed|\"level\": ?\"critical\""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that must not be. ``run_id`` is ``None`` where it is not about one run."""
+
+    what: str
+    run_id: str | None = None
+
+
+def troubles(evidence: Evidence) -> list[Trouble]:
+    """Everything that is wrong; empty if the agents kept their promises."""
+    return [trouble for rule in _RULES for trouble in rule(evidence)]
+
+
+def known_limits(evidence: Evidence) -> list[Trouble]:
+    """What is not as one would wish, and as the documents say: shown, and no trouble."""
+    return [limit for rule in _LIMITS for limit in rule(evidence)]
+
+
+# ── rules ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _one_end_each(evidence: Evidence) -> Iterator[Trouble]:
+    for run in evidence.runs.values():
+        if len(run.statuses) != 1:
+            yield Trouble(f"has {len(run.statuses)} terminal statuses: {list(run.statuses)}", run.run_id)
+        elif not (run.succeeded or run.was_interrupted or run.was_stopped):
+            yield Trouble(f"failed, and nothing in it fails; Port was told: {run.said[:200]!r}", run.run_id)
+
+
+def _success_is_true(evidence: Evidence) -> Iterator[Trouble]:
+    for run in evidence.runs.values():
+        if run.succeeded and not _had_ended_well(evidence, run):
+            yield Trouble("SUCCESS in Port, and no execution had come to its end by then", run.run_id)
+
+
+def _no_more_than_allowed(evidence: Evidence) -> Iterator[Trouble]:
+    for order in evidence.orders.values():
+        times = len(evidence.executions_of(order.run_id))
+        allowed = MAX_ATTEMPTS if order.policy == "rerun" else 1
+        if times > allowed:
+            yield Trouble(f"executed {times} times; its route allows {allowed}", order.run_id)
+
+
+def _nothing_after_the_end(evidence: Evidence) -> Iterator[Trouble]:
+    for order, execution, late_s in _late(evidence):
+        if not _cannot_be_asked_about(order):
+            detail = f"{execution.agent} began attempt {execution.attempt} {late_s:.3f} s after its end in Port"
+            yield Trouble(detail, order.run_id)
+
+
+def _nobody_elses(evidence: Evidence) -> Iterator[Trouble]:
+    for run_id in sorted(evidence.executions.keys() - evidence.orders.keys()):
+        yield Trouble("executed, and not ours", run_id)
+    named = {request["run_id"] for request in evidence.requests if request["run_id"]}
+    for run_id in sorted(named - evidence.orders.keys()):
+        yield Trouble("named to Port, and not ours", run_id)
+
+
+def _keys_in_order(evidence: Evidence) -> Iterator[Trouble]:
+    by_key: dict[str, list[Order]] = {}
+    for order in evidence.orders.values():
+        if order.key is not None and order.offset is not None:
+            by_key.setdefault(order.key, []).append(order)
+    for key, orders in by_key.items():
+        in_order = sorted(orders, key=lambda order: order.offset or 0)
+        executed = [order for order in in_order if evidence.executions_of(order.run_id)]
+        for before, after in pairwise(executed):
+            begin = evidence.executions_of(after.run_id)[0]
+            if not _was_over(evidence, before, begin.began_s):
+                detail = (
+                    f"{begin.agent} began it {key!r} while {before.run_id}, which comes before it, was not over"
+                )
+                yield Trouble(detail, after.run_id)
+
+
+def _all_is_committed(evidence: Evidence) -> Iterator[Trouble]:
+    if evidence.settled_after_s is None:
+        yield Trouble("not everything was settled in time")
+    for partition, offsets in evidence.offsets.items():
+        if offsets.committed != offsets.end:
+            yield Trouble(f"partition {partition}: committed {offsets.committed}, its end is {offsets.end}")
+        known = offsets.map
+        if known is None or known.marks or known.notes:
+            yield Trouble(f"partition {partition}: the offset map is not empty: {known or offsets.metadata!r}")
+
+
+def _orderly_exits(evidence: Evidence) -> Iterator[Trouble]:
+    for name, code in evidence.exits.items():
+        if code != 0:
+            yield Trouble(f"{name} ended with {code} when it was stopped at the end")
+    for harm in evidence.harms:
+        at_s = harm.began_s - evidence.began_s
+        if harm.what == ENDED:
+            yield Trouble(f"{harm.whom} ended by itself with {harm.exit_code}, {at_s:.1f} s after the begin")
+        elif harm.what.startswith(STOPPED) and (harm.what != STOPPED or harm.exit_code != 0):
+            took_s = harm.ended_s - harm.began_s
+            detail = (
+                f"{harm.whom} ended with {harm.exit_code} after {took_s:.1f} s when it was stopped, {at_s:.1f} s"
+            )
+            yield Trouble(f"{detail} after the begin")
+
+
+def _no_defect_in_a_log(evidence: Evidence) -> Iterator[Trouble]:
+    for name, text in evidence.logs.items():
+        lines = [line for line in text.splitlines() if _BAD_WORDS.search(line)]
+        if lines:
+            yield Trouble(f"{name} logged {len(lines)} defects, the first: {lines[0][:2000]}")
+
+
+_RULES: tuple[Callable[[Evidence], Iterator[Trouble]], ...] = (
+    _one_end_each,
+    _success_is_true,
+    _no_more_than_allowed,
+    _nothing_after_the_end,
+    _nobody_elses,
+    _keys_in_order,
+    _all_is_committed,
+    _orderly_exits,
+    _no_defect_in_a_log,
+)
+
+
+# ── known limits ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _outcomes_that_went_with_their_agent(evidence: Evidence) -> Iterator[Trouble]:
+    """The agent that knew of the good end was gone, or Port was away, when another one took the run over."""
+    for run in evidence.runs.values():
+        if run.was_interrupted and _had_ended_well(evidence, run):
+            yield Trouble("told to be interrupted, although its work had come to its end", run.run_id)
+
+
+def _nodes_executed_after_their_end(evidence: Evidence) -> Iterator[Trouble]:
+    """Port cannot be asked how far a node is: one whose route wants it repeated is repeated to be safe."""
+    for order, execution, late_s in _late(evidence):
+        if _cannot_be_asked_about(order):
+            detail = f"a node, which Port cannot be asked about: attempt {execution.attempt} began after its end"
+            yield Trouble(f"{detail}, {late_s:.1f} s", order.run_id)
+
+
+def _contradictions(evidence: Evidence) -> Iterator[Trouble]:
+    """Two agents held it for theirs (one was frozen, or cut off from the broker); the first word counts."""
+    for run in evidence.runs.values():
+        others = [status for status in run.refused if status not in run.statuses]
+        if others and run.statuses:
+            yield Trouble(f"{run.statuses[0]} in Port, which then refused {', '.join(others)}", run.run_id)
+
+
+_LIMITS: tuple[Callable[[Evidence], Iterator[Trouble]], ...] = (
+    _outcomes_that_went_with_their_agent,
+    _nodes_executed_after_their_end,
+    _contradictions,
+)
+
+
+# ── what both look at ────────────────────────────────────────────────────────────────────────────────
+
+
+def _had_ended_well(evidence: Evidence, run: PortRun) -> bool:
+    """Whether an execution had come to its end when the run ended in Port."""
+    ends_s = [one.ended_s for one in evidence.executions_of(run.run_id) if one.ended_s is not None]
+    return run.ended_s is not None and any(end_s <= run.ended_s + _PORTS_CLOCK_S for end_s in ends_s)
+
+
+def _late(evidence: Evidence) -> Iterator[tuple[Order, Execution, float]]:
+    """Executions that began when the run had ended in Port, and how much later."""
+    for order in evidence.orders.values():
+        run = evidence.runs.get(order.run_id)
+        ended_s = None if run is None else run.ended_s
+        for execution in evidence.executions_of(order.run_id):
+            if ended_s is not None and execution.began_s > ended_s + _PORTS_CLOCK_S:
+                yield order, execution, execution.began_s - ended_s
+
+
+def _cannot_be_asked_about(order: Order) -> bool:
+    return order.is_node_run and order.policy == "rerun"
+
+
+def _was_over(evidence: Evidence, order: Order, at_s: float) -> bool:
+    """Whether the next run of the key might begin: all of it had ended, in Port or here, or went with its agent."""
+    run = evidence.runs.get(order.run_id)
+    if run is not None and run.ended_s is not None and run.ended_s <= at_s:
+        return True
+    begun = [one for one in evidence.executions_of(order.run_id) if one.began_s <= at_s]
+    return bool(begun) and all(_is_past(evidence, one, at_s) for one in begun)
+
+
+def _is_past(evidence: Evidence, execution: Execution, at_s: float) -> bool:
+    if execution.ended_s is not None and execution.ended_s <= at_s:
+        return True
+    # Without its broker an agent loses its partitions as one that is gone does.
+    harmed = (evidence.harm_to(whom, execution.began_s, at_s) for whom in (execution.agent, "broker"))
+    return any(harmed)
+
+
+_PORTS_CLOCK_S = 0.001
+"""The stand-in tells times in milliseconds."""
