@@ -26,6 +26,7 @@ class Claim:
         self._claims = claims
         self._key = key
         self._receipts = [*receipts]
+        self._waits = bool(receipts)
         self._begun = False
 
     @property
@@ -33,12 +34,25 @@ class Claim:
         """Whether any receipt is still ours."""
         return any(map(self._claims.source.is_ours, self._receipts))
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether nothing was done for the run, nor may be any more, until its message comes again."""
+        return self._waits and not self.is_ours
+
+    def take_up(self) -> bool:
+        """From here on something is done for the run; ``False`` if it is not ours any more, and nothing may be."""
+        if not self.is_ours:
+            return False
+        self._waits = False
+        return True
+
     async def begin(self) -> bool:
         """Makes it known that the work begins. ``False``: no receipt is ours any more, and nothing may begin.
 
         Cancelled, the work did not begin.
         """
         source = self._claims.source
+        self._waits = False
         asked: list[object] = []
         try:
             while coming := self._receipts[len(asked) :]:  # more may be added meanwhile
@@ -59,13 +73,13 @@ class Claim:
 
     def drop(self) -> None:
         """The run is not ours any more: whoever has its message now decides over it."""
-        self._claims.forget(self._key)
+        self._claims.forget(self._key, self)
 
     def settle(self, settlement: Settlement) -> None:
         """Says what became of the run, for all its receipts; its last call."""
         for receipt in self._receipts:
             self._claims.source.settle(receipt, settlement)
-        self._claims.forget(self._key, ended=settlement in (Settlement.ACCEPT, Settlement.REJECT))
+        self._claims.forget(self._key, self, ended=settlement in (Settlement.ACCEPT, Settlement.REJECT))
 
 
 def _forget(_answer: asyncio.Future[bool]) -> None:
@@ -85,7 +99,11 @@ class Claims:
         self._ended: OrderedDict[Key, None] = OrderedDict()
 
     def has(self, run_id: RunId | None, delivery: Delivery) -> bool:
-        """Whether this message's run is in hand, or ended here; then this delivery of it is taken care of."""
+        """Whether this message's run is in hand, or ended here; then this delivery of it is taken care of.
+
+        One that only waited while its partition went and came back is taken in anew, like all that come again with
+        it: so they keep the order in which they stand in their partition.
+        """
         key = _key(run_id, delivery)
         if key is None:
             return False
@@ -93,9 +111,10 @@ class Claims:
             self.source.settle(delivery.receipt, Settlement.ACCEPT)
             return True
         claim = self._in_hand.get(key)
-        if claim is not None:
-            claim.add(delivery.receipt)
-        return claim is not None
+        if claim is None or claim.is_stale:
+            return False
+        claim.add(delivery.receipt)
+        return True
 
     def open(self, run_id: RunId | None, delivery: Delivery) -> Claim:
         """Takes a run in hand that `has` does not know."""
@@ -113,11 +132,12 @@ class Claims:
             self._in_hand[key] = claim
         return claim
 
-    def forget(self, key: Key | None, *, ended: bool = False) -> None:
-        """For claims: the run is in hand no more."""
+    def forget(self, key: Key | None, claim: Claim, *, ended: bool = False) -> None:
+        """For claims: the run is in hand no more, unless another claim has it by now."""
         if key is None:
             return
-        self._in_hand.pop(key, None)
+        if self._in_hand.get(key) is claim:
+            del self._in_hand[key]
         if ended:
             self._ended[key] = None
             if len(self._ended) > self._remembered:

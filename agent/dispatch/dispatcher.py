@@ -205,8 +205,7 @@ class Dispatcher:
         claim = ticket.item.claim
         try:
             decision = await self._redelivery.decide(ticket.item)
-            if isinstance(decision, Begin) and not await claim.begin():
-                return None
+            may_go_on = await claim.begin() if isinstance(decision, Begin) else claim.take_up()
         except asyncio.CancelledError:
             claim.settle(Settlement.RELEASE)
             self._admission.release(ticket)
@@ -214,7 +213,7 @@ class Dispatcher:
         except Exception:
             log.exception(_DEFECT)
             return GiveUp(_broken_off())
-        return decision
+        return decision if may_go_on else None
 
     async def _look_again(self, ticket: Ticket[Job], decision: LookAgain) -> None:
         log.info("another agent may be at this run still: waiting for it to end", again_in_s=decision.in_s)
@@ -260,7 +259,7 @@ class Dispatcher:
             self._leave_beginning()
             if is_over:
                 claim.settle(Settlement.ACCEPT)
-            elif claim.is_ours:
+            elif claim.take_up():
                 subject = subject_of(refusal.delivery, invocation, refusal.route)
                 await self._conclude(claim, self._lives.unexecuted(subject, invocation.action, refusal.outcome))
             else:

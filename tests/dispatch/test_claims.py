@@ -12,6 +12,7 @@ from agent.domain.settlement import Settlement
 from agent.ports import Delivery, RunContext, Subject
 from tests.dispatch.fakes import House, MemorySource, Work
 
+OTHER = RunId("r_other")
 RUN = RunId("r_1")
 
 
@@ -40,9 +41,10 @@ def test_what_becomes_of_a_run_counts_for_every_receipt_under_which_it_came() ->
 def test_a_run_begins_if_the_last_of_its_receipts_is_ours() -> None:
     async def go() -> None:
         source = MemorySource()
-        source.revoked.add("a")
         claims = Claims(source)
         claim = claims.open(RUN, delivery("a"))
+        assert claim.take_up()
+        source.revoked.add("a")
         assert not any([claim.is_ours])
         claims.has(RUN, delivery("b"))
         assert claim.is_ours
@@ -172,3 +174,43 @@ def test_a_run_that_is_delivered_again_while_it_goes_on_or_after_it_ended_is_exe
     house = asyncio.run(go())
     assert executed == ["r_slow-1", "r_quick-2"]
     assert {house.source.settled[name] for name in ("q-1", "q-2", "s-1")} == {Settlement.ACCEPT}
+
+
+def test_a_run_that_only_waited_while_its_partition_went_is_taken_in_anew() -> None:
+    source = MemorySource()
+    claims = Claims(source)
+    old = claims.open(RUN, delivery("a"))
+    source.revoked.add("a")
+    assert old.is_stale
+    assert not claims.has(RUN, delivery("b"))
+    new = claims.open(RUN, delivery("b"))
+    old.drop()  # which its slot finds out later, and takes nothing from the new one
+    assert claims.has(RUN, delivery("c"))
+    new.settle(Settlement.ACCEPT)
+    assert source.settled == {"b": Settlement.ACCEPT, "c": Settlement.ACCEPT}
+
+
+def test_a_run_for_which_something_is_done_is_not() -> None:
+    async def go() -> None:
+        source = MemorySource()
+        claims = Claims(source)
+        beginning, told = claims.open(RUN, delivery("a")), claims.open(OTHER, delivery("b"))
+        source.hold = asyncio.Event()
+        begin = asyncio.ensure_future(beginning.begin())
+        await asyncio.sleep(0)
+        assert told.take_up()
+        source.revoked |= {"a", "b"}
+        assert claims.has(RUN, delivery("c"))  # its marker may be committed already
+        assert claims.has(OTHER, delivery("d"))
+        source.hold.set()
+        assert await begin
+        assert beginning.is_ours
+
+    asyncio.run(go())
+
+
+def test_what_went_is_not_taken_up() -> None:
+    source = MemorySource()
+    claim = Claims(source).open(RUN, delivery("a"))
+    source.revoked.add("a")
+    assert not claim.take_up()

@@ -10,6 +10,7 @@ import pytest
 from agent.dispatch.dispatcher import DispatchSettings
 from agent.dispatch.job import Job
 from agent.dispatch.life import Ended
+from agent.domain.earlier import Earlier, Past
 from agent.domain.errors import TemplateError, UnevaluatedError
 from agent.domain.events import (
     MessageIgnored,
@@ -34,7 +35,7 @@ from agent.domain.outcome import (
 )
 from agent.domain.route import EntityRule, EntityVerb, Match, ReportRule, Route
 from agent.domain.settlement import Delivered, Refused, Reported, Settlement, Undelivered
-from agent.ports import Executor, RunContext
+from agent.ports import Delivery, Executor, RunContext
 from tests.dispatch.fakes import House, Report, Work
 
 
@@ -675,3 +676,55 @@ def test_a_defect_while_a_message_is_read_costs_that_message_only(
     house = asyncio.run(go())
     assert house.source.settled == {"deploy-1": Settlement.REJECT, "deploy-2": Settlement.ACCEPT}
     assert [e.reason for e in house.events.of(MessageRejected)] == ["defect"]
+
+
+def test_runs_of_a_key_keep_their_order_when_their_partition_went_and_came_back(tmp_path: Path) -> None:
+    """The first was just about to begin, so that it is taken in anew; so must be those that waited behind it."""
+    order: list[str] = []
+
+    async def work(run: RunContext) -> Outcome:
+        order.append(str(run.run_id))
+        return Succeeded()
+
+    async def go() -> None:
+        keyed = route(key=Value("same"))
+        house = House([(keyed, Work(work))], tmp_path, DispatchSettings(max_concurrent_runs=1))
+        house.source.hold = asyncio.Event()
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        for name in ("a-1", "a-2", "a-3"):
+            house.source.put(name)
+        await house.until(lambda: house.source.begun == ["a-1"])
+        await house.until(house.source.queue.empty)
+        house.source.revoked |= {"a-1", "a-2", "a-3"}
+        house.source.hold.set()
+        await asyncio.sleep(0.05)  # whatever is done with what went, may be done before it comes again
+        for name in ("a-1", "a-2", "a-3"):
+            again = Delivery(name.encode(), f"{name} again", Channel.RUNS, 0.0, name)
+            house.source.queue.put_nowait(again)
+        await house.until(lambda: len(house.source.settled) == 3)
+        house.stop.ask()
+        assert await agent == 0
+
+    asyncio.run(go())
+    assert order == ["r_a-1", "r_a-2", "r_a-3"]
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_what_went_while_it_was_asked_about_is_left_to_its_new_owner(tmp_path: Path, *, is_lost: bool) -> None:
+    async def go() -> House:
+        house = House([(route(), returning(Succeeded()))], tmp_path)
+        house.lookup.hold = asyncio.Event()
+        house.source.put("a-1", earlier=Earlier(Past.INTERRUPTED, 1, "another"))
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: bool(house.lookup.asked))
+        if is_lost:
+            house.source.revoked.add("a-1")
+        house.lookup.hold.set()
+        await house.until(lambda: house.dispatcher.in_flight == 0 and not house.dispatcher._beginning)
+        house.stop.ask()
+        assert await agent == 0
+        return house
+
+    house = asyncio.run(go())
+    assert set(house.reporter.reports) == (set() if is_lost else {"r_a-1"})
+    assert set(house.source.settled) == (set() if is_lost else {"a-1"})
