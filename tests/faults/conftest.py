@@ -52,7 +52,7 @@ def begin(world: World) -> Iterator[Begin]:
 
 
 def _settle_in(agent: OneAgent) -> None:
-    """A record for each partition: the embedded broker cannot tell how old it is, so Port is asked about a first."""
+    """A record for each partition: Port is asked about the first, as the embedded broker cannot tell its age."""
     broker = agent.world.broker
     partitions, count = set(range(broker.create_topic(agent.topic))), 0
     while partitions:
