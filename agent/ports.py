@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
-from agent.domain.earlier import Earlier
+from agent.domain.earlier import Earlier, Ending
 from agent.domain.events import Event
 from agent.domain.invocation import Channel, Invocation, InvocationKind, RunId, View
 from agent.domain.json import Json, JsonObject, as_text
@@ -88,6 +88,12 @@ class Source(Protocol):
 
     def withdraw(self, receipt: object) -> None:
         """Takes `begin` back: the work did not begin, and will not before the next `begin`. Never blocks."""
+
+    def end(self, receipt: object, ending: Ending) -> None:
+        """Makes it known, soon, how the work that was begun came to its end; `settle` follows once Port knows.
+
+        Never blocks; a receipt from before a rebalance is ignored.
+        """
 
     def settle(self, receipt: object, settlement: Settlement) -> None:
         """Says what became of a delivery. Never blocks; a receipt from before a rebalance is ignored."""

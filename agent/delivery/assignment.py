@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agent.delivery.ledger import Ledger
 from agent.delivery.offset_map import Mark, OffsetMap
 from agent.delivery.positions import Commit, Partition, Position
-from agent.domain.earlier import Earlier
+from agent.domain.earlier import Earlier, Ending
 from agent.domain.settlement import Settlement
 
 
@@ -94,6 +94,11 @@ class Assignment:
         """Takes `start` back; stale positions are ignored."""
         if self.is_current(position):
             self._ledgers[position.partition].withdraw(position.offset)
+
+    def end(self, position: Position, ending: Ending) -> None:
+        """States that the work of a message came to its end; stale positions are ignored."""
+        if self.is_current(position):
+            self._ledgers[position.partition].end(position.offset, ending)
 
     def settle(self, position: Position, settlement: Settlement) -> None:
         """Settles a message; stale positions are ignored: whoever has the partition now decides over them."""

@@ -7,7 +7,7 @@ from enum import Enum
 
 from agent.delivery.offset_map import MAX_SPAN, Mark, Note, OffsetMap
 from agent.delivery.positions import Commit
-from agent.domain.earlier import Earlier
+from agent.domain.earlier import Earlier, Ending
 from agent.domain.settlement import Settlement
 
 
@@ -16,6 +16,8 @@ class State(Enum):
 
     OPEN = "open"
     STARTED = "started"
+    ENDED = "ended"
+    """Its work came to its end; Port has still to be told."""
     HELD = "held"
     """Given back: it must come again, so the committed offset never passes it in this epoch."""
     CLOSED = "closed"
@@ -27,8 +29,9 @@ class IllegalTransitionError(Exception):
 
 _START = {State.OPEN: State.STARTED}
 _WITHDRAW = {State.STARTED: State.OPEN}
-_CLOSE = {State.OPEN: State.CLOSED, State.STARTED: State.CLOSED}
-_HOLD = {State.OPEN: State.HELD, State.STARTED: State.HELD}
+_END = {State.STARTED: State.ENDED}
+_CLOSE = dict.fromkeys((State.OPEN, State.STARTED, State.ENDED), State.CLOSED)
+_HOLD = dict.fromkeys((State.OPEN, State.STARTED, State.ENDED), State.HELD)
 _REPEAT = {State.STARTED: State.HELD}
 _SETTLE = {
     Settlement.ACCEPT: _CLOSE,
@@ -113,8 +116,17 @@ class Ledger:
         self._move(offset, _WITHDRAW, "withdraw")
         self._restore(offset)
 
+    def end(self, offset: int, ending: Ending) -> None:
+        """The work came to its end, and Port has still to be told. Raises `IllegalTransitionError` unless started.
+
+        Whoever reads it next need not begin it again, and can tell Port in our place.
+        """
+        self._move(offset, _END, "end")
+        del self._before[offset]
+        self._notes[offset] = Note(1, ended=ending)
+
     def settle(self, offset: int, settlement: Settlement) -> None:
-        """Says what became of a message. Raises `IllegalTransitionError` unless it is open or started.
+        """Says what became of a message. Raises `IllegalTransitionError` unless it is open, started or ended.
 
         `Settlement.REPEAT` is for started ones only: open again for whoever reads it next, as begun once more.
         """
@@ -147,7 +159,7 @@ class Ledger:
     def commit_handing_over(self) -> Commit | None:
         """As `commit`, for the moment at which the partition goes while this agent lives on.
 
-        What it has begun and not settled will go on here, and its next owner must not take it for interrupted.
+        What it has begun and not ended will go on here, and its next owner must not take it for interrupted.
         """
         going_on = {offset: Note(self._notes[offset].begun, goes_on=True) for offset in self._before}
         return self._commit_with({**self._notes, **going_on}) if going_on else self.commit

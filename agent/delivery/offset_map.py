@@ -17,7 +17,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Final
 
-from agent.domain.earlier import Earlier, Past
+from agent.domain.earlier import Earlier, Ending, Past
 
 MAX_CHARS: Final = 4_095
 """What a broker takes by default (``offset.metadata.max.bytes``: 4,096), less the NUL that librdkafka adds."""
@@ -31,6 +31,9 @@ MAX_NOTES: Final = 200
 MANY: Final = 127
 """So often and more: no route allows as many attempts."""
 
+MOST_ATTEMPTS: Final = 100
+"""More than so many are `MANY`."""
+
 _MAGIC = "AM2"
 _PART = "[A-Za-z0-9_-]*"
 _TEXT = re.compile(rf"AM2([rtRT])([nc])([A-Za-z0-9_-]{{6}})({_PART})\.({_PART})(?:@([A-Za-z0-9._-]{{1,64}}))?")
@@ -40,6 +43,9 @@ _TRITS = 5
 _WORTH_DEFLATING_BYTES = 60
 _VARINT_BITS = 63
 _GOES_ON = 0x80
+_ENDINGS: Final = {124: Ending.SUCCESS, 125: Ending.FAILURE, 126: Ending.ACCEPTED}
+"""In place of a number of attempts, which then does not matter any more."""
+_ENDED: Final = {ending: code for code, ending in _ENDINGS.items()}
 _RUN = re.compile(rb"\x00+|\x01+|\x02+")
 
 
@@ -53,10 +59,14 @@ class Mark(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a mark does not say: how often the work was begun, and whether it went on when the map was made."""
+    """What a mark does not say: how often the work was begun, and whether it went on when the map was made.
+
+    ``ended``: how it came to its end; such a note is of a message that was started, says 1, and nothing goes on.
+    """
 
     begun: int
     goes_on: bool = False
+    ended: Ending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,8 @@ class OffsetMap:
         """What whoever has the message now must know; ``None`` for one that was surely never begun, or is done."""
         mark, note = self.mark(offset), self.note(offset)
         if mark is Mark.STARTED:
+            if note.ended is not None:
+                return Earlier(Past.ENDED, note.begun, self.agent, note.ended)
             past = Past.HANDED_OVER if note.goes_on else Past.INTERRUPTED
             return Earlier(past, note.begun, self.agent)
         if mark is Mark.DONE:
@@ -248,7 +260,7 @@ def _as_notes(base: int, unsure: int, notes: Iterable[tuple[int, Note]]) -> byte
     last = base
     for offset, note in notes:
         _put_varint(out, offset - last)
-        out.append(min(note.begun, MANY) | (_GOES_ON if note.goes_on else 0))
+        out.append(_as_byte(note))
         last = offset
     return bytes(out)
 
@@ -267,9 +279,26 @@ def _from_notes(base: int, body: bytes) -> tuple[int, dict[int, Note]]:
         offset += above
         if offset - base >= MAX_SPAN or len(notes) == MAX_NOTES:
             raise ValueError("a note too far away, or too many")
-        notes[offset] = Note(body[at] & MANY, goes_on=bool(body[at] & _GOES_ON))
+        notes[offset] = _from_byte(body[at])
         at += 1
     return unsure, notes
+
+
+def _as_byte(note: Note) -> int:
+    if note.ended is not None:
+        return _ENDED[note.ended]
+    begun = note.begun if note.begun <= MOST_ATTEMPTS else MANY
+    return begun | (_GOES_ON if note.goes_on else 0)
+
+
+def _from_byte(byte: int) -> Note:
+    """Raises `ValueError` for what `_as_byte` never makes."""
+    if (ending := _ENDINGS.get(byte)) is not None:
+        return Note(1, ended=ending)
+    begun = byte & MANY
+    if MOST_ATTEMPTS < begun < MANY:
+        raise ValueError("a note that says nothing")
+    return Note(begun, goes_on=bool(byte & _GOES_ON))
 
 
 # ── varints: seven bits to a byte, the lowest first, the eighth bit says that more follow ────────────

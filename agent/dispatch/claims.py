@@ -12,6 +12,7 @@ import asyncio
 from collections import OrderedDict
 from typing import TypeAlias
 
+from agent.domain.earlier import Ending
 from agent.domain.invocation import RunId
 from agent.domain.settlement import Settlement
 from agent.ports import Delivery, Source, Subject
@@ -28,6 +29,7 @@ class Claim:
         self._receipts = [*receipts]
         self._waits = bool(receipts)
         self._begun = False
+        self._ending: Ending | None = None
 
     @property
     def is_ours(self) -> bool:
@@ -70,6 +72,14 @@ class Claim:
         self._receipts.append(receipt)
         if self._begun:
             asyncio.ensure_future(self._claims.source.begin(receipt)).add_done_callback(_forget)
+        if self._ending is not None:
+            self._claims.source.end(receipt, self._ending)
+
+    def end(self, ending: Ending) -> None:
+        """The work that was begun came to its end, and Port has still to be told."""
+        self._ending = ending
+        for receipt in self._receipts:
+            self._claims.source.end(receipt, ending)
 
     def drop(self) -> None:
         """The run is not ours any more: whoever has its message now decides over it."""

@@ -17,7 +17,7 @@ from agent.dispatch.claims import Claim
 from agent.dispatch.job import Job, subject_of
 from agent.dispatch.life import Ended, Lives
 from agent.dispatch.reception import Reception, Refusal
-from agent.dispatch.redelivery import Begin, Decision, GiveUp, LookAgain, Over, Redelivery
+from agent.dispatch.redelivery import Begin, Conclude, Decision, LookAgain, Over, Redelivery
 from agent.domain.events import WaitingChanged
 from agent.domain.outcome import CancelReason, Failed, FailureKind
 from agent.domain.redaction import LOG_MASK
@@ -212,11 +212,11 @@ class Dispatcher:
             raise
         except Exception:
             log.exception(_DEFECT)
-            return GiveUp(_broken_off())
+            return Conclude(_broken_off())
         return decision if may_go_on else None
 
     async def _look_again(self, ticket: Ticket[Job], decision: LookAgain) -> None:
-        log.info("another agent may be at this run still: waiting for it to end", again_in_s=decision.in_s)
+        log.info("another agent may be at this run still, or have its outcome to tell", again_in_s=decision.in_s)
         self._admission.park(ticket)
         ticket.item.shed()
         self._start_what_may()
@@ -234,12 +234,11 @@ class Dispatcher:
         """Executes the job if that was decided; ``None`` where there is no more to do for it."""
         match decision:
             case Begin(attempt, note):
-                try:
-                    return await self._lives.execute(job, attempt, note)
-                except Exception:
-                    log.exception(_DEFECT)
-                    return self._lives.unexecuted(job.subject, job.invocation.action, _broken_off())
-            case GiveUp(outcome):
+                ended = await self._execute(job, attempt, note)
+                if (ending := self._lives.ending(ended)) is not None:
+                    job.claim.end(ending)
+                return ended
+            case Conclude(outcome):
                 return self._lives.unexecuted(job.subject, job.invocation.action, outcome)
             case Over():
                 log.info("a run was delivered again, and has ended in Port: nothing to do")
@@ -247,6 +246,13 @@ class Dispatcher:
             case _:
                 job.claim.drop()
         return None
+
+    async def _execute(self, job: Job, attempt: int, note: str) -> Ended:
+        try:
+            return await self._lives.execute(job, attempt, note)
+        except Exception:
+            log.exception(_DEFECT)
+            return self._lives.unexecuted(job.subject, job.invocation.action, _broken_off())
 
     async def _refuse(self, refusal: Refusal) -> None:
         """Ends a run that no executor will ever see, unless it has ended before or went to another agent."""

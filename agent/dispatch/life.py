@@ -14,10 +14,21 @@ from agent.dispatch.aftermath import bounded_rules
 from agent.dispatch.execution import supervise
 from agent.dispatch.job import Job
 from agent.dispatch.workspace import Workspace
+from agent.domain.earlier import Ending
 from agent.domain.errors import DecryptionError
 from agent.domain.events import RunFinished, RunReported, RunStarted
 from agent.domain.invocation import Invocation, InvocationKind, RunId
-from agent.domain.outcome import Cancelled, CancelReason, Failed, FailureKind, Outcome, Rejected, outcome_label
+from agent.domain.outcome import (
+    Cancelled,
+    CancelReason,
+    Failed,
+    FailureKind,
+    Outcome,
+    Rejected,
+    Succeeded,
+    ending_of,
+    outcome_label,
+)
 from agent.domain.redaction import LOG_MASK, MIN_SECRET_CHARS, is_maskable
 from agent.domain.route import Route
 from agent.domain.settlement import (
@@ -122,8 +133,8 @@ class Lives:
         self._tell_finished(ended, route.executor, self._clock.monotonic() - started_s)
         return ended
 
-    def unexecuted(self, subject: Subject, action: str | None, outcome: Failed) -> Ended:
-        """The end of a run that no executor will ever see."""
+    def unexecuted(self, subject: Subject, action: str | None, outcome: Succeeded | Failed) -> Ended:
+        """The end of a run that no executor of this agent will ever see."""
         ended = Ended(subject, action, self._reporter.open(subject, self._settings.masked), outcome)
         self._tell_finished(ended, "none", 0.0)
         return ended
@@ -133,14 +144,21 @@ class Lives:
 
         A run that was stopped because the agent stops is left to the next agent, untold, where the settings say so.
         """
-        stopped = isinstance(ended.outcome, Cancelled) and ended.outcome.reason is CancelReason.AGENT_STOP
-        if stopped and self._settings.redeliver_when_stopped:
+        if self._is_to_be_repeated(ended.outcome):
             ended.report.abandon()
             self._tell_reported(ended.subject, NothingToReport())
             return Settlement.REPEAT
         reported = await ended.report.finish(ended.outcome)
         self._tell_reported(ended.subject, reported)
         return settle(ended.outcome, reported)
+
+    def ending(self, ended: Ended) -> Ending | None:
+        """What others must know of this end until Port does; ``None`` where there is nothing to tell Port."""
+        return None if self._is_to_be_repeated(ended.outcome) else ending_of(ended.outcome)
+
+    def _is_to_be_repeated(self, outcome: Outcome) -> bool:
+        stopped = isinstance(outcome, Cancelled) and outcome.reason is CancelReason.AGENT_STOP
+        return stopped and self._settings.redeliver_when_stopped
 
     def left_over(self) -> Sequence[LeftOver]:
         """The runs that ended in an earlier life of this agent and are still to be told."""

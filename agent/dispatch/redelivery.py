@@ -8,13 +8,15 @@ from weakref import WeakKeyDictionary
 
 from agent.dispatch.claims import Claim
 from agent.dispatch.job import Job
-from agent.domain.earlier import Earlier, Past
+from agent.domain.earlier import Earlier, Ending, Past
 from agent.domain.invocation import Invocation
-from agent.domain.outcome import Failed, FailureKind
+from agent.domain.outcome import Failed, FailureKind, Succeeded
 from agent.domain.route import OnInterrupted, Route
 from agent.ports import Clock, Delivery, RunLookup, Standing
 
 _LOOK_AGAIN_S = 10.0
+_RETURN_S = 30.0
+"""What an agent that had an outcome to tell gets to come back: it has the details in its journal."""
 _MARGIN_S = 60.0
 """What an agent that still has a run gets beyond the route's time limit, to stop it and to say so."""
 
@@ -40,13 +42,13 @@ class LookAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
-    """It was interrupted, and its route does not want it repeated: this is how it ends."""
+class Conclude:
+    """Nothing is to be done for it, but Port is to be told that this is how it ended."""
 
-    outcome: Failed
+    outcome: Succeeded | Failed
 
 
-Decision: TypeAlias = Begin | Over | LookAgain | GiveUp
+Decision: TypeAlias = Begin | Over | LookAgain | Conclude
 
 
 class Redelivery:
@@ -99,14 +101,27 @@ def decide(earlier: Earlier, standing: Standing, route: Route, patience: Patienc
     """The rule for a message that Port was asked about."""
     if standing is Standing.OVER:
         return Over()
+    if earlier.past is Past.ENDED:
+        return _conclude_for_another(earlier, patience)
     if earlier.past is Past.UNKNOWN:
         return Begin()
     if earlier.past is Past.HANDED_OVER and not patience.is_over(route):
         return LookAgain(patience.look_again_s)
     interrupted = f"interrupted while running on {earlier.agent or 'another agent'}"
     if route.on_interrupted is not OnInterrupted.RERUN:
-        return GiveUp(Failed(interrupted, FailureKind.INTERRUPTED))
+        return Conclude(Failed(interrupted, FailureKind.INTERRUPTED))
     if earlier.begun < route.max_attempts:
         attempt = earlier.begun + 1
         return Begin(attempt, f"attempt {attempt} of {route.max_attempts}: the one before was {interrupted}")
-    return GiveUp(Failed(f"{interrupted}, in the last of {route.max_attempts} attempts", FailureKind.INTERRUPTED))
+    return Conclude(Failed(f"{interrupted}, in the last of {route.max_attempts} attempts", FailureKind.INTERRUPTED))
+
+
+def _conclude_for_another(earlier: Earlier, patience: Patience) -> Decision:
+    if earlier.ending is Ending.ACCEPTED:
+        return Over()
+    if patience.seen_s < _RETURN_S:
+        return LookAgain(patience.look_again_s)
+    who = earlier.agent or "another agent"
+    if earlier.ending is Ending.SUCCESS:
+        return Conclude(Succeeded(f"succeeded on {who}, which could not tell Port; its links and outputs are lost"))
+    return Conclude(Failed(f"failed on {who}, which could not tell Port why"))

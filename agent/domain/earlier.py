@@ -15,8 +15,19 @@ class Past(StrEnum):
     """Its work was begun, and whoever did it is gone."""
     HANDED_OVER = "handed_over"
     """Its work was begun by an agent that lived on when the message became ours: it may be at it still."""
+    ENDED = "ended"
+    """Its work came to its end, and whoever did it had still to tell Port."""
     UNKNOWN = "unknown"
     """It was there before us, and nothing tells whether anybody began its work."""
+
+
+class Ending(StrEnum):
+    """How work came to its end, as far as others need to know who have to tell Port in our place."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ACCEPTED = "accepted"
+    """Handed over: no status is ours to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +35,10 @@ class Earlier:
     """A message that is not new.
 
     ``begun``: how often its work was begun, at least 1 unless that is unknown. ``agent``: whose marks these are,
-    or an empty text.
+    or an empty text. ``ending``: how it ended, if that is its past.
     """
 
     past: Past
     begun: int = 0
     agent: str = ""
+    ending: Ending | None = None

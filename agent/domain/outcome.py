@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 
+from agent.domain.earlier import Ending
+
 
 class FailureKind(StrEnum):
     """Why an execution failed, coarse enough for a metric label and for deciding whether to try again."""
@@ -111,6 +113,21 @@ def conclude(outcome: Outcome) -> Conclusion | None:
             return None
         case Cancelled(reason, detail):
             return Conclusion(RunStatus.FAILURE, detail or f"cancelled: {reason}", cancelled=True)
+        case _:
+            assert_never(outcome)
+
+
+def ending_of(outcome: Outcome) -> Ending | None:
+    """How the work came to its end; ``None`` where nobody has to tell Port."""
+    match outcome:
+        case Succeeded():
+            return Ending.SUCCESS
+        case Accepted():
+            return Ending.ACCEPTED
+        case Failed() | Cancelled(CancelReason.AGENT_STOP):
+            return Ending.FAILURE
+        case Rejected() | Cancelled():
+            return None
         case _:
             assert_never(outcome)
 

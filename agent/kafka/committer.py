@@ -10,6 +10,7 @@ from agent.delivery.assignment import Assignment
 from agent.delivery.commit_policy import CommitPolicy, CommitState
 from agent.delivery.ledger import IllegalTransitionError
 from agent.delivery.positions import Commit, Partition, Position
+from agent.domain.earlier import Ending
 from agent.domain.events import Committed
 from agent.domain.settlement import Settlement
 from agent.kafka.client import partition_of, topic_partitions
@@ -32,6 +33,7 @@ class Committer:
         self._tell_starts = tell_starts
         self._state = CommitState(policy)
         self._markers = StartMarkers(tell_starts)
+        self._has_ended = False
 
     @property
     def is_awaited(self) -> bool:
@@ -58,6 +60,11 @@ class Committer:
         self._markers.withdraw(position)
         self._assignment.withdraw(position)
 
+    def end(self, position: Position, ending: Ending) -> None:
+        """Notes how the work of a message came to its end; sent soon, for until then a crash would count as one."""
+        self._assignment.end(position, ending)
+        self._has_ended = True
+
     def settle(self, position: Position, settlement: Settlement) -> None:
         """Notes what became of a message; a start of it that still waits has no point any more."""
         self._markers.withdraw(position)
@@ -66,8 +73,9 @@ class Committer:
     def commit_if_due(self, consumer: Consumer) -> None:
         """Sends what has changed, if it is time; the answer comes by `on_commit`."""
         now_s = self._clock.monotonic()
-        if not self._state.is_time(now_s, urgent=self._markers.are_waiting):
+        if not self._state.is_time(now_s, urgent=self._markers.are_waiting or self._has_ended):
             return
+        self._has_ended = False
         all_commits = self._assignment.commits()
         commits = self._state.changed(all_commits)
         self._note_known({p: commit for p, commit in all_commits.items() if p not in commits})

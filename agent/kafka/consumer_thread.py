@@ -20,6 +20,7 @@ from agent.delivery.assignment import Assignment
 from agent.delivery.commit_policy import CommitPolicy
 from agent.delivery.ledger import IllegalTransitionError
 from agent.delivery.positions import Partition, Position
+from agent.domain.earlier import Ending
 from agent.domain.errors import SourceLostError
 from agent.domain.events import Consumed, Polled, Rebalanced, SourceFailed
 from agent.domain.invocation import Channel
@@ -111,6 +112,10 @@ class ConsumerThread:
     def withdraw(self, position: Position) -> None:
         """Takes `start` back: the work did not begin, nor will it."""
         self._commands.append(lambda: self._committer.withdraw(position))
+
+    def end_work(self, position: Position, ending: Ending) -> None:
+        """Notes how the work of a message came to its end; a commit says so soon."""
+        self._commands.append(lambda: self._committer.end(position, ending))
 
     def settle(self, position: Position, settlement: Settlement) -> None:
         """Notes what became of a message."""

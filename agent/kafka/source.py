@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 
 from agent.delivery.positions import Position
+from agent.domain.earlier import Ending
 from agent.domain.errors import AgentError, SourceLostError
 from agent.domain.events import SourceFailed
 from agent.domain.retry import Backoff
@@ -84,6 +85,10 @@ class KafkaSource:
     def withdraw(self, receipt: object) -> None:
         """Takes a start back."""
         self._owner(receipt).withdraw(_position(receipt))
+
+    def end(self, receipt: object, ending: Ending) -> None:
+        """Queues it for the consumer's thread."""
+        self._owner(receipt).end_work(_position(receipt), ending)
 
     def settle(self, receipt: object, settlement: Settlement) -> None:
         """Queues the settlement for the consumer's thread."""

@@ -3,7 +3,7 @@ import pytest
 from agent.delivery.assignment import Assignment
 from agent.delivery.offset_map import MAX_SPAN, Mark, Note, OffsetMap
 from agent.delivery.positions import Commit, Partition, Position
-from agent.domain.earlier import Earlier, Past
+from agent.domain.earlier import Earlier, Ending, Past
 from agent.domain.settlement import Settlement
 
 RUNS = Partition("org.runs", 0)
@@ -82,6 +82,19 @@ def test_the_last_commit_is_of_the_partitions_that_go_and_tells_what_goes_on_her
     )
     assert assignment.commits()[OTHER] == Commit(9, OffsetMap(9, bytes([Mark.STARTED]), agent="one").encode())
     assert str(OTHER) == "org.runs[1]"
+
+
+def test_work_that_ended_does_not_go_on_and_its_end_is_told_with_the_next_commit() -> None:
+    assignment = Assignment("one")
+    assignment.assign([RUNS])
+    position = begun(assignment, 9)
+    assignment.start(position)
+    assignment.end(position, Ending.FAILURE)
+    ended = {9: Note(1, ended=Ending.FAILURE)}
+    commit = Commit(9, OffsetMap(9, bytes([Mark.STARTED]), ended, agent="one").encode())
+    assert assignment.commits_handing_over([RUNS]) == assignment.commits() == {RUNS: commit}
+    assignment.revoke([RUNS])
+    assignment.end(position, Ending.SUCCESS)  # somebody else's by now
 
 
 def test_it_tells_whether_any_work_may_begin_at_any_moment() -> None:

@@ -6,7 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from agent.delivery.ledger import IllegalTransitionError, Ledger, State
 from agent.delivery.offset_map import MANY, MAX_CHARS, MAX_SPAN, Mark, Note, OffsetMap
 from agent.delivery.positions import Commit
-from agent.domain.earlier import Earlier, Past
+from agent.domain.earlier import Earlier, Ending, Past
 from agent.domain.settlement import Settlement
 
 offsets = st.lists(st.integers(0, 500), min_size=1, max_size=60, unique=True).map(sorted)
@@ -59,8 +59,12 @@ ALLOWED = {
     (State.STARTED, "reject"): State.CLOSED,
     (State.STARTED, "release"): State.HELD,
     (State.STARTED, "repeat"): State.HELD,
+    (State.STARTED, "end"): State.ENDED,
+    (State.ENDED, "accept"): State.CLOSED,
+    (State.ENDED, "reject"): State.CLOSED,
+    (State.ENDED, "release"): State.HELD,
 }
-VERBS = ["start", "withdraw", *Settlement]
+VERBS = ["start", "withdraw", "end", *Settlement]
 
 
 @pytest.mark.parametrize("before", ["absent", *State])
@@ -68,8 +72,10 @@ VERBS = ["start", "withdraw", *Settlement]
 def test_transition_table(before: State | str, verb: str) -> None:
     ledger = ledger_of([1, 2])
     target = 7 if before == "absent" else 2  # 1 stays open, so that 2 is kept when it is closed
-    if before is State.STARTED:
+    if before in (State.STARTED, State.ENDED):
         ledger.start(target)
+        if before is State.ENDED:
+            ledger.end(target, Ending.SUCCESS)
     elif before is State.HELD:
         ledger.settle(target, Settlement.RELEASE)
     elif before is State.CLOSED:
@@ -81,6 +87,8 @@ def test_transition_table(before: State | str, verb: str) -> None:
             ledger.start(target)
         elif verb == "withdraw":
             ledger.withdraw(target)
+        elif verb == "end":
+            ledger.end(target, Ending.FAILURE)
         else:
             ledger.settle(target, Settlement(verb))
 
@@ -294,12 +302,22 @@ class SuccessionMachine(RuleBasedStateMachine):
         self.says[offset] = self.started.pop(offset)
         self.open.add(offset)
 
-    @precondition(lambda self: self.open or self.started)
+    @precondition(lambda self: self.started)
+    @rule(data=st.data(), ending=st.sampled_from(Ending))
+    def end(self, data: st.DataObject, ending: Ending) -> None:
+        offset = data.draw(st.sampled_from(sorted(self.started)))
+        self.ledger.end(offset, ending)
+        del self.started[offset]
+        self.ended.add(offset)
+        self.says[offset] = Earlier(Past.ENDED, 1, "one", ending)
+
+    @precondition(lambda self: self.open or self.started or self.ended)
     @rule(data=st.data(), verdict=st.sampled_from([Settlement.ACCEPT, Settlement.REJECT, Settlement.RELEASE]))
     def settle(self, data: st.DataObject, verdict: Settlement) -> None:
-        offset = data.draw(st.sampled_from(sorted({*self.open, *self.started})))
+        offset = data.draw(st.sampled_from(sorted({*self.open, *self.started, *self.ended})))
         self.ledger.settle(offset, verdict)
         self.open.discard(offset)
+        self.ended.discard(offset)
         self.started.pop(offset, None)
         if verdict is not Settlement.RELEASE:
             self.says[offset] = Mark.DONE
@@ -358,6 +376,7 @@ class SuccessionMachine(RuleBasedStateMachine):
         self.unread = [offset for offset in self.says if offset >= self.committed.offset]
         self.open: set[int] = set()
         self.started: dict[int, Earlier | Mark | None] = {}
+        self.ended: set[int] = set()
 
 
 TestSuccessionMachine = SuccessionMachine.TestCase

@@ -10,17 +10,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.delivery.offset_map import MANY, MAX_CHARS, MAX_NOTES, MAX_SPAN, Mark, Note, OffsetMap
-from agent.domain.earlier import Earlier, Past
+from agent.delivery.offset_map import (
+    MANY,
+    MAX_CHARS,
+    MAX_NOTES,
+    MAX_SPAN,
+    MOST_ATTEMPTS,
+    Mark,
+    Note,
+    OffsetMap,
+)
+from agent.domain.earlier import Earlier, Ending, Past
 
 BASES = st.integers(0, 2**63 - 1)
 MARKS = st.lists(st.sampled_from(Mark), max_size=400).map(bytes)
 RUNS = st.lists(st.tuples(st.sampled_from(Mark), st.integers(1, 600)), max_size=20).map(
     lambda runs: b"".join(bytes([mark]) * length for mark, length in runs)
 )
-NOTES = st.dictionaries(
-    st.integers(0, MAX_SPAN - 1), st.builds(Note, st.integers(0, MANY), st.booleans()), max_size=MAX_NOTES
-)
+COUNTS = st.integers(0, MOST_ATTEMPTS) | st.just(MANY)
+NOTE = st.builds(Note, COUNTS, st.booleans()) | st.builds(Note, st.just(1), ended=st.sampled_from(Ending))
+NOTES = st.dictionaries(st.integers(0, MAX_SPAN - 1), NOTE, max_size=MAX_NOTES)
 AGENTS = st.sampled_from(["", "agent-7d9f-x2x", "a" * 64])
 
 
@@ -121,6 +130,10 @@ TWICE = {10: Note(2)}
         (STARTED, TWICE, False, 0, Earlier(Past.INTERRUPTED, 2, "one")),
         (STARTED, {10: Note(1, goes_on=True)}, False, 0, Earlier(Past.HANDED_OVER, 1, "one")),
         (STARTED, {}, True, 0, Earlier(Past.HANDED_OVER, MANY, "one")),
+        (STARTED, {10: Note(101)}, False, 0, Earlier(Past.INTERRUPTED, MANY, "one")),
+        (STARTED, {10: Note(1, ended=Ending.SUCCESS)}, False, 0, Earlier(Past.ENDED, 1, "one", Ending.SUCCESS)),
+        (STARTED, {10: Note(1, ended=Ending.FAILURE)}, True, 11, Earlier(Past.ENDED, 1, "one", Ending.FAILURE)),
+        (STARTED, {10: Note(1, ended=Ending.ACCEPTED)}, False, 0, Earlier(Past.ENDED, 1, "one", Ending.ACCEPTED)),
         (STARTED, {10: Note(1)}, True, 0, Earlier(Past.INTERRUPTED, 1, "one")),
         (DONE, {}, True, 11, None),
     ],
@@ -133,7 +146,6 @@ def test_what_whoever_has_it_now_must_know(
     expected: Earlier | None,
 ) -> None:
     known = OffsetMap(10, bytes([mark, DONE]), notes, crowded, unsure, "one")
-    assert known.earlier(10) == expected
     assert decoded(known.encode(), 10).earlier(10) == expected
     assert known.earlier(9) is None
 
@@ -203,6 +215,8 @@ def test_a_body_that_no_encoder_makes_says_nothing(kind: str, body: bytes) -> No
         bytes([0xFF] * 11),  # a number that is too long
         bytes([0, 0xE0, 0x5D, 1]),  # a place beyond the span: 12,000
         bytes([0, *([1, 1] * (MAX_NOTES + 1))]),
+        bytes([0, 1, 101]),  # neither a number of attempts nor an end
+        bytes([0, 1, 0x80 | 124]),  # an end that goes on
     ],
 )
 def test_notes_that_no_encoder_makes_say_nothing(notes: bytes) -> None:

@@ -13,7 +13,7 @@ from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
 from agent.dispatch.life import LifeSettings, Lives
 from agent.dispatch.lifecycle import Lifecycle, Stop
 from agent.dispatch.redelivery import Redelivery
-from agent.domain.earlier import Earlier
+from agent.domain.earlier import Earlier, Ending
 from agent.domain.errors import DecryptionError, EntityRefusedError, SourceLostError
 from agent.domain.events import Event
 from agent.domain.invocation import (
@@ -76,6 +76,7 @@ class MemorySource:
         self.queue: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self.settled: dict[object, Settlement] = {}
         self.begun: list[object] = []
+        self.ended: dict[object, Ending] = {}
         self.withdrawn: list[object] = []
         self.hold: asyncio.Event | None = None
         self.revoked: set[object] = set()
@@ -117,6 +118,10 @@ class MemorySource:
 
     def withdraw(self, receipt: object) -> None:
         self.withdrawn.append(receipt)
+
+    def end(self, receipt: object, ending: Ending) -> None:
+        assert receipt not in self.settled
+        self.ended[receipt] = ending
 
     def settle(self, receipt: object, settlement: Settlement) -> None:
         assert receipt not in self.settled, f"{receipt} was settled twice"

@@ -10,7 +10,7 @@ import pytest
 from agent.dispatch.dispatcher import DispatchSettings
 from agent.dispatch.job import Job
 from agent.dispatch.life import Ended
-from agent.domain.earlier import Earlier, Past
+from agent.domain.earlier import Earlier, Ending, Past
 from agent.domain.errors import TemplateError, UnevaluatedError
 from agent.domain.events import (
     MessageIgnored,
@@ -35,6 +35,7 @@ from agent.domain.outcome import (
 )
 from agent.domain.route import EntityRule, EntityVerb, Match, ReportRule, Route
 from agent.domain.settlement import Delivered, Refused, Reported, Settlement, Undelivered
+from agent.domain.timeline import Timeline
 from agent.ports import Delivery, Executor, RunContext
 from tests.dispatch.fakes import House, Report, Work
 
@@ -728,3 +729,54 @@ def test_what_went_while_it_was_asked_about_is_left_to_its_new_owner(tmp_path: P
     house = asyncio.run(go())
     assert set(house.reporter.reports) == (set() if is_lost else {"r_a-1"})
     assert set(house.source.settled) == (set() if is_lost else {"a-1"})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ending"),
+    [
+        (Succeeded(), Ending.SUCCESS),
+        (Failed("no"), Ending.FAILURE),
+        (Accepted(), Ending.ACCEPTED),
+    ],
+)
+def test_how_the_work_ended_is_made_known_before_port_is_told(
+    tmp_path: Path, outcome: Outcome, ending: Ending
+) -> None:
+    async def go() -> None:
+        house = House([(route(), returning(outcome))], tmp_path)
+        house.reporter.hold = asyncio.Event()
+        house.source.put("a-1")
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: house.source.ended == {"a-1": ending})
+        # Also for a delivery of it that comes while Port is away.
+        again = Delivery(b"a-1", "a-1 again", Channel.RUNS, 0.0, "a-1")
+        house.source.queue.put_nowait(again)
+        await house.until(lambda: "a-1 again" in house.source.ended)
+        assert house.source.begun == ["a-1", "a-1 again"]
+        house.reporter.hold.set()
+        await house.until(lambda: len(house.source.settled) == 2)
+        house.stop.ask()
+        assert await agent == 0
+
+    asyncio.run(go())
+
+
+def test_what_is_to_be_repeated_has_not_ended(tmp_path: Path) -> None:
+    async def forever(run: RunContext) -> Outcome:
+        del run
+        await asyncio.Event().wait()
+        return Succeeded()
+
+    async def go() -> House:
+        timeline = Timeline(0.05, 0.1, 1.0)
+        house = House([(route(), Work(forever))], tmp_path, timeline=timeline, redeliver_when_stopped=True)
+        house.source.put("a-1")
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: house.dispatcher.in_flight == 1)
+        house.stop.ask()
+        assert await agent == 0
+        return house
+
+    house = asyncio.run(go())
+    assert house.source.ended == {}
+    assert house.source.settled == {"a-1": Settlement.REPEAT}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from agent.dispatch.dispatcher import DispatchSettings
-from agent.dispatch.redelivery import Begin, Decision, GiveUp, LookAgain, Over, Patience, decide
-from agent.domain.earlier import Earlier, Past
+from agent.dispatch.redelivery import Begin, Conclude, Decision, LookAgain, Over, Patience, decide
+from agent.domain.earlier import Earlier, Ending, Past
 from agent.domain.outcome import Failed, FailureKind, Outcome, Succeeded
 from agent.domain.route import Match, OnInterrupted, Route
 from agent.domain.settlement import Settlement
@@ -21,7 +21,7 @@ HANDED_OVER = Earlier(Past.HANDED_OVER, 1, "agent-a")
 UNKNOWN = Earlier(Past.UNKNOWN)
 STOPPED = Earlier(Past.STOPPED, 1, "agent-a")
 SENTENCE = "interrupted while running on agent-a"
-GIVE_UP = GiveUp(Failed(SENTENCE, FailureKind.INTERRUPTED))
+GIVE_UP = Conclude(Failed(SENTENCE, FailureKind.INTERRUPTED))
 
 
 def route(**options: Any) -> Route:
@@ -48,7 +48,7 @@ RERUN = route(timeout_s=100.0, on_interrupted=OnInterrupted.RERUN, max_attempts=
             Standing.IN_PROGRESS,
             RERUN,
             0,
-            GiveUp(
+            Conclude(
                 Failed(
                     "interrupted while running on another agent, in the last of 2 attempts",
                     FailureKind.INTERRUPTED,
@@ -68,6 +68,34 @@ def test_the_rule(earlier: Earlier, standing: Standing, rule: Route, waited_s: f
 @pytest.mark.parametrize(("seen_s", "expected"), [(0, LookAgain(7)), (59.9, LookAgain(7)), (60, GIVE_UP)])
 def test_after_an_outage_of_port_the_other_agent_gets_time_to_tell(seen_s: float, expected: Decision) -> None:
     assert decide(HANDED_OVER, Standing.IN_PROGRESS, FAIL, Patience(9_999, seen_s, 7)) == expected
+
+
+SUCCEEDED = Succeeded("succeeded on agent-a, which could not tell Port; its links and outputs are lost")
+
+
+@pytest.mark.parametrize(
+    ("ending", "standing", "seen_s", "expected"),
+    [
+        (Ending.SUCCESS, Standing.OVER, 0, Over()),
+        (Ending.SUCCESS, Standing.IN_PROGRESS, 29.9, LookAgain(7)),
+        (Ending.SUCCESS, Standing.IN_PROGRESS, 30, Conclude(SUCCEEDED)),
+        (Ending.SUCCESS, Standing.UNKNOWN, 30, Conclude(SUCCEEDED)),
+        (Ending.FAILURE, Standing.IN_PROGRESS, 29.9, LookAgain(7)),
+        (
+            Ending.FAILURE,
+            Standing.IN_PROGRESS,
+            30,
+            Conclude(Failed("failed on agent-a, which could not tell Port why")),
+        ),
+        (Ending.ACCEPTED, Standing.IN_PROGRESS, 0, Over()),
+    ],
+)
+@pytest.mark.parametrize("rule", [FAIL, RERUN])
+def test_what_has_ended_is_never_begun_again_and_told_if_its_agent_does_not_come_back(
+    ending: Ending, standing: Standing, seen_s: float, expected: Decision, rule: Route
+) -> None:
+    earlier = Earlier(Past.ENDED, 1, "agent-a", ending)
+    assert decide(earlier, standing, rule, Patience(9_999, seen_s, 7)) == expected
 
 
 class Scene:

@@ -1,5 +1,6 @@
 import pytest
 
+from agent.domain.earlier import Ending
 from agent.domain.outcome import (
     Accepted,
     Cancelled,
@@ -12,6 +13,7 @@ from agent.domain.outcome import (
     RunStatus,
     Succeeded,
     conclude,
+    ending_of,
     outcome_label,
 )
 
@@ -43,3 +45,18 @@ SUCCESS, FAILURE = RunStatus.SUCCESS, RunStatus.FAILURE
 def test_what_port_is_told(outcome: Outcome, conclusion: Conclusion | None, label: str) -> None:
     assert conclude(outcome) == conclusion
     assert outcome_label(outcome) == label
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ending"),
+    [
+        (Succeeded(), Ending.SUCCESS),
+        (Failed("no"), Ending.FAILURE),
+        (Accepted(), Ending.ACCEPTED),
+        (Rejected("signature"), None),
+        (Cancelled(CancelReason.AGENT_STOP), Ending.FAILURE),
+        (Cancelled(CancelReason.CLOSED_IN_PORT), None),
+    ],
+)
+def test_what_others_must_know_until_port_does(outcome: Outcome, ending: Ending | None) -> None:
+    assert ending_of(outcome) == ending

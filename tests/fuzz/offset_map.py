@@ -12,7 +12,17 @@ from random import Random
 from string import ascii_letters, digits
 from unittest.mock import patch
 
-from agent.delivery.offset_map import MANY, MAX_CHARS, MAX_NOTES, MAX_SPAN, Mark, Note, OffsetMap
+from agent.delivery.offset_map import (
+    MANY,
+    MAX_CHARS,
+    MAX_NOTES,
+    MAX_SPAN,
+    MOST_ATTEMPTS,
+    Mark,
+    Note,
+    OffsetMap,
+)
+from agent.domain.earlier import Ending
 from tests.fuzz.choices import Choices
 from tests.fuzz.mutation import mutated_bytes
 from tests.fuzz.target import Target, within
@@ -87,13 +97,21 @@ def _map(choices: Choices, base: int) -> OffsetMap:
     """A map as a ledger makes them; ``_AGENTS`` are names that stay as they are."""
     marks = _marks(choices)
     noted = {
-        base + choices.number(0, MAX_SPAN - 1): Note(choices.number(0, MANY), goes_on=choices.flag())
+        base + choices.number(0, MAX_SPAN - 1): _note(choices)
         for _ in range(choices.number(0, choices.one_of((0, 3, MAX_NOTES + 10))))
     }
     unsure = choices.one_of((0, base + choices.number(1, 2**40)))
     named = bool(noted) or Mark.STARTED in marks
     agent = choices.one_of(_AGENTS) if named else ""
     return OffsetMap(base, marks, noted, choices.flag(), unsure, agent)
+
+
+def _note(choices: Choices) -> Note:
+    """One as a ledger makes them; more than `MOST_ATTEMPTS` are `MANY` once they were written."""
+    if choices.number(0, 3) == 0:
+        return Note(1, ended=choices.one_of(tuple(Ending)))
+    begun = choices.number(0, MOST_ATTEMPTS + 1)
+    return Note(begun if begun <= MOST_ATTEMPTS else MANY, goes_on=choices.flag())
 
 
 def _marks(choices: Choices) -> bytes:

@@ -13,6 +13,7 @@ from agent.delivery.commit_policy import CommitPolicy
 from agent.delivery.ledger import IllegalTransitionError
 from agent.delivery.offset_map import Mark, Note, OffsetMap
 from agent.delivery.positions import Partition, Position
+from agent.domain.earlier import Earlier, Ending, Past
 from agent.domain.events import Committed, Event
 from agent.domain.settlement import Settlement
 from agent.kafka.client import partition_of
@@ -134,6 +135,22 @@ def test_without_a_start_the_next_commit_waits_for_its_interval() -> None:
     assert stage.pass_by(0.9) == 0
     assert stage.pass_by(0.2) == 1
     assert stage.broker.maps[P0] == OffsetMap(1)
+
+
+def test_an_end_that_port_does_not_know_of_is_committed_soon_and_once() -> None:
+    stage = Stage()
+    stage.start(P0, 0, "first")
+    assert stage.pass_by(0.005) == 1
+    stage.answer()
+    stage.committer.end(stage.at[P0, 0], Ending.SUCCESS)
+    assert not stage.committer.is_awaited
+    assert stage.pass_by(0.005) == 1
+    assert stage.broker.maps[P0].earlier(0) == Earlier(Past.ENDED, 1, "one", Ending.SUCCESS)
+    stage.answer()
+    assert stage.pass_by(0.005) == 0
+    stage.committer.settle(stage.at[P0, 0], Settlement.ACCEPT)
+    assert stage.pass_by(0.005) == 0  # that has time
+    assert stage.pass_by(1.0) == 1
 
 
 def test_the_answer_to_an_older_commit_lets_nothing_begin() -> None:

@@ -12,7 +12,7 @@ import pytest
 from agent.clock import SystemClock
 from agent.delivery.offset_map import MAX_SPAN, Mark, Note, OffsetMap
 from agent.delivery.positions import Commit, Partition, Position
-from agent.domain.earlier import Earlier, Past
+from agent.domain.earlier import Earlier, Ending, Past
 from agent.domain.settlement import Settlement
 from agent.kafka.config import KafkaSettings
 from agent.kafka.consumer_thread import ConsumerThread
@@ -421,6 +421,19 @@ def test_a_start_that_waits_in_a_partition_that_goes_never_begins_and_leaves_no_
             assert at.stored(P0) == OffsetMap(0, bytes([Mark.STARTED]), going_on, agent="one")
 
     asyncio.run(scene())
+
+
+def test_work_that_ended_and_that_port_does_not_know_of_is_told_by_the_last_commit() -> None:
+    async def scene() -> OffsetMap:
+        async with stage() as at:
+            await at.client.assign(P0)
+            first = await at.read(P0, 0)
+            at.thread.start_work(first, "first")
+            assert await at.answered("first") is True
+            at.thread.end_work(first, Ending.SUCCESS)
+        return at.stored(P0)
+
+    assert asyncio.run(scene()).earlier(0) == Earlier(Past.ENDED, 1, "one", Ending.SUCCESS)
 
 
 def test_a_start_in_a_partition_that_was_lost_never_begins() -> None:
