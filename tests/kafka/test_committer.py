@@ -140,16 +140,16 @@ def test_without_a_start_the_next_commit_waits_for_its_interval() -> None:
 def test_an_end_that_port_does_not_know_of_is_committed_soon_and_once() -> None:
     stage = Stage()
     stage.start(P0, 0, "first")
-    assert stage.pass_by(0.005) == 1
+    assert stage.pass_by(0.01) == 1
     stage.answer()
     stage.committer.end(stage.at[P0, 0], Ending.SUCCESS)
     assert not stage.committer.is_awaited
-    assert stage.pass_by(0.005) == 1
+    assert stage.pass_by(0.01) == 1
     assert stage.broker.maps[P0].earlier(0) == Earlier(Past.ENDED, 1, "one", Ending.SUCCESS)
     stage.answer()
-    assert stage.pass_by(0.005) == 0
+    assert stage.pass_by(0.01) == 0
     stage.committer.settle(stage.at[P0, 0], Settlement.ACCEPT)
-    assert stage.pass_by(0.005) == 0  # that has time
+    assert stage.pass_by(0.01) == 0  # that has time
     assert stage.pass_by(1.0) == 1
 
 
