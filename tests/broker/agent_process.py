@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -16,9 +16,15 @@ from tests.broker.waiting import wait_until
 
 
 class AgentProcess(Child):
-    """One agent. ``settings`` are environment variables; the HTTP server and the state directory are its own."""
+    """One agent. ``settings`` are environment variables; the HTTP server and the state directory are its own.
 
-    def __init__(self, name: str, home: Path, settings: Mapping[str, str]) -> None:
+    ``module`` is what starts it, with its arguments before ``run``. An agent of the same name and home that is
+    started later has its state directory.
+    """
+
+    def __init__(
+        self, name: str, home: Path, settings: Mapping[str, str], module: Sequence[str] = ("agent",)
+    ) -> None:
         self.name = name
         self._port = free_ports(1)[0]
         own = {
@@ -29,7 +35,7 @@ class AgentProcess(Child):
             "AGENT_STATE_DIR": str(home / f"{name}.state"),
         }
         env = {**own, **settings}
-        super().__init__([sys.executable, "-m", "agent", "run"], home / f"{name}.log", env)
+        super().__init__([sys.executable, "-m", *module, "run"], home / f"{name}.log", env)
 
     def probe(self, path: str) -> int | None:
         """The HTTP status of ``/livez`` or ``/readyz``; ``None`` if nobody answers."""

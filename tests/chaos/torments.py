@@ -16,6 +16,8 @@ from tests.chaos.diary import Diary, Harm
 
 KILLED = "kill -9"
 STOPPED = "SIGTERM"
+STOPPED_EARLY = "SIGTERM at start"
+"""Before Python has read the first line of the agent it ends as the signal has it, and has begun nothing."""
 FROZEN_SHORT = "SIGSTOP, short"
 FROZEN_LONG = "SIGSTOP, long"
 ENDED = "ended by itself"
@@ -24,6 +26,7 @@ STOP_TAKES_AT_MOST_S = 25.0
 """What `SETTINGS` make of the agent's timeline, and some for a machine that is busy."""
 
 SESSION_TIMEOUT_S = 6.0
+_PYTHON_STARTS_S = 1.0
 
 SETTINGS: Mapping[str, str] = {
     "KAFKA_CONSUMER_SESSION_TIMEOUT_MS": f"{SESSION_TIMEOUT_S * 1000:.0f}",
@@ -31,6 +34,7 @@ SETTINGS: Mapping[str, str] = {
     "AGENT_DRAIN_TIMEOUT_S": "3",
     "AGENT_KILL_GRACE_S": "1",
     "AGENT_REPORT_TIMEOUT_S": "4",
+    "AGENT_CLOSE_CHECK_S": "3",
 }
 """Of every agent: short times, so that things happen."""
 
@@ -58,12 +62,13 @@ class AgentTorment:
     def __init__(self, agent: AgentProcess, diary: Diary) -> None:
         self._agent = agent
         self._diary = diary
+        self._started_s = time.time()
 
     def strike(self, chance: random.Random, clockwork: Clockwork) -> None:
         """One of kill -9, SIGTERM, and SIGSTOP for less or more than the session timeout."""
         if not self._agent.running:
             self._note_end(ENDED, time.time())
-            self._agent.start()
+            self._start()
             return
         what = chance.choices([KILLED, STOPPED, FROZEN_SHORT, FROZEN_LONG], [35, 25, 20, 20])[0]
         match what:
@@ -71,11 +76,11 @@ class AgentTorment:
                 with self._diary.noted(self._agent.name, KILLED):
                     self._agent.end()
                     clockwork.pass_time(chance.uniform(0.2, 10))
-                    self._agent.start()
+                    self._start()
             case "SIGTERM":
                 self._stop()
                 clockwork.pass_time(chance.uniform(0, 3))
-                self._agent.start()
+                self._start()
             case _:
                 low, high = (0.3, 4.0) if what == FROZEN_SHORT else (SESSION_TIMEOUT_S + 2, SESSION_TIMEOUT_S + 9)
                 with self._diary.noted(self._agent.name, what):
@@ -83,11 +88,16 @@ class AgentTorment:
                     clockwork.pass_time(chance.uniform(low, high))
                     self._agent.send(signal.SIGCONT)
 
+    def _start(self) -> None:
+        self._started_s = time.time()
+        self._agent.start()
+
     def _stop(self) -> None:
         began_s = time.time()
         self._agent.send(signal.SIGTERM)
         if self._agent.has_ended_within(STOP_TAKES_AT_MOST_S):
-            self._note_end(STOPPED, began_s)
+            early = self._agent.exit_code == -signal.SIGTERM and began_s - self._started_s < _PYTHON_STARTS_S
+            self._note_end(STOPPED_EARLY if early else STOPPED, began_s)
         else:
             self._note_end(f"{STOPPED}, not obeyed", began_s)
             self._agent.end()

@@ -10,7 +10,7 @@ from itertools import pairwise
 from tests.broker.worklog import Execution
 from tests.chaos.evidence import Evidence, PortRun
 from tests.chaos.order import MAX_ATTEMPTS, Order
-from tests.chaos.torments import ENDED, STOPPED
+from tests.chaos.torments import ENDED, STOPPED, STOPPED_EARLY
 
 _BAD_WORDS = re.compile(
     r"Traceback|Fatal Python error|a defect of the agent|never awaited|Task was destroyed|\"level\": ?\"critical\""
@@ -111,7 +111,7 @@ def _orderly_exits(evidence: Evidence) -> Iterator[Trouble]:
         at_s = harm.began_s - evidence.began_s
         if harm.what == ENDED:
             yield Trouble(f"{harm.whom} ended by itself with {harm.exit_code}, {at_s:.1f} s after the begin")
-        elif harm.what.startswith(STOPPED) and (harm.what != STOPPED or harm.exit_code != 0):
+        elif harm.what.startswith(STOPPED) and harm.what != STOPPED_EARLY and harm.exit_code != 0:
             took_s = harm.ended_s - harm.began_s
             detail = (
                 f"{harm.whom} ended with {harm.exit_code} after {took_s:.1f} s when it was stopped, {at_s:.1f} s"
