@@ -12,17 +12,17 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from agent.runs_api.journal_file import JournalFile
 from confluent_kafka import TopicPartition
 
 from agent.__main__ import main
-from agent.delivery.positions import Commit, Partition
 from agent.dispatch.admission import Admission
 from agent.executors import process
 from agent.executors.child import Child
+from agent.kafka import source
 from agent.kafka.committer import Committer
 from agent.kafka.fetched import Fetched
-from agent.kafka.start_markers import StartMarkers
+from agent.kafka.start_markers import Tell
+from agent.runs_api.journal_file import JournalFile
 from agent.runs_api.run_report import PortRunReport
 
 
@@ -65,10 +65,6 @@ def _after_awaiting(owner: object, name: str) -> None:
     setattr(owner, name, dying)
 
 
-def _carry_a_start(markers: StartMarkers, commits: Mapping[Partition, Commit]) -> bool:
-    return markers.are_waiting and bool(commits)
-
-
 def _keeps(_file: JournalFile, puts: list[object], *_: object) -> bool:
     return bool(puts)
 
@@ -88,6 +84,17 @@ class _Settled:
         return self._is_so and any(answer.error is None for answer in answers)
 
 
+def _at_the_answer() -> None:
+    """The broker has taken a marker, and the run is about to be told that it may begin."""
+    answering = source._answering
+
+    def dying() -> Tell:
+        tell = answering()
+        return lambda tokens, verdict: _die() if verdict else tell(tokens, verdict)
+
+    source._answering = dying
+
+
 def _after_commit() -> None:
     settled = _Settled()
     _after(Committer, "settle", settled.note)
@@ -98,7 +105,7 @@ POINTS: Mapping[str, Callable[[], None]] = {
     "polled": lambda: _after(Fetched, "add"),
     "queued": lambda: _after(Admission, "offer"),
     "marker-unsent": lambda: _before(Committer, "_note_sent", lambda committer, _: committer.is_awaited),
-    "marker-taken": lambda: _before(StartMarkers, "taken", _carry_a_start),
+    "marker-taken": _at_the_answer,
     "child-started": lambda: _after_awaiting(process, "start_child"),
     "child-exited": lambda: _after_awaiting(Child, "ended"),
     "outcome-kept": lambda: _after(JournalFile, "write", _keeps),

@@ -58,6 +58,7 @@ def played(case: Case, kafka: RealKafka, home: Path) -> End:
         assert code == -9, f"it was to die at {case.point}, and ended with {code}:\n{victim.tail()}"
         stage.port.misbehave()
         heir = stage.start_agent("victim" if case.heir == "same" else "heir", _SETTINGS)
+        heir.wait_ready()
         stage.wait_finished(timeout_s=90)
         wait_until(stage.is_committed, timeout_s=60, what=stage.report)
         assert heir.stop(timeout_s=30) == 0, heir.tail()
