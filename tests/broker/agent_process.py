@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.broker.child import Child
 from tests.broker.real_kafka import free_ports
@@ -43,6 +44,18 @@ class AgentProcess(Child):
             return httpx.get(f"http://127.0.0.1:{self._port}{path}", trust_env=False, timeout=5).status_code
         except httpx.TransportError:
             return None
+
+    def metrics(self) -> dict[str, float] | None:
+        """The sums of all series of each metric, by the name on ``/metrics``; ``None`` if nobody answers."""
+        try:
+            page = httpx.get(f"http://127.0.0.1:{self._port}/metrics", trust_env=False, timeout=5).text
+        except httpx.TransportError:
+            return None
+        sums: dict[str, float] = {}
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+        return sums
 
     def wait_ready(self, timeout_s: float = 60) -> None:
         """Returns once it is in its group; fails with its last output if it ended or is not ready in time."""

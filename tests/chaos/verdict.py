@@ -10,6 +10,7 @@ from itertools import pairwise
 from tests.broker.worklog import Execution
 from tests.chaos.evidence import Evidence, PortRun
 from tests.chaos.order import MAX_ATTEMPTS, Order
+from tests.chaos.stall_watch import STALLED
 from tests.chaos.torments import ENDED, STOPPED, STOPPED_EARLY
 
 _BAD_WORDS = re.compile(
@@ -103,6 +104,13 @@ def _all_is_committed(evidence: Evidence) -> Iterator[Trouble]:
             yield Trouble(f"partition {partition}: the offset map is not empty: {known or offsets.metadata!r}")
 
 
+def _nobody_stands_still(evidence: Evidence) -> Iterator[Trouble]:
+    for harm in evidence.harms:
+        if harm.what == STALLED:
+            since_s, for_s = harm.began_s - evidence.began_s, harm.ended_s - harm.began_s
+            yield Trouble(f"{harm.whom} stood still with work to do, for {for_s:.0f} s since {since_s:.1f} s")
+
+
 def _orderly_exits(evidence: Evidence) -> Iterator[Trouble]:
     for name, code in evidence.exits.items():
         if code != 0:
@@ -134,6 +142,7 @@ _RULES: tuple[Callable[[Evidence], Iterator[Trouble]], ...] = (
     _nobody_elses,
     _keys_in_order,
     _all_is_committed,
+    _nobody_stands_still,
     _orderly_exits,
     _no_defect_in_a_log,
 )
