@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.broker.child import Child
 from tests.broker.real_kafka import free_ports
@@ -16,9 +17,15 @@ from tests.broker.waiting import wait_until
 
 
 class AgentProcess(Child):
-    """One agent. ``settings`` are environment variables; the HTTP server and the state directory are its own."""
+    """One agent. ``settings`` are environment variables; the HTTP server and the state directory are its own.
 
-    def __init__(self, name: str, home: Path, settings: Mapping[str, str]) -> None:
+    ``module`` is what starts it, with its arguments before ``run``. An agent of the same name and home that is
+    started later has its state directory.
+    """
+
+    def __init__(
+        self, name: str, home: Path, settings: Mapping[str, str], module: Sequence[str] = ("agent",)
+    ) -> None:
         self.name = name
         self._port = free_ports(1)[0]
         own = {
@@ -29,7 +36,7 @@ class AgentProcess(Child):
             "AGENT_STATE_DIR": str(home / f"{name}.state"),
         }
         env = {**own, **settings}
-        super().__init__([sys.executable, "-m", "agent", "run"], home / f"{name}.log", env)
+        super().__init__([sys.executable, "-m", *module, "run"], home / f"{name}.log", env)
 
     def probe(self, path: str) -> int | None:
         """The HTTP status of ``/livez`` or ``/readyz``; ``None`` if nobody answers."""
@@ -37,6 +44,18 @@ class AgentProcess(Child):
             return httpx.get(f"http://127.0.0.1:{self._port}{path}", trust_env=False, timeout=5).status_code
         except httpx.TransportError:
             return None
+
+    def metrics(self) -> dict[str, float] | None:
+        """The sums of all series of each metric, by the name on ``/metrics``; ``None`` if nobody answers."""
+        try:
+            page = httpx.get(f"http://127.0.0.1:{self._port}/metrics", trust_env=False, timeout=5).text
+        except httpx.TransportError:
+            return None
+        sums: dict[str, float] = {}
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+        return sums
 
     def wait_ready(self, timeout_s: float = 60) -> None:
         """Returns once it is in its group; fails with its last output if it ended or is not ready in time."""

@@ -67,8 +67,10 @@ class Stage:
         self.client.create_topic(f"{self.org}.change.log", 1)
         self.client.allow_agent(self.org)
 
-    def start_agent(self, name: str, settings: Mapping[str, str] | None = None) -> AgentProcess:
-        """An agent with the least settings that this organisation needs."""
+    def start_agent(
+        self, name: str, settings: Mapping[str, str] | None = None, module: Sequence[str] = ("agent",)
+    ) -> AgentProcess:
+        """An agent with the least settings that this organisation needs; see `AgentProcess`."""
         agent = AgentProcess(
             name,
             self.home,
@@ -82,6 +84,7 @@ class Stage:
                 "AGENT_PYTHONPATH": str(self.home),
                 **(settings or {}),
             },
+            module,
         )
         self._agents.append(agent)
         agent.start()

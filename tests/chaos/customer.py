@@ -30,10 +30,9 @@ class Demand:
 class Customer:
     """Begins runs at Port and produces their records, as Port would: each once, whatever the broker does."""
 
-    def __init__(self, stage: Stage, demand: Demand, chance: random.Random) -> None:
+    def __init__(self, stage: Stage, demand: Demand) -> None:
         self._stage = stage
         self._demand = demand
-        self._chance = chance
         self._orders: dict[str, Order] = {}
         self._lock = threading.Lock()
         self._failures: list[str] = []
@@ -46,7 +45,6 @@ class Customer:
                 "linger.ms": 5,
             }
         )
-        self._noise = noise(chance, 10**6, stage.org)
 
     @property
     def orders(self) -> dict[str, Order]:
@@ -54,14 +52,17 @@ class Customer:
         with self._lock:
             return dict(self._orders)
 
-    def ask(self, clockwork: Clockwork) -> None:
+    def ask(self, chance: random.Random, clockwork: Clockwork) -> None:
         """Asks for runs until the time is over, then waits until the broker has all records."""
+        not_ours = noise(chance, 10**6, self._stage.org)
         while not clockwork.is_over:
-            count = self._demand.burst if self._chance.random() < self._demand.bursts else 1
-            for _ in range(count):
-                self._place()
+            for _ in range(self._demand.burst if chance.random() < self._demand.bursts else 1):
+                if chance.random() < self._demand.noise:
+                    place = chance.randrange(PARTITIONS)
+                    self._producer.produce(self._stage.topic, next(not_ours), partition=place)
+                self._place(order(chance, len(self._orders), nodes=self._demand.nodes))
             self._producer.poll(0)
-            clockwork.pass_time(self._chance.expovariate(self._demand.runs_per_s))
+            clockwork.pass_time(chance.expovariate(self._demand.runs_per_s))
         self.finish()
 
     def finish(self) -> None:
@@ -70,12 +71,7 @@ class Customer:
         assert not left, f"{left} records were not taken by Kafka within {_PATIENCE_S} s"
         assert not self._failures, f"Kafka refused records: {self._failures[0]}"
 
-    def _place(self) -> None:
-        if self._chance.random() < self._demand.noise:
-            self._producer.produce(
-                self._stage.topic, next(self._noise), partition=self._chance.randrange(PARTITIONS)
-            )
-        wanted = order(self._chance, len(self._orders), nodes=self._demand.nodes)
+    def _place(self, wanted: Order) -> None:
         with self._lock:
             self._orders[wanted.run_id] = wanted
         self._stage.port.create_run(wanted.run_id, wanted.action)

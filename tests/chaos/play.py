@@ -6,8 +6,8 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,23 +16,25 @@ from confluent_kafka import KafkaException
 from tests.broker.agent_process import AgentProcess
 from tests.broker.real_kafka import RealKafka
 from tests.broker.stage import Stage
+from tests.broker.stand_in import StandIn
 from tests.broker.worklog import Worklog
 from tests.chaos.clockwork import Clockwork
 from tests.chaos.customer import Customer, Demand
 from tests.chaos.diary import Diary, Harm
 from tests.chaos.evidence import Evidence, Offsets, PortRun
 from tests.chaos.routes import AGENT_VARIABLE, write_routes
+from tests.chaos.stall_watch import Progress, StallWatch
 from tests.chaos.target import Target
 from tests.chaos.torments import (
     ENDED,
     SETTINGS,
     STOP_TAKES_AT_MOST_S,
-    AgentTorment,
-    BrokerTorment,
-    PortTorment,
-    Torment,
-    torment,
+    Part,
+    everything,
 )
+
+Harming = Callable[[Sequence[AgentProcess], RealKafka, StandIn, Diary], Mapping[str, Part]]
+"""Who does what to whom, by name; each has a thread and a chance of its own."""
 
 _REPOSITORY = Path(__file__).parents[2]
 _LOOK_EVERY_S = 1.0
@@ -40,13 +42,19 @@ _LOOK_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is played. ``seconds`` is for the harm alone; then all has ``settle_s`` to come to rest."""
+    """What is played. ``seconds`` is for the harm alone; then all has ``settle_s`` to come to rest.
+
+    ``harm`` says who does what, each in a thread of its own. ``stall_s``: an agent that has work and gets nothing
+    done for so long stands still; ``None`` where others' harm may keep it from that.
+    """
 
     seconds: float
     seed: int
     agents: int = 3
     settle_s: float = 240.0
     demand: Demand = field(default_factory=Demand)
+    harm: Harming = everything
+    stall_s: float | None = None
 
 
 def play(plan: Plan, libs: Path, home: Path, say: Callable[[str], None]) -> Evidence:
@@ -77,7 +85,7 @@ class _Play:
         self._worklog = worklog
         self._say = say
         self._diary = Diary()
-        self._customer = Customer(stage, plan.demand, self._chance("customer"))
+        self._customer = Customer(stage, plan.demand)
 
     def run(self) -> Evidence:
         """From the first agent's start to the last one's end."""
@@ -103,14 +111,13 @@ class _Play:
     def _make_chaos(self, agents: Sequence[AgentProcess]) -> None:
         """Everybody at once, until the time is over. Raises the first failure of the stage itself."""
         clockwork = Clockwork(self._plan.seconds, self._plan.seed)
-        torments: dict[str, Torment] = {agent.name: AgentTorment(agent, self._diary) for agent in agents}
-        torments["broker"] = BrokerTorment(self._stage.kafka, self._diary)
-        torments["port"] = PortTorment(self._stage.port, self._diary)
-        with ThreadPoolExecutor(len(torments) + 1) as threads:
-            parts: list[Future[None]] = [
-                threads.submit(torment, one, self._chance(whom), clockwork) for whom, one in torments.items()
-            ]
-            parts.append(threads.submit(self._customer.ask, clockwork))
+        roles = dict(self._plan.harm(agents, self._stage.kafka, self._stage.port, self._diary))
+        roles["customer"] = self._customer.ask
+        if self._plan.stall_s is not None:
+            watch = StallWatch(agents, self._group_progress, self._diary, self._plan.stall_s)
+            roles["watch"] = watch.watch
+        with ThreadPoolExecutor(len(roles)) as threads:
+            parts = [threads.submit(role, self._chance(name), clockwork) for name, role in roles.items()]
             for part in as_completed(parts):
                 if part.exception() is not None:
                     clockwork.break_off()
@@ -140,6 +147,11 @@ class _Play:
             return f"Kafka does not tell what is committed: {error}"
         behind = [p for p, one in offsets.items() if one.committed != one.end or one.map is None or one.map.marks]
         return f"partitions {behind} are not committed to their end" if behind else ""
+
+    def _group_progress(self) -> Progress:
+        offsets = self._offsets()
+        done = sum(one.committed or 0 for one in offsets.values())
+        return Progress(done, has_work=done < sum(one.end for one in offsets.values()))
 
     def _stop(self, agent: AgentProcess) -> int | None:
         agent.stop(STOP_TAKES_AT_MOST_S)

@@ -13,6 +13,7 @@ from tests.broker.worklog import Execution
 from tests.chaos.diary import Harm
 from tests.chaos.evidence import Evidence, Offsets, PortRun
 from tests.chaos.order import Order
+from tests.chaos.stall_watch import STALLED
 from tests.chaos.table import table
 from tests.chaos.torments import ENDED, KILLED, STOPPED
 from tests.chaos.verdict import known_limits, troubles
@@ -105,6 +106,7 @@ def test_a_play_in_which_every_promise_was_kept_has_no_troubles() -> None:
             lambda e: replace(e, offsets={0: Offsets(4, OffsetMap(4, bytes([Mark.STARTED])).encode(), 4)}),
             "the offset map is not empty",
         ),
+        (lambda e: replace(e, harms=[Harm("group", STALLED, BEGAN_S, BEGAN_S + 31)]), "group stood still"),
         (lambda e: replace(e, exits={"agent-1": 1}), "agent-1 ended with 1"),
         (lambda e: replace(e, harms=[Harm("agent-1", ENDED, BEGAN_S, BEGAN_S, 1)]), "ended by itself with 1"),
         (lambda e: replace(e, harms=[Harm("agent-1", STOPPED, BEGAN_S, BEGAN_S + 9, 1)]), "ended with 1"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from tests.broker.agent_process import AgentProcess
@@ -16,6 +16,8 @@ from tests.chaos.diary import Diary, Harm
 
 KILLED = "kill -9"
 STOPPED = "SIGTERM"
+STOPPED_EARLY = "SIGTERM at start"
+"""Before Python has read the first line of the agent it ends as the signal has it, and has begun nothing."""
 FROZEN_SHORT = "SIGSTOP, short"
 FROZEN_LONG = "SIGSTOP, long"
 ENDED = "ended by itself"
@@ -24,6 +26,10 @@ STOP_TAKES_AT_MOST_S = 25.0
 """What `SETTINGS` make of the agent's timeline, and some for a machine that is busy."""
 
 SESSION_TIMEOUT_S = 6.0
+_SHORT_S = (0.3, 4.0)
+_LONG_S = (SESSION_TIMEOUT_S + 2, SESSION_TIMEOUT_S + 5)
+"""Less than what is left of a route's time when the longest work has ended: a frozen agent sees that no more."""
+_PYTHON_STARTS_S = 3.0
 
 SETTINGS: Mapping[str, str] = {
     "KAFKA_CONSUMER_SESSION_TIMEOUT_MS": f"{SESSION_TIMEOUT_S * 1000:.0f}",
@@ -31,8 +37,14 @@ SETTINGS: Mapping[str, str] = {
     "AGENT_DRAIN_TIMEOUT_S": "3",
     "AGENT_KILL_GRACE_S": "1",
     "AGENT_REPORT_TIMEOUT_S": "4",
+    "AGENT_CLOSE_CHECK_S": "3",
 }
 """Of every agent: short times, so that things happen."""
+
+
+def how_it_stopped(exit_code: int | None, age_s: float) -> str:
+    """The word for an agent that was asked to stop when it was ``age_s`` old."""
+    return STOPPED_EARLY if exit_code == -signal.SIGTERM and age_s < _PYTHON_STARTS_S else STOPPED
 
 
 class Torment(Protocol):
@@ -44,10 +56,26 @@ class Torment(Protocol):
         """Does one thing to it, and puts it right before it returns, also where the time is over meanwhile."""
 
 
-def torment(one: Torment, chance: random.Random, clockwork: Clockwork) -> None:
-    """Strikes until the time is over."""
-    while clockwork.await_blow(chance, one.calm_s):
-        one.strike(chance, clockwork)
+Part = Callable[[random.Random, Clockwork], None]
+"""What somebody does until the time is over; then all is right again, as far as it was theirs."""
+
+
+def tormented(one: Torment) -> Part:
+    """Strikes again and again."""
+
+    def part(chance: random.Random, clockwork: Clockwork) -> None:
+        while clockwork.await_blow(chance, one.calm_s):
+            one.strike(chance, clockwork)
+
+    return part
+
+
+def everything(agents: Sequence[AgentProcess], kafka: RealKafka, port: StandIn, diary: Diary) -> Mapping[str, Part]:
+    """All harm to all of them."""
+    torments: dict[str, Torment] = {agent.name: AgentTorment(agent, diary) for agent in agents}
+    torments["broker"] = BrokerTorment(kafka, diary)
+    torments["port"] = PortTorment(port, diary)
+    return {whom: tormented(one) for whom, one in torments.items()}
 
 
 class AgentTorment:
@@ -58,12 +86,13 @@ class AgentTorment:
     def __init__(self, agent: AgentProcess, diary: Diary) -> None:
         self._agent = agent
         self._diary = diary
+        self._started_s = time.time()
 
     def strike(self, chance: random.Random, clockwork: Clockwork) -> None:
         """One of kill -9, SIGTERM, and SIGSTOP for less or more than the session timeout."""
         if not self._agent.running:
             self._note_end(ENDED, time.time())
-            self._agent.start()
+            self._start()
             return
         what = chance.choices([KILLED, STOPPED, FROZEN_SHORT, FROZEN_LONG], [35, 25, 20, 20])[0]
         match what:
@@ -71,23 +100,27 @@ class AgentTorment:
                 with self._diary.noted(self._agent.name, KILLED):
                     self._agent.end()
                     clockwork.pass_time(chance.uniform(0.2, 10))
-                    self._agent.start()
+                    self._start()
             case "SIGTERM":
                 self._stop()
                 clockwork.pass_time(chance.uniform(0, 3))
-                self._agent.start()
+                self._start()
             case _:
-                low, high = (0.3, 4.0) if what == FROZEN_SHORT else (SESSION_TIMEOUT_S + 2, SESSION_TIMEOUT_S + 9)
+                low, high = _SHORT_S if what == FROZEN_SHORT else _LONG_S
                 with self._diary.noted(self._agent.name, what):
                     self._agent.send(signal.SIGSTOP)
                     clockwork.pass_time(chance.uniform(low, high))
                     self._agent.send(signal.SIGCONT)
 
+    def _start(self) -> None:
+        self._started_s = time.time()
+        self._agent.start()
+
     def _stop(self) -> None:
         began_s = time.time()
         self._agent.send(signal.SIGTERM)
         if self._agent.has_ended_within(STOP_TAKES_AT_MOST_S):
-            self._note_end(STOPPED, began_s)
+            self._note_end(how_it_stopped(self._agent.exit_code, began_s - self._started_s), began_s)
         else:
             self._note_end(f"{STOPPED}, not obeyed", began_s)
             self._agent.end()

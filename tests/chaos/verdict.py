@@ -10,7 +10,8 @@ from itertools import pairwise
 from tests.broker.worklog import Execution
 from tests.chaos.evidence import Evidence, PortRun
 from tests.chaos.order import MAX_ATTEMPTS, Order
-from tests.chaos.torments import ENDED, STOPPED
+from tests.chaos.stall_watch import STALLED
+from tests.chaos.torments import ENDED, STOPPED, STOPPED_EARLY
 
 _BAD_WORDS = re.compile(
     r"Traceback|Fatal Python error|a defect of the agent|never awaited|Task was destroyed|\"level\": ?\"critical\""
@@ -103,6 +104,13 @@ def _all_is_committed(evidence: Evidence) -> Iterator[Trouble]:
             yield Trouble(f"partition {partition}: the offset map is not empty: {known or offsets.metadata!r}")
 
 
+def _nobody_stands_still(evidence: Evidence) -> Iterator[Trouble]:
+    for harm in evidence.harms:
+        if harm.what == STALLED:
+            since_s, for_s = harm.began_s - evidence.began_s, harm.ended_s - harm.began_s
+            yield Trouble(f"{harm.whom} stood still with work to do, for {for_s:.0f} s since {since_s:.1f} s")
+
+
 def _orderly_exits(evidence: Evidence) -> Iterator[Trouble]:
     for name, code in evidence.exits.items():
         if code != 0:
@@ -111,7 +119,7 @@ def _orderly_exits(evidence: Evidence) -> Iterator[Trouble]:
         at_s = harm.began_s - evidence.began_s
         if harm.what == ENDED:
             yield Trouble(f"{harm.whom} ended by itself with {harm.exit_code}, {at_s:.1f} s after the begin")
-        elif harm.what.startswith(STOPPED) and (harm.what != STOPPED or harm.exit_code != 0):
+        elif harm.what.startswith(STOPPED) and harm.what != STOPPED_EARLY and harm.exit_code != 0:
             took_s = harm.ended_s - harm.began_s
             detail = (
                 f"{harm.whom} ended with {harm.exit_code} after {took_s:.1f} s when it was stopped, {at_s:.1f} s"
@@ -134,6 +142,7 @@ _RULES: tuple[Callable[[Evidence], Iterator[Trouble]], ...] = (
     _nobody_elses,
     _keys_in_order,
     _all_is_committed,
+    _nobody_stands_still,
     _orderly_exits,
     _no_defect_in_a_log,
 )

@@ -1,4 +1,4 @@
-"""What the scenarios share: a world on the embedded broker, agents in it, and chance with a seed."""
+"""What the scenarios share: a world on the embedded broker, agents in it, and chance with a seed; a real Kafka."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from tests.broker.conftest import kafka, kafka_libs
 from tests.whole.one_agent import OneAgent
 from tests.whole.world import World, opened
+
+__all__ = ["kafka", "kafka_libs"]
 
 SEED = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6))
 

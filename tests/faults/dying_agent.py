@@ -1,0 +1,121 @@
+"""An agent that dies as by ``kill -9`` at one point of the first run that reaches it.
+
+``python -m tests.faults.dying_agent POINT run`` is ``python -m agent run`` with one method wrapped from outside.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from confluent_kafka import TopicPartition
+
+from agent.__main__ import main
+from agent.dispatch.admission import Admission
+from agent.executors import process
+from agent.executors.child import Child
+from agent.kafka import source
+from agent.kafka.committer import Committer
+from agent.kafka.fetched import Fetched
+from agent.kafka.start_markers import Tell
+from agent.runs_api.journal_file import JournalFile
+from agent.runs_api.run_report import PortRunReport
+
+
+def _die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("nobody outlives SIGKILL")
+
+
+def _before(owner: object, name: str, applies: Callable[..., bool] = lambda *_: True) -> None:
+    wrapped = getattr(owner, name)
+
+    @functools.wraps(wrapped)
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        if applies(*args):
+            _die()
+        return wrapped(*args, **kwargs)
+
+    setattr(owner, name, dying)
+
+
+def _after(owner: object, name: str, applies: Callable[..., bool] = lambda *_: True) -> None:
+    wrapped = getattr(owner, name)
+
+    @functools.wraps(wrapped)
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        done = wrapped(*args, **kwargs)
+        return _die() if applies(*args) else done
+
+    setattr(owner, name, dying)
+
+
+def _after_awaiting(owner: object, name: str) -> None:
+    wrapped = getattr(owner, name)
+
+    @functools.wraps(wrapped)
+    async def dying(*args: Any, **kwargs: Any) -> Any:
+        await wrapped(*args, **kwargs)
+        _die()
+
+    setattr(owner, name, dying)
+
+
+def _keeps(_file: JournalFile, puts: list[object], *_: object) -> bool:
+    return bool(puts)
+
+
+class _Settled:
+    """Whether anything was settled yet: the commits before that only say what was begun."""
+
+    def __init__(self) -> None:
+        self._is_so = False
+
+    def note(self, *_: object) -> bool:
+        """It is, from now on; nobody dies of that."""
+        self._is_so = True
+        return False
+
+    def is_told_by(self, _committer: Committer, _error: object, answers: list[TopicPartition]) -> bool:
+        return self._is_so and any(answer.error is None for answer in answers)
+
+
+def _at_the_answer() -> None:
+    """The broker has taken a marker, and the run is about to be told that it may begin."""
+    answering = source._answering
+
+    def dying() -> Tell:
+        tell = answering()
+        return lambda tokens, verdict: _die() if verdict else tell(tokens, verdict)
+
+    source._answering = dying
+
+
+def _after_commit() -> None:
+    settled = _Settled()
+    _after(Committer, "settle", settled.note)
+    _after(Committer, "on_commit", settled.is_told_by)
+
+
+POINTS: Mapping[str, Callable[[], None]] = {
+    "polled": lambda: _after(Fetched, "add"),
+    "queued": lambda: _after(Admission, "offer"),
+    "marker-unsent": lambda: _before(Committer, "_note_sent", lambda committer, _: committer.is_awaited),
+    "marker-taken": _at_the_answer,
+    "child-started": lambda: _after_awaiting(process, "start_child"),
+    "child-exited": lambda: _after_awaiting(Child, "ended"),
+    "outcome-kept": lambda: _after(JournalFile, "write", _keeps),
+    "status-accepted": lambda: _after_awaiting(PortRunReport, "finish"),
+    "before-commit": lambda: _after(Committer, "settle"),
+    "after-commit": _after_commit,
+}
+"""Where it may die, in the order in which a run gets there."""
+
+
+if __name__ == "__main__":
+    POINTS[sys.argv.pop(1)]()
+    main()
