@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,10 +44,11 @@ class RealKafka:
     """One broker that is also its own controller; its records outlive `stop`, `kill` and `start`.
 
     ``libs`` holds Kafka's jars, ``home`` everything that this broker writes. The ports are chosen once, so
-    that clients find it again after a restart. `close` must be called at the end.
+    that clients find it again after a restart. ``features`` (``name=level``) are those of an older Kafka, say.
+    `close` must be called at the end.
     """
 
-    def __init__(self, libs: Path, home: Path) -> None:
+    def __init__(self, libs: Path, home: Path, *, features: Iterable[str] = ()) -> None:
         self.ca_file = home / "ca.pem"
         self._home = home
         self._classpath = f"{libs}/*"
@@ -56,7 +58,7 @@ class RealKafka:
         self._write_certificates()
         self._properties.write_text(self._server_properties())
         (home / "log4j2.properties").write_text(_LOG4J2)
-        self._format()
+        self._format([f"--feature={feature}" for feature in features])
         self._child = Child(
             self._java("kafka.Kafka", str(self._properties)), home / "broker.log", {"LC_ALL": "C.UTF-8"}
         )
@@ -124,9 +126,9 @@ class RealKafka:
         log4j = f"-Dlog4j2.configurationFile={self._home / 'log4j2.properties'}"
         return [java, *_JVM, log4j, "-cp", self._classpath, main, *arguments]
 
-    def _format(self) -> None:
+    def _format(self, options: list[str]) -> None:
         users = [f"--add-scram=SCRAM-SHA-512=[name={a.username},password={a.password}]" for a in (ADMIN, AGENT)]
-        command = ["format", "--standalone", "--cluster-id=AAAAAAAAAAAAAAAAAAAAAA", *users]
+        command = ["format", "--standalone", "--cluster-id=AAAAAAAAAAAAAAAAAAAAAA", *users, *options]
         done = subprocess.run(
             self._java("kafka.tools.StorageTool", *command, f"--config={self._properties}"),
             capture_output=True,
@@ -206,6 +208,11 @@ share.coordinator.state.topic.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=200
+# for the group protocol "consumer", where members cannot choose
+group.consumer.session.timeout.ms=6000
+group.consumer.min.session.timeout.ms=6000
+group.consumer.heartbeat.interval.ms=1000
+group.consumer.min.heartbeat.interval.ms=1000
 log.cleaner.dedupe.buffer.size=8388608
 """
 
