@@ -131,7 +131,7 @@ class KafkaSource:
         """Asks until there are others than those that were refused, or nobody refuses them any more.
 
         Port and the brokers need not learn of a rotation at the same moment: the first questions follow each other
-        soon. Raises `SourceLostError` where the brokers are others now.
+        soon. Raises `SourceLostError` where all brokers are others now; any that is the same knows the rest.
         """
         attempt = 0
         while attempt < _QUICK_QUESTIONS or self._refused.is_set():
@@ -139,11 +139,13 @@ class KafkaSource:
             self._refused.clear()
             await asyncio.sleep(_BACKOFF.wait_s(attempt, random.random()))  # noqa: S311 - jitter, no secret
             fresh = await self._credentials()
-            if set(fresh.brokers) != set(refused.brokers) and not self._settings.bootstrap_servers:
-                raise SourceLostError("the organisation's brokers have changed: a new start takes the new ones")
-            if (fresh.username, fresh.password) != (refused.username, refused.password):
+            is_other = (fresh.username, fresh.password) != (refused.username, refused.password)
+            if is_other:
                 thread.use_credentials(fresh)
                 self._refused.clear()  # what was refused meanwhile were the old ones
+            if set(fresh.brokers).isdisjoint(refused.brokers) and not self._settings.bootstrap_servers:
+                raise SourceLostError("the organisation's brokers have changed: a new start takes the new ones")
+            if is_other:
                 return fresh
         return refused
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import random
 from pathlib import Path
 
 import pytest
 
+from tests.broker.chance import seeded
 from tests.broker.real_kafka import RealKafka
 from tests.broker.stage import Stage
 from tests.broker.waiting import wait_until
@@ -15,21 +14,13 @@ from tests.broker.workload import orders
 
 pytestmark = pytest.mark.kafka
 
-SEED = int(os.environ.get("BROKER_SEED") or random.SystemRandom().randrange(10**6))
 CLASSIC = {"AGENT_KAFKA_GROUP_PROTOCOL": "classic"}
 CONSUMER = {"AGENT_KAFKA_GROUP_PROTOCOL": "consumer"}
 
 
-@pytest.fixture
-def chance() -> random.Random:
-    """Chance with a seed that a failed test prints; BROKER_SEED=… repeats it."""
-    print(f"BROKER_SEED={SEED}")  # noqa: T201 - pytest shows it for failed tests only
-    return random.Random(SEED)  # noqa: S311 - no secrets are made of it
-
-
 @pytest.mark.timeout(240)
 def test_agents_go_over_to_the_newer_protocol_once_nobody_with_the_other_is_left(
-    kafka: RealKafka, tmp_path: Path, chance: random.Random
+    kafka: RealKafka, tmp_path: Path
 ) -> None:
     """A member that kept partitions over a rebalance has told the group so, in a form that Kafka cannot convert."""
     with Stage(kafka, tmp_path, "org_T3stThere", pause_s=0.2) as stage:
@@ -38,7 +29,7 @@ def test_agents_go_over_to_the_newer_protocol_once_nobody_with_the_other_is_left
         for n in range(2):
             old.append(stage.start_agent(f"old-{n}", CLASSIC))
             old[-1].wait_ready()
-        stage.place(orders(chance, 900, stage.org, stage.port.client_secret))
+        stage.place(orders(seeded(), 900, stage.org, stage.port.client_secret))
         stage.wait_executed(100)
         early = stage.start_agent("early", CONSUMER)
         assert early.wait(timeout_s=60) == 1, early.tail()
@@ -55,15 +46,13 @@ def test_agents_go_over_to_the_newer_protocol_once_nobody_with_the_other_is_left
 
 
 @pytest.mark.timeout(240)
-def test_agents_go_back_to_the_classic_protocol_one_after_the_other(
-    kafka: RealKafka, tmp_path: Path, chance: random.Random
-) -> None:
+def test_agents_go_back_to_the_classic_protocol_one_after_the_other(kafka: RealKafka, tmp_path: Path) -> None:
     with Stage(kafka, tmp_path, "org_T3stBack", pause_s=0.2) as stage:
         stage.make_topics()
         old = [stage.start_agent(f"old-{n}", CONSUMER) for n in range(2)]
         for agent in old:
             agent.wait_ready()
-        stage.place(orders(chance, 900, stage.org, stage.port.client_secret))
+        stage.place(orders(seeded(), 900, stage.org, stage.port.client_secret))
         new = []
         for n, leaver in enumerate(old):
             stage.wait_executed(200 + 300 * n)

@@ -221,8 +221,7 @@ def test_a_wrong_password_is_told_and_a_new_one_is_fetched(
         assert "Traceback" not in agent.output() + doctor.stdout + doctor.stderr
         assert "wrong-secret" not in agent.output() + doctor.stdout + doctor.stderr
 
-        right = {"ok": True, "credentials": stage.credentials(AGENT)}
-        stage.port.misbehave({"path": "/v1/kafka-credentials", "status": 200, "body": right, "times": None})
+        stage.give_out(AGENT)
         agent.wait_ready(timeout_s=100)
         stage.place(orders(chance, 20, stage.org, stage.port.client_secret))
         stage.wait_finished(timeout_s=60)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agent.clock import SystemClock
-from agent.domain.errors import AgentError
+from agent.domain.errors import AgentError, SourceLostError
 from agent.domain.events import Event, PartitionStatus, Rebalanced, SourceFailed
 from agent.domain.invocation import Channel
 from agent.domain.retry import Backoff
@@ -21,6 +21,7 @@ from agent.kafka.config import KafkaCredentials, KafkaSettings, consumer_config
 from agent.kafka.source import KafkaSource
 from agent.ports import Delivery
 from agent.sandbox.broker import EmbeddedBroker
+from tests.kafka.refusing_broker import refusing_broker
 from tests.kafka.waiting import until
 
 RUNS, CHANGES, GROUP = "org.runs", "org.change.log", "org.agent"
@@ -293,6 +294,70 @@ def test_credentials_are_asked_for_until_there_are_some(
         assert [e.code for e in events.of(SourceFailed)] == ["credentials", "credentials"]
 
     asyncio.run(go())
+
+
+def test_refused_credentials_are_asked_for_again_until_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.kafka.source._BACKOFF", Backoff(0.01, cap_s=0.05))
+    users: list[bytes] = []
+    asked = itertools.count()
+
+    async def fetch() -> KafkaCredentials:
+        return KafkaCredentials((address,), "old" if next(asked) < 4 else "new", "password")
+
+    async def go() -> None:
+        settings = KafkaSettings(GROUP, RUNS, CHANGES, security_protocol="sasl_plaintext")
+        async with running(settings, Events(), fetch):
+            await until(lambda: b"new" in users)
+
+    with refusing_broker(users) as address:
+        asyncio.run(go())
+    assert users[0] == b"old"
+
+
+def test_credentials_that_nobody_refuses_any_more_are_not_asked_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent.kafka.source._BACKOFF", Backoff(0.001, cap_s=0.001))
+    asked = 0
+
+    async def fetch() -> KafkaCredentials:
+        nonlocal asked
+        asked += 1
+        return KafkaCredentials((address,), "same", "password")
+
+    async def go() -> None:
+        settings = KafkaSettings(GROUP, RUNS, CHANGES, security_protocol="sasl_plaintext")
+        events = Events()
+        async with running(settings, events, fetch):
+            await until(lambda: asked > 6)
+            # The client tells the same refusal once in 30 s: for one that it told there are seven questions.
+            told = sum(e.code == "_AUTHENTICATION" for e in events.of(SourceFailed))
+            assert asked <= 1 + 7 * told
+
+    with refusing_broker() as address:
+        asyncio.run(go())
+
+
+def test_other_brokers_end_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.kafka.source._BACKOFF", Backoff(0.01, cap_s=0.05))
+    asked = itertools.count()
+
+    async def fetch() -> KafkaCredentials:
+        number = next(asked)
+        both = (address, "127.0.0.1:9")
+        return KafkaCredentials(
+            both if number == 0 else both[::-1] if number < 3 else (address,), "user", "password"
+        )
+
+    async def go() -> None:
+        settings = KafkaSettings(GROUP, RUNS, CHANGES, security_protocol="sasl_plaintext")
+        async with running(settings, Events(), fetch) as source:
+            with pytest.raises(SourceLostError, match="the organisation's brokers have changed"):
+                await asyncio.wait_for(source.next(), 40)
+
+    with refusing_broker() as address:
+        asyncio.run(go())
+    assert next(asked) == 4, "another order is no change"
 
 
 def test_a_client_that_cannot_be_made_ends_the_source() -> None:
