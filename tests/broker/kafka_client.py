@@ -41,7 +41,7 @@ class KafkaClient:
     def create_topic(self, topic: str, partitions: int) -> None:
         """Makes a topic and waits until it is there."""
         admin = AdminClient(self._kafka.client_config())
-        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(_TIMEOUT_S)
+        admin.create_topics([NewTopic(topic, partitions, self._kafka.copies)])[topic].result(_TIMEOUT_S)
 
     def set_password(self, account: Account) -> None:
         """Makes the user, or gives it this password; connections that stand are not disturbed."""

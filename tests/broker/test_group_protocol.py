@@ -70,7 +70,8 @@ def test_an_idle_agent_is_ready_once_the_group_has_it(kafka: RealKafka, tmp_path
     with Stage(kafka, tmp_path, "org_T3stIdle") as stage:
         stage.client.create_topic(stage.topic, 1)
         stage.client.create_topic(f"{stage.org}.change.log", 1)
-        agents = [stage.start_agent(f"agent-{n}", CONSUMER) for n in range(3)]  # one more than partitions
+        settings = CONSUMER | {"KAFKA_CONSUMER_SESSION_TIMEOUT_MS": "6000"}
+        agents = [stage.start_agent(f"agent-{n}", settings) for n in range(3)]  # one more than partitions
         wait_until(lambda: all(agent.probe("/livez") == 200 for agent in agents), timeout_s=60, what=stage.report)
         # Kafka takes in nobody who has no right to the group.
         wait_until(
@@ -84,6 +85,7 @@ def test_an_idle_agent_is_ready_once_the_group_has_it(kafka: RealKafka, tmp_path
             agent.wait_ready()
         for agent in agents:
             assert agent.stop(timeout_s=30) == 0, agent.tail()
+            assert "KAFKA_CONSUMER_SESSION_TIMEOUT_MS has no effect with this group protocol" in agent.output()
 
 
 def test_brokers_without_the_protocol_are_told_with_what_to_do(kafka_libs: Path, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """Faults of the broker while runs are in flight: it is down for a while, it refuses the password for a while, it
-answers no commit for a while.
+answers no commit for a while, the broker that coordinates the group is killed and the other one takes over.
 
 A restart of the broker in the middle of runs stands in `tests.broker.test_real_kafka`.
 """
@@ -16,6 +16,7 @@ from tests.broker.real_kafka import Account, RealKafka
 from tests.broker.stage import Stage
 from tests.broker.waiting import wait_until
 from tests.broker.workload import orders
+from tests.faults.three_nodes import ThreeNodes
 
 pytestmark = pytest.mark.kafka
 
@@ -100,3 +101,28 @@ def test_a_broker_that_answers_no_commit_for_longer_than_the_agent_waits_loses_n
         wait_until(stage.is_committed, timeout_s=60, what=stage.report)
         assert agent.stop(timeout_s=30) == 0, agent.tail()
         stage.check_each_run_once()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_runs_go_on_when_the_broker_that_coordinates_their_group_is_killed(
+    kafka_libs: Path, tmp_path: Path, protocol: str
+) -> None:
+    kafka = ThreeNodes(kafka_libs, tmp_path / "kafka")
+    try:
+        kafka.start()
+        with Stage(kafka, tmp_path, "org_F6Move", pause_s=0.3) as stage:
+            stage.make_topics()
+            settings = {"AGENT_MAX_CONCURRENT_RUNS": "8", "AGENT_KAFKA_GROUP_PROTOCOL": protocol}
+            agent = stage.start_agent("agent", settings)
+            agent.wait_ready()
+            stage.place(orders(seeded(), 300, stage.org, stage.port.client_secret))
+            stage.wait_executed(60)
+            kafka.kill_coordinator()
+            assert stage.port.unfinished() > 0, "it was killed too late: all runs had ended"
+            stage.wait_finished(timeout_s=120)
+            wait_until(stage.is_committed, timeout_s=60, what=stage.report)
+            assert agent.stop(timeout_s=30) == 0, agent.tail()
+            stage.check_each_run_once()
+    finally:
+        kafka.close()

@@ -17,7 +17,7 @@ from agent.domain.events import Event, PartitionStatus, Rebalanced, SourceFailed
 from agent.domain.invocation import Channel
 from agent.domain.retry import Backoff
 from agent.domain.settlement import Settlement
-from agent.kafka.config import KafkaCredentials, KafkaSettings, consumer_config
+from agent.kafka.config import CLASSIC, CONSUMER, KafkaCredentials, KafkaSettings, consumer_config
 from agent.kafka.source import KafkaSource
 from agent.ports import Delivery
 from agent.sandbox.broker import EmbeddedBroker
@@ -105,12 +105,16 @@ def produce_all(broker: EmbeddedBroker, bodies: list[bytes]) -> None:
         broker.produce(RUNS, body, key="one partition")
 
 
-def test_only_what_is_settled_without_a_gap_is_committed(broker: EmbeddedBroker) -> None:
+both_protocols = pytest.mark.parametrize("protocol", [CLASSIC, CONSUMER])
+
+
+@both_protocols
+def test_only_what_is_settled_without_a_gap_is_committed(broker: EmbeddedBroker, protocol: str) -> None:
     async def go() -> None:
         events = Events()
         places = [broker.produce(RUNS, f"m{i}", key="one partition") for i in range(5)]
         partition = places[0][0]
-        async with running(settings_for(broker), events) as source:
+        async with running(settings_for(broker, group_protocol=protocol), events) as source:
             taken = await take(source, 5)
             assert [d.body for d in taken] == [b"m0", b"m1", b"m2", b"m3", b"m4"]
             assert taken[0].origin == f"{RUNS}[{partition}]@0"
@@ -194,10 +198,13 @@ def test_reading_runs_ahead_of_an_unsettled_message_only_so_far(broker: Embedded
     asyncio.run(go())
 
 
-def test_a_partition_that_moves_to_another_agent_takes_its_messages_along(broker: EmbeddedBroker) -> None:
+@both_protocols
+def test_a_partition_that_moves_to_another_agent_takes_its_messages_along(
+    broker: EmbeddedBroker, protocol: str
+) -> None:
     async def go() -> None:
         mine, theirs = Events(), Events()
-        settings = settings_for(broker, change_log_topic=RUNS, session_timeout_ms=6000)
+        settings = settings_for(broker, change_log_topic=RUNS, session_timeout_ms=6000, group_protocol=protocol)
         count = fill_every_partition(broker, RUNS)
         async with running(settings, mine) as first:
             early = await take(first, count)
@@ -343,11 +350,8 @@ def test_other_brokers_end_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = itertools.count()
 
     async def fetch() -> KafkaCredentials:
-        number = next(asked)
-        both = (address, "127.0.0.1:9")
-        return KafkaCredentials(
-            both if number == 0 else both[::-1] if number < 3 else (address,), "user", "password"
-        )
+        given = [(address, "127.0.0.1:9"), ("127.0.0.1:9", address), (address, "127.0.0.1:19"), ("127.0.0.1:29",)]
+        return KafkaCredentials(given[next(asked)], "user", "password")
 
     async def go() -> None:
         settings = KafkaSettings(GROUP, RUNS, CHANGES, security_protocol="sasl_plaintext")
@@ -357,7 +361,7 @@ def test_other_brokers_end_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with refusing_broker() as address:
         asyncio.run(go())
-    assert next(asked) == 4, "another order is no change"
+    assert next(asked) == 4, "others beside one that stayed are no other cluster"
 
 
 def test_a_client_that_cannot_be_made_ends_the_source() -> None:
