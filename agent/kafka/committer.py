@@ -42,6 +42,11 @@ class Committer:
         """Whether somebody's work waits for a commit."""
         return self._markers.are_waiting
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether a commit is on its way: one that is sent now may reach the broker before it."""
+        return self._state.is_unanswered
+
     def start(self, position: Position, token: object) -> None:
         """Marks the work of a message as begun; ``token`` is told once that is committed, or cannot be.
 

@@ -235,6 +235,9 @@ class ConsumerThread:
         self._apply_commands()
         self._committer.give_up()
         deadline_s = self._clock.monotonic() + _LAST_COMMIT_S
+        # An older commit that the client repeats after the last one would take it back.
+        while self._committer.is_unanswered and self._clock.monotonic() < deadline_s:
+            self._consumer.poll(_POLL_S)
         while not self._committer.commit_now(self._consumer):
             if self._clock.monotonic() >= deadline_s:
                 return
