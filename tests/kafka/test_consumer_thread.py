@@ -621,3 +621,24 @@ def test_a_fatal_error_in_place_of_a_record_ends_the_thread_and_says_what_to_do(
             assert "told _FATAL" in at.client.history
 
     asyncio.run(scene())
+
+
+def test_the_last_commit_is_sent_once_the_one_before_it_is_answered() -> None:
+    """The client may repeat an older commit after a newer one: the broker would keep the older one."""
+
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            position = await at.read(P0, 0)
+            await at.fall_silent()
+            at.thread.start_work(position, "start")
+            await at.marked(0)
+            closing = asyncio.create_task(asyncio.to_thread(at.thread.close, 20))
+            assert not await at.answered("start")
+            await at.client.play()
+            assert at.client.history[-1] == "commit in the background runs[0]@0"
+            at.client.silent = False
+            assert await closing
+            assert "commit runs[0]@0" in at.client.history
+
+    asyncio.run(scene())
