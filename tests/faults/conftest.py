@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from tests.broker.conftest import client, kafka, kafka_libs  # noqa: F401 - fixtures of the scenarios on a real Kafka
 from tests.whole.one_agent import OneAgent
 from tests.whole.world import World, opened
 
