@@ -365,10 +365,13 @@ class Noting(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExecutorSettings:
-    """The operator's settings that concern executors. Times in seconds."""
+    """The operator's settings that concern executors. Times in seconds.
+
+    ``client_secret`` gives the one in force, which may be another one later; empty where there is none.
+    """
 
     port_api_base_url: str = "https://api.port.io"
-    client_secret: str = field(default="", repr=False)
+    client_secret: Callable[[], str] = field(default=str, repr=False)
     kill_grace_s: float = 10.0
     state_dir: Path | None = None
     python_path: tuple[str, ...] = ()

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from agent.domain.errors import ConfigurationError, Problem
+from agent.domain.errors import AgentError, ConfigurationError, Problem
 from agent.domain.timeline import Timeline
 
 _DEFAULT_API = "https://api.port.io"
@@ -101,11 +101,15 @@ class Settings(BaseSettings):
         Literal["", "NONE", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(_upper)
     ] = Field("", description="Empty: SCRAM-SHA-512, or none where brokers are set by hand.")
     KAFKA_CONSUMER_SESSION_TIMEOUT_MS: Annotated[int, Field(ge=6000, le=1_800_000)] = Field(
-        45_000, description="After this silence the group gives our partitions to others. Milliseconds."
+        45_000,
+        description="After this silence the group gives our partitions to others (classic only). Milliseconds.",
     )
     KAFKA_CONSUMER_AUTO_OFFSET_RESET: Annotated[OffsetReset, BeforeValidator(_lower)] = Field(
         "earliest",
         description="Where a new group begins; with latest it misses all that was triggered before it joined.",
+    )
+    AGENT_KAFKA_GROUP_PROTOCOL: Annotated[Literal["classic", "consumer"], BeforeValidator(_lower)] = Field(
+        "classic", description="classic, or consumer: Kafka's newer group protocol (KIP-848), from Kafka 4.0 on."
     )
     KAFKA_RUNS_TOPIC: str = Field("", description="Empty: {PORT_ORG_ID}.runs.")
     KAFKA_CHANGE_LOG_TOPIC: str = Field("", description="Empty: {PORT_ORG_ID}.change.log.")
@@ -216,6 +220,12 @@ class Settings(BaseSettings):
     )
     REQUESTS_CA_BUNDLE: OptionalPath = Field(None, description="The same; SSL_CERT_FILE wins.")
 
+    _files: dict[str, Path] = PrivateAttr(default_factory=dict)
+
+    def file_of(self, name: str) -> Path | None:
+        """The mounted file that this setting was read from; ``None`` where its value was given itself."""
+        return self._files.get(name)
+
     @property
     def group_id(self) -> str:
         """The consumer group, with its default."""
@@ -267,7 +277,8 @@ def load(env_file: Path = Path(".env"), *, needs_credentials: bool = True) -> Se
     of the organisation may be missing; they are empty then.
     """
     written, problems = _read_env_file(env_file)
-    from_files, file_problems = _read_named_files({**written, **os.environ})
+    named = {**written, **os.environ}
+    from_files, file_problems = _read_named_files(named)
     unread = {problem.where.removesuffix("_FILE") for problem in file_problems}
     problems += file_problems
     # What is given here wins; what stands in the environment itself is left to the class to read.
@@ -285,7 +296,9 @@ def load(env_file: Path = Path(".env"), *, needs_credentials: bool = True) -> Se
     problems += _contradictions(settings)
     if problems:
         raise ConfigurationError(*problems)
-    return settings.model_copy(update=absent)
+    settings = settings.model_copy(update=absent)
+    settings._files.update({n: Path(named[f"{n}_FILE"]) for n, v in from_files.items() if _is_left_open(n, v)})  # noqa: SLF001 - ours
+    return settings
 
 
 def _is_left_open(name: str, value: str) -> bool:
@@ -317,7 +330,7 @@ def _read_env_file(path: Path) -> tuple[dict[str, str], list[Problem]]:
 
 
 def _read_named_files(given: Mapping[str, str]) -> tuple[dict[str, str], list[Problem]]:
-    """The settings that come as ``NAME_FILE``; trailing newlines do not count."""
+    """The settings that come as ``NAME_FILE``."""
     values: dict[str, str] = {}
     problems: list[Problem] = []
     for name in Settings.model_fields:
@@ -325,11 +338,27 @@ def _read_named_files(given: Mapping[str, str]) -> tuple[dict[str, str], list[Pr
         if not path:
             continue
         try:
-            values[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            problems.append(Problem(f"{name}_FILE", f"{path} cannot be read: {reason}"))
+            values[name] = read_value(Path(path))
+        except UnreadableFileError as error:
+            problems.append(Problem(f"{name}_FILE", str(error)))
     return values, problems
+
+
+class UnreadableFileError(AgentError):
+    """A mounted file gives no value; the text names it and says why."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot be read: {reason}")
+
+
+def read_value(path: Path) -> str:
+    """The value of a setting in a mounted file; trailing newlines do not count. Raises `UnreadableFileError`."""
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise UnreadableFileError(path, "it is not UTF-8 text") from None
+    except OSError as error:
+        raise UnreadableFileError(path, error.strerror or "") from error
 
 
 _NO_ORGANISATION: Mapping[str, Any] = {

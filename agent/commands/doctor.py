@@ -29,6 +29,8 @@ from agent.settings import Settings
 _API_TIMEOUT_S = 15.0
 _CREDENTIALS_TIMEOUT_S = 30.0
 _KAFKA_TIMEOUT_S = 15.0
+_KAFKA_QUESTIONS = 3
+"""Each may take so long; see `probe`."""
 _MAX_SKEW_S = 60.0
 
 
@@ -201,7 +203,7 @@ async def _kafka(settings: Settings, client: RunsClient) -> AsyncIterator[Findin
             return
         yield Finding("Kafka credentials", f"user {credentials.username}, {len(credentials.brokers)} brokers")
     brokers = kafka.bootstrap_servers or ", ".join(credentials.brokers if credentials else ())
-    yield Trying(f"Kafka at {brokers}", 2 * _KAFKA_TIMEOUT_S)
+    yield Trying(f"Kafka at {brokers}", _KAFKA_QUESTIONS * _KAFKA_TIMEOUT_S)
     found = await asyncio.to_thread(probe, kafka, credentials, _KAFKA_TIMEOUT_S)
     if found.problem is not None:
         yield Finding("Kafka", problem=found.problem, hint=found.hint)
@@ -209,6 +211,7 @@ async def _kafka(settings: Settings, client: RunsClient) -> AsyncIterator[Findin
     yield Finding(
         "Kafka", f"{found.brokers} broker{'s' if found.brokers != 1 else ''} over {kafka.security_protocol}"
     )
+    yield Finding("group protocol", kafka.group_protocol)
     for topic, count in found.partitions.items():
         yield Finding(
             "topic", f"{topic} with {count} partition{'s' if count != 1 else ''}: the most useful replicas"

@@ -19,6 +19,7 @@ from agent.composition.clients import (
     open_journal_file,
     open_runs_client,
 )
+from agent.composition.credentials import Credentials
 from agent.composition.listeners import Listeners
 from agent.composition.rules import open_intake, open_rules
 from agent.dispatch.close_watch import CloseWatch
@@ -30,7 +31,7 @@ from agent.dispatch.workspace import remove_tree
 from agent.domain.redaction import Redactor, is_maskable
 from agent.domain.route import Route
 from agent.domain.timeline import TIDY_S
-from agent.kafka.config import KafkaCredentials
+from agent.kafka.config import CONSUMER, KafkaCredentials
 from agent.kafka.source import KafkaSource
 from agent.observability.health import Liveness, Readiness
 from agent.observability.log_observer import LogObserver
@@ -73,19 +74,20 @@ class Agent:
         self._environment = environment
         self._listeners = Listeners()
         observer = self._listeners
-        self._rules = open_rules(settings, environment, observer, clock)
+        credentials = Credentials.of(settings, self._learn)
+        self._rules = open_rules(settings, environment, observer, clock, credentials)
         self._timeline = settings.timeline
         self._workspaces = settings.AGENT_STATE_DIR / "workspaces" / f"{os.getpid()}-{secrets.token_hex(4)}"
         self._liveness = Liveness(clock)
         self._loop_watch = LoopWatch(clock, observer)
         self._server, self._readiness = self._open_server(clock)
-        self._client = client = open_runs_client(settings, environment, observer, clock)
+        self._client = client = open_runs_client(settings, environment, observer, clock, credentials)
         journal = Journal(partial(open_journal_file, settings), observer)
         log_limits = LogLimits(batch_bytes=settings.AGENT_LOG_BATCH_BYTES, head_bytes=settings.AGENT_LOG_MAX_BYTES)
         limits = ReportLimits(log=log_limits)
         self._reporter = PortReporter(client, observer, clock, limits, settings.secrets, journal)
         source = KafkaSource(kafka_settings(settings), self._kafka_credentials, observer, clock)
-        intake = open_intake(settings, self._rules, clock)
+        intake = open_intake(settings, self._rules, clock, credentials=credentials)
         life = LifeSettings(
             workspaces=self._workspaces,
             kill_grace_s=settings.AGENT_KILL_GRACE_S,
@@ -135,6 +137,7 @@ class Agent:
                 http=f"http://{self._settings.AGENT_HTTP_HOST}:{port}",
                 port=port,
                 group=self._settings.group_id,
+                group_protocol=self._settings.AGENT_KAFKA_GROUP_PROTOCOL,
                 topics=[self._settings.runs_topic, self._settings.change_log_topic],
                 routes=[route.name for route in self._routes()],
                 drain_s=self._timeline.drain_s,
@@ -152,6 +155,11 @@ class Agent:
             removal = in_thread(partial(remove_tree, self._workspaces), "remove workspaces")
             await asyncio.wait([removal], timeout=_REMOVAL_S)
 
+    def _learn(self, secret: str) -> None:
+        """The client secret was renewed: it is masked from now on, beside the old one."""
+        self._redactor.add(secret)
+        self._reporter.learn(secret)
+
     async def _kafka_credentials(self) -> KafkaCredentials:
         credentials = await fetch_kafka_credentials(self._client)
         self._redactor.add(credentials.password)
@@ -166,6 +174,10 @@ class Agent:
         except OSError as error:
             path = str(self._settings.AGENT_STATE_DIR)
             log.warning("the state directory cannot be used: processes will fail", path=path, error=error.strerror)
+        explicit = "KAFKA_CONSUMER_SESSION_TIMEOUT_MS" in self._settings.model_fields_set
+        if explicit and self._settings.AGENT_KAFKA_GROUP_PROTOCOL == CONSUMER:
+            hint = "the brokers' group.consumer.session.timeout.ms is in force"
+            log.warning("KAFKA_CONSUMER_SESSION_TIMEOUT_MS has no effect with this group protocol", hint=hint)
         # A secret of a few characters is part of ordinary words: masking it would only hide the log.
         for route in self._routes():
             for name in route.secrets:

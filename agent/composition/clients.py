@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from agent import __version__
+from agent.composition.credentials import Credentials
 from agent.domain.errors import AgentError, ConfigurationError, Problem
 from agent.domain.settlement import Refused, Undelivered
 from agent.kafka.config import KafkaCredentials, KafkaSettings
@@ -27,9 +28,16 @@ _JOURNAL_BYTES = 128 * 1024 * 1024
 
 
 def open_runs_client(
-    settings: Settings, environment: Mapping[str, str], observer: Observer, clock: Clock
+    settings: Settings,
+    environment: Mapping[str, str],
+    observer: Observer,
+    clock: Clock,
+    credentials: Credentials | None = None,
 ) -> RunsClient:
-    """The client of Port's API. Raises `ConfigurationError` for a CA file that cannot be used."""
+    """The client of Port's API, which asks ``credentials`` for those in force.
+
+    Raises `ConfigurationError` for a CA file that cannot be used.
+    """
     try:
         tls = tls_context(ca_file=settings.ca_file)
     except TlsFileError as error:
@@ -41,11 +49,12 @@ def open_runs_client(
         user_agent=_USER_AGENT,
         proxies=ProxyRules(environment),
     )
+    credentials = credentials or Credentials.of(settings)
     return RunsClient(
         http,
         base_url=settings.PORT_API_BASE_URL,
-        client_id=settings.PORT_CLIENT_ID,
-        client_secret=settings.PORT_CLIENT_SECRET.get_secret_value,
+        client_id=credentials.client_id.current,
+        client_secret=credentials.client_secret.current,
         observer=observer,
         clock=clock,
     )
@@ -68,6 +77,7 @@ def kafka_settings(settings: Settings) -> KafkaSettings:
         bootstrap_servers=settings.KAFKA_CONSUMER_BOOTSTRAP_SERVERS,
         auto_offset_reset=settings.KAFKA_CONSUMER_AUTO_OFFSET_RESET,
         session_timeout_ms=settings.KAFKA_CONSUMER_SESSION_TIMEOUT_MS,
+        group_protocol=settings.AGENT_KAFKA_GROUP_PROTOCOL,
         ca_file=settings.AGENT_KAFKA_CA_FILE,
         agent_name=socket.gethostname(),
     )

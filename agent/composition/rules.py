@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from agent.composition.credentials import Credentials
 from agent.domain.errors import ConfigurationError
 from agent.domain.invocation import View
 from agent.domain.json import Json, JsonObject
@@ -40,12 +41,16 @@ class Rules:
 
 
 def open_registry(
-    settings: Settings, environment: Mapping[str, str], observer: Observer, clock: Clock
+    settings: Settings,
+    environment: Mapping[str, str],
+    observer: Observer,
+    clock: Clock,
+    credentials: Credentials | None = None,
 ) -> ExecutorRegistry:
     """Every installed executor. Raises `ConfigurationError` for one that is broken."""
     executor_settings = ExecutorSettings(
         port_api_base_url=settings.PORT_API_BASE_URL,
-        client_secret=settings.PORT_CLIENT_SECRET.get_secret_value(),
+        client_secret=(credentials or Credentials.of(settings)).client_secret.current,
         kill_grace_s=settings.AGENT_KILL_GRACE_S,
         state_dir=settings.AGENT_STATE_DIR,
         python_path=tuple(filter(None, settings.AGENT_PYTHONPATH.split(os.pathsep))),
@@ -58,9 +63,15 @@ def open_registry(
     return ExecutorRegistry.load(ExecutorServices(observer, clock, environment, executor_settings))
 
 
-def open_rules(settings: Settings, environment: Mapping[str, str], observer: Observer, clock: Clock) -> Rules:
+def open_rules(
+    settings: Settings,
+    environment: Mapping[str, str],
+    observer: Observer,
+    clock: Clock,
+    credentials: Credentials | None = None,
+) -> Rules:
     """The routes that the settings name, or the built-in one. Raises `ConfigurationError` with every problem."""
-    registry = open_registry(settings, environment, observer, clock)
+    registry = open_registry(settings, environment, observer, clock, credentials)
     reader = RoutesReader(
         registry,
         environment,
@@ -76,10 +87,16 @@ def open_rules(settings: Settings, environment: Mapping[str, str], observer: Obs
     return Rules(registry, reader, routes)
 
 
-def open_intake(settings: Settings, rules: Rules, clock: Clock, mode: SignatureMode | None = None) -> MessageIntake:
+def open_intake(
+    settings: Settings,
+    rules: Rules,
+    clock: Clock,
+    mode: SignatureMode | None = None,
+    credentials: Credentials | None = None,
+) -> MessageIntake:
     """What reads messages; ``mode`` overrides the setting. Raises `ConfigurationError` for AGENT_RUN_ID_PATH."""
     return MessageIntake(
-        settings.PORT_CLIENT_SECRET.get_secret_value(),
+        (credentials or Credentials.of(settings)).client_secret.known,
         clock,
         mode=mode or SignatureMode(settings.AGENT_SIGNATURES),
         max_age_s=settings.AGENT_SIGNATURE_MAX_AGE_S,

@@ -53,6 +53,11 @@ class CommitState:
             wait_s = policy.interval_s
         return now_s - self._last_try_s >= wait_s
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether a commit is on its way."""
+        return self._in_flight
+
     def changed(self, commits: Mapping[Partition, Commit]) -> Mapping[Partition, Commit]:
         """The part of ``commits`` that is not committed yet."""
         return {p: commit for p, commit in commits.items() if self._committed.get(p) != commit}
@@ -68,11 +73,16 @@ class CommitState:
     def ended(self, taken: Mapping[Partition, Commit]) -> None:
         """An answer came, be it to the last commit or to one that was given up: the broker has ``taken`` these.
 
-        What was sent anew meanwhile, or forgotten, does not count. An answer without any is a refusal.
+        An older one that was taken after the last leaves the broker with what is out of date: that is sent once
+        more. What was forgotten does not count. An answer without any is a refusal.
         """
         self._in_flight = False
         self._failed = not taken
-        self._committed.update({p: commit for p, commit in taken.items() if self._sent.get(p) == commit})
+        for partition, commit in taken.items():
+            if self._sent.get(partition) == commit:
+                self._committed[partition] = commit
+            else:
+                self._committed.pop(partition, None)
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """``partitions`` are ours no more, or anew: what was committed there is somebody else's to know."""

@@ -170,7 +170,7 @@ def _variable_problems(
                     "routes", f"{name} is set by the agent itself", f"{path}.{key}", "choose another name"
                 )
     for name in passed:
-        secret = services.settings.client_secret
+        secret = services.settings.client_secret()
         if name.removesuffix("_FILE") in _CREDENTIALS or (secret and services.environment.get(name) == secret):
             hint = "give the command credentials of its own"
             yield Problem("routes", f"{name} is the agent's own credential", f"{path}.pass_env", hint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 
@@ -61,7 +61,7 @@ class HttpFactory:
             problems += error.problems
         if problems:
             raise ConfigurationError(*problems)
-        secret = settings.client_secret if options.get("sign", True) else ""
+        secret = settings.client_secret if options.get("sign", True) else str
         return HttpExecutor(template, read, self._pool, secret, self._services.clock)
 
     async def close(self) -> None:
@@ -72,7 +72,7 @@ class HttpFactory:
 class HttpExecutor:
     """Sends one route's requests, many at once; see `agent.ports.Executor`.
 
-    Requests are signed with ``secret``; an empty one leaves them unsigned.
+    Requests are signed with what ``secret`` gives; an empty one leaves them unsigned.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class HttpExecutor:
         template: RequestTemplate,
         options: HttpOptions,
         pool: ClientPool,
-        secret: str,
+        secret: Callable[[], str],
         clock: Clock,
     ) -> None:
         self._template = template
@@ -162,10 +162,10 @@ class HttpExecutor:
                 await response.aclose()
 
     def _signature(self, body: bytes) -> Iterator[tuple[str, str]]:
-        if self._secret:
+        if secret := self._secret():
             timestamp = str(int(self._clock.epoch()))
             yield "X-Port-Timestamp", timestamp
-            yield "X-Port-Signature", signature_of(body, timestamp, self._secret)
+            yield "X-Port-Signature", signature_of(body, timestamp, secret)
 
     def _wait_s(
         self, run: RunContext, request: HttpRequest, result: Answer | httpx.TransportError, attempt: int

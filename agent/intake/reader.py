@@ -29,13 +29,14 @@ _OWN_CONSUMERS_TYPE = "KAFKA"
 class MessageIntake:
     """Implements `agent.ports.Intake`. Holds no state; safe in any thread.
 
-    ``secret`` is the organisation's client secret, or a function that gives the one in force. ``extra_run_id``
-    is asked for the run's id where no documented place has it. ``max_age_s``: see `SignatureVerifier`.
+    ``secret`` is the organisation's client secret, or a function that gives those that count, the one in force
+    first: what was signed and encrypted before a rotation is still in the topic. ``extra_run_id`` is asked for the
+    run's id where no documented place has it. ``max_age_s``: see `SignatureVerifier`.
     """
 
     def __init__(
         self,
-        secret: Callable[[], str] | str,
+        secret: Callable[[], Sequence[str]] | str,
         clock: Clock,
         *,
         mode: SignatureMode = SignatureMode.AUTO,
@@ -43,8 +44,8 @@ class MessageIntake:
         extra_run_id: RunIdFinder | None = None,
         max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> None:
-        self._secret: Callable[[], str] = partial(str, secret) if isinstance(secret, str) else secret
-        self._verifier = SignatureVerifier(self._secret, mode, max_age_s, clock)
+        self._secrets: Callable[[], Sequence[str]] = partial(tuple, [secret]) if isinstance(secret, str) else secret
+        self._verifier = SignatureVerifier(self._secrets, mode, max_age_s, clock)
         self._extra_run_id = extra_run_id
         self._max_bytes = max_bytes
 
@@ -87,7 +88,7 @@ class MessageIntake:
         sealed = [*_listed(invocation), *(Sealed(dotted(path), path) for path in paths)]
         if not sealed:
             return invocation, {}
-        document, plain = unseal(invocation.document, sealed, self._secret())
+        document, plain = unseal(invocation.document, sealed, self._secrets())
         return reread(invocation, document), plain
 
     def _decode_run(self, text: str, document: Json) -> Decoded | NotOurs | Unacceptable:

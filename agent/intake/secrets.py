@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -45,7 +46,9 @@ def dotted(path: str) -> Path:
     return tuple(path.removeprefix(".").split("."))
 
 
-def unseal(document: Json, sealed: Iterable[Sealed], secret: str) -> tuple[Json, Mapping[str, tuple[str, ...]]]:
+def unseal(
+    document: Json, sealed: Iterable[Sealed], secrets: Sequence[str]
+) -> tuple[Json, Mapping[str, tuple[str, ...]]]:
     """A copy of ``document`` with the values at ``sealed`` opened, and by their names the plain values to mask.
 
     A path that leads nowhere, to null or to an empty string is an optional input that was not given: it stays.
@@ -58,7 +61,7 @@ def unseal(document: Json, sealed: Iterable[Sealed], secret: str) -> tuple[Json,
         unique.setdefault(item.path, item)
 
     def opened(item: Sealed, value: Json) -> Json:
-        text = decrypt(value, item.name, secret)
+        text = decrypt(value, item.name, secrets)
         plain[item.name] = tuple(dict.fromkeys(_to_mask(text)))
         return _declared_object(text) if item.is_object else text
 
@@ -67,12 +70,15 @@ def unseal(document: Json, sealed: Iterable[Sealed], secret: str) -> tuple[Json,
     return document, plain
 
 
-def decrypt(value: Json, name: str, secret: str) -> str:
-    """The plain text of one encrypted value. Raises `DecryptionError`, which tells ``name`` but no part of it."""
-    key = secret.encode("utf-8", "surrogateescape")[:_KEY_BYTES]
-    if len(key) < _KEY_BYTES:
+def decrypt(value: Json, name: str, secrets: Sequence[str]) -> str:
+    """The plain text of one encrypted value, under the first of ``secrets`` that opens it.
+
+    Raises `DecryptionError`, which tells ``name`` but no part of the value.
+    """
+    keys = [secret.encode("utf-8", "surrogateescape")[:_KEY_BYTES] for secret in secrets]
+    if not any(len(key) == _KEY_BYTES for key in keys):
         raise DecryptionError(
-            f"encrypted input {name!r} cannot be opened: PORT_CLIENT_SECRET has only {len(key)} bytes and"
+            f"encrypted input {name!r} cannot be opened: PORT_CLIENT_SECRET has only {len(keys[0])} bytes and"
             f" {_KEY_BYTES} are the key; is it complete?"
         )
     try:
@@ -84,13 +90,13 @@ def decrypt(value: Json, name: str, secret: str) -> str:
             f"input {name!r} should be encrypted (aes256-gcm) but holds something else; is it a secret input"
             " of the action, and is its name or path right?"
         )
-    try:
-        return AESGCM(key).decrypt(closed[:_IV_BYTES], closed[_IV_BYTES:], None).decode()
-    except (InvalidTag, UnicodeDecodeError):
-        raise DecryptionError(
-            f"encrypted input {name!r} does not open with PORT_CLIENT_SECRET: was the client secret rotated after"
-            " the run was started, or is the input encrypted on the client's side (which needs another key)?"
-        ) from None
+    for key in keys:
+        with suppress(InvalidTag, UnicodeDecodeError, ValueError):  # ValueError: too short for a key
+            return AESGCM(key).decrypt(closed[:_IV_BYTES], closed[_IV_BYTES:], None).decode()
+    raise DecryptionError(
+        f"encrypted input {name!r} does not open with PORT_CLIENT_SECRET: was the client secret rotated after"
+        " the run was started, or is the input encrypted on the client's side (which needs another key)?"
+    )
 
 
 def _replaced(node: Json, path: Sequence[str], change: Callable[[Json], Json]) -> Json:

@@ -10,7 +10,7 @@ without ``headers``, all others with what else stands in it, ``{}`` if nothing.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -75,14 +75,15 @@ def without_signature(message: Json, method_type: str) -> Json:
 class SignatureVerifier:
     """Checks messages against the client secret. Stateless but for its arguments; safe in any thread.
 
-    ``secret`` is asked each time, so that a rotated one is used at once. ``max_age_s`` of ``None`` believes
-    timestamps of any age; else a message must not be older, nor from more than `CLOCK_SKEW_S` ahead.
+    ``secrets`` is asked each time, so that a rotated one is used at once; any of those that it gives may have
+    signed. ``max_age_s`` of ``None`` believes timestamps of any age; else a message must not be older, nor from
+    more than `CLOCK_SKEW_S` ahead.
     """
 
     def __init__(
-        self, secret: Callable[[], str], mode: SignatureMode, max_age_s: float | None, clock: Clock
+        self, secrets: Callable[[], Sequence[str]], mode: SignatureMode, max_age_s: float | None, clock: Clock
     ) -> None:
-        self._secret = secret
+        self._secrets = secrets
         self._mode = mode
         self._max_age_s = max_age_s
         self._clock = clock
@@ -104,11 +105,12 @@ class SignatureVerifier:
         return None if self._max_age_s is None else self._check_age(timestamp, self._max_age_s)
 
     def _is_genuine(self, message: Signed, signature: str, timestamp: str) -> bool:
-        secret = self._secret()
+        secrets = [secret for secret in self._secrets() if secret]
         given = signature.encode("utf-8", "surrogatepass")
-        return bool(secret) and any(
+        return any(
             hmac.compare_digest(signature_of(text.encode(), timestamp, secret).encode(), given)
             for text in _signed_texts(message)
+            for secret in secrets
         )
 
     def _check_age(self, timestamp: str, max_age_s: float) -> Refusal | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -13,6 +14,30 @@ from agent.delivery.positions import Commit, Partition
 _REFUSALS = frozenset(
     {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}  # noqa: SLF001 - librdkafka's own error codes are spelled so
 )
+
+
+_PASSING = frozenset(
+    {
+        KafkaError.STALE_MEMBER_EPOCH,  # the group has moved on, and the client hears of it with its next heartbeat
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
+_UNSUPPORTED = (KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE)  # noqa: SLF001 - likewise
+_TO_CLASSIC = (
+    'the brokers do not have the group protocol "consumer" (Kafka 4.0 and newer do);'
+    " set AGENT_KAFKA_GROUP_PROTOCOL=classic"
+)
+_HINTS = {
+    **{KafkaError(code).str(): _TO_CLASSIC for code in _UNSUPPORTED},
+    KafkaError(KafkaError.GROUP_ID_NOT_FOUND).str(): (
+        'agents with the group protocol "classic" are in the group, and Kafka cannot take it over from them:'
+        " stop them all, or set AGENT_KAFKA_GROUP_PROTOCOL=classic"
+    ),
+}
+"""What is to be done about fatal errors that quote these."""
+_MEMBERSHIP = b"CGMDv2:"
 
 
 class OpenConsumer(Protocol):
@@ -40,3 +65,36 @@ def partition_of(spelled: TopicPartition) -> Partition:
 def refuses_credentials(error: KafkaError) -> bool:
     """Whether a broker did not take user or password."""
     return error.code() in _REFUSALS
+
+
+def passes_soon(error: KafkaError) -> bool:
+    """Whether a commit that was refused for it may well be taken a moment later."""
+    return error.code() in _PASSING
+
+
+def is_fatal(error: KafkaError) -> bool:
+    """Whether the client is beyond use. Where it says so in place of a record, only the code tells."""
+    return error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001 - likewise
+
+
+def hint_of(error: KafkaError) -> str:
+    """What is to be done about a fatal error that does not say it itself; empty where nothing is known."""
+    return next((hint for said, hint in _HINTS.items() if said in error.str()), "") if is_fatal(error) else ""
+
+
+def explained(error: KafkaError) -> str:
+    """The error with its hint."""
+    return ": ".join(filter(None, (error.str(), hint_of(error))))
+
+
+def is_member(consumer: Consumer) -> bool:
+    """Whether the client is in its group now, be it without partitions.
+
+    Only its membership's serialised form tells: a generation (or member epoch) above 0 was given by the group,
+    while a member id the client may have made up itself.
+    """
+    form = consumer.consumer_group_metadata()
+    if not isinstance(form, bytes) or not form.startswith(_MEMBERSHIP):
+        return bool(consumer.memberid())
+    generation = form[len(_MEMBERSHIP) : len(_MEMBERSHIP) + 4]
+    return int.from_bytes(generation, sys.byteorder, signed=True) > 0

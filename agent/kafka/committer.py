@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -13,9 +14,12 @@ from agent.delivery.positions import Commit, Partition, Position
 from agent.domain.earlier import Ending
 from agent.domain.events import Committed
 from agent.domain.settlement import Settlement
-from agent.kafka.client import partition_of, topic_partitions
+from agent.kafka.client import partition_of, passes_soon, topic_partitions
 from agent.kafka.start_markers import StartMarkers, Tell
 from agent.ports import Clock, Observer
+
+_LAST_TRIES = 20
+_TRY_AGAIN_S = 0.1
 
 
 class Committer:
@@ -39,6 +43,11 @@ class Committer:
     def is_awaited(self) -> bool:
         """Whether somebody's work waits for a commit."""
         return self._markers.are_waiting
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether a commit is on its way: one that is sent now may reach the broker before it."""
+        return self._state.is_unanswered
 
     def start(self, position: Position, token: object) -> None:
         """Marks the work of a message as begun; ``token`` is told once that is committed, or cannot be.
@@ -89,11 +98,12 @@ class Committer:
 
     def commit_now(self, consumer: Consumer) -> bool:
         """Commits all and waits for the answer; ``False`` if not all was taken."""
-        return self._commit_and_wait(consumer, self._assignment.commits())
+        return self._commit_and_wait(consumer, self._assignment.commits()) is None
 
     def hand_over(self, consumer: Consumer, partitions: Iterable[Partition], *, we_go: bool) -> None:
         """The last commit of ``partitions``, which then are ours no more; a refusal is told, and runs come again.
 
+        One that should pass is tried again for about two seconds: while this goes on, nobody else has them.
         What has begun goes on here, unless ``we_go`` as well: then it is interrupted. What has not begun is the
         next owner's to begin, and must not look interrupted.
         """
@@ -104,7 +114,11 @@ class Committer:
         else:
             commits = dict(self._assignment.commits_handing_over(partitions))
         self._assignment.revoke(partitions)  # from here on nothing begins that the next owner begins as well
-        self._commit_and_wait(consumer, commits)
+        for _ in range(_LAST_TRIES):
+            refusal = self._commit_and_wait(consumer, commits)
+            if refusal is None or not passes_soon(refusal):
+                return
+            time.sleep(_TRY_AGAIN_S)
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """``partitions`` went, or start anew: no start that waits there will ever begin."""
@@ -127,18 +141,20 @@ class Committer:
             self._state.ended({})  # what was refused is sent again after a while, though the rest was taken
         self._observer.notify(Committed("ok" if failed is None else failed.name()))
 
-    def _commit_and_wait(self, consumer: Consumer, commits: Mapping[Partition, Commit]) -> bool:
+    def _commit_and_wait(self, consumer: Consumer, commits: Mapping[Partition, Commit]) -> KafkaError | None:
+        """Why not all was taken."""
         commits = self._state.changed(commits)
         if not commits:
-            return True
+            return None
         self._note_sent(commits)
         try:
             answers = consumer.commit(offsets=topic_partitions(commits), asynchronous=False) or []
         except KafkaException as error:
-            self.on_commit(error.args[0], [])
-            return False
+            refusal: KafkaError = error.args[0]
+            self.on_commit(refusal, [])
+            return refusal
         self.on_commit(None, answers)
-        return all(answer.error is None for answer in answers)
+        return next((answer.error for answer in answers if answer.error is not None), None)
 
     def _give_up(self, partitions: Iterable[Partition]) -> None:
         for position in self._markers.give_up(partitions):

@@ -7,6 +7,10 @@ from pathlib import Path
 
 CLIENT_ID = "port-action-agent"
 
+CLASSIC = "classic"
+CONSUMER = "consumer"
+"""The group protocols, in librdkafka's words."""
+
 
 @dataclass(frozen=True, slots=True)
 class KafkaCredentials:
@@ -23,6 +27,7 @@ class KafkaSettings:
 
     ``max_records`` and ``max_bytes`` bound what is fetched and not yet taken by the dispatcher;
     ``max_span`` bounds how far reading may run ahead of the lowest unsettled message of a partition.
+    ``session_timeout_ms`` is for `CLASSIC` groups only: those of `CONSUMER` have the brokers'.
     ``agent_name`` tells other agents whose start markers they read.
     """
 
@@ -34,6 +39,7 @@ class KafkaSettings:
     bootstrap_servers: str = ""
     auto_offset_reset: str = "earliest"
     session_timeout_ms: int = 45_000
+    group_protocol: str = CLASSIC
     ca_file: Path | None = None
     max_records: int = 1_000
     max_bytes: int = 16 * 1024 * 1024
@@ -60,9 +66,8 @@ def consumer_config(settings: KafkaSettings, credentials: KafkaCredentials | Non
         "bootstrap.servers": settings.bootstrap_servers or ",".join(credentials.brokers if credentials else ()),
         "security.protocol": settings.security_protocol,
         "auto.offset.reset": settings.auto_offset_reset,
-        "session.timeout.ms": settings.session_timeout_ms,
         "max.poll.interval.ms": max(300_000, settings.session_timeout_ms),  # the client refuses less
-        "partition.assignment.strategy": "cooperative-sticky",
+        "group.protocol": settings.group_protocol,
         # The ledger decides what is committed, and nothing else does.
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
@@ -80,6 +85,9 @@ def consumer_config(settings: KafkaSettings, credentials: KafkaCredentials | Non
         # Errors reach us by callback and are told once a minute; the client's own lines would come each second.
         "log_level": 2,
     }
+    if settings.group_protocol == CLASSIC:  # else the broker sets both, and the client refuses to be told
+        config["session.timeout.ms"] = settings.session_timeout_ms
+        config["partition.assignment.strategy"] = "cooperative-sticky"
     if settings.security_protocol.endswith("ssl") and settings.ca_file is not None:
         config["ssl.ca.location"] = str(settings.ca_file)
     if settings.security_protocol.startswith("sasl") and credentials is not None:

@@ -25,7 +25,7 @@ from agent.domain.errors import SourceLostError
 from agent.domain.events import Consumed, Polled, Rebalanced, SourceFailed
 from agent.domain.invocation import Channel
 from agent.domain.settlement import Settlement
-from agent.kafka.client import OpenConsumer, partition_of, refuses_credentials
+from agent.kafka.client import OpenConsumer, explained, is_fatal, is_member, partition_of, refuses_credentials
 from agent.kafka.committer import Committer
 from agent.kafka.config import KafkaCredentials, KafkaSettings
 from agent.kafka.fetched import Fetched
@@ -148,7 +148,7 @@ class ConsumerThread:
                 self._committer.give_up()
                 self._consumer.close()
         except Exception as error:  # noqa: BLE001 - whatever it is, the loop must hear of it
-            self._handoff.fail(SourceLostError(f"the Kafka consumer stopped: {error}"))
+            self._handoff.fail(SourceLostError(f"the Kafka consumer stopped: {_said(error)}"))
         finally:
             self._ended = True
             self._assignment.revoke(self._assignment.partitions)
@@ -240,6 +240,9 @@ class ConsumerThread:
         self._apply_commands()
         self._committer.give_up()
         deadline_s = self._clock.monotonic() + _LAST_COMMIT_S
+        # An older commit that the client repeats after the last one would take it back.
+        while self._committer.is_unanswered and self._clock.monotonic() < deadline_s:
+            self._consumer.poll(_POLL_S)
         while not self._committer.commit_now(self._consumer):
             if self._clock.monotonic() >= deadline_s:
                 return
@@ -289,8 +292,8 @@ class ConsumerThread:
     def _on_error(self, error: KafkaError) -> None:
         if refuses_credentials(error):
             self._on_refused()
-        self._observer.notify(SourceFailed(error.name(), error.str(), fatal=error.fatal()))
-        if error.fatal():
+        self._observer.notify(SourceFailed(error.name(), explained(error), fatal=is_fatal(error)))
+        if is_fatal(error):
             raise KafkaException(error)
 
     def _tell_polled(self) -> None:
@@ -304,7 +307,7 @@ class ConsumerThread:
         if now_s < self._status_due_s:
             return
         self._status_due_s = now_s + _STATUS_INTERVAL_S
-        if not self._joined and self._consumer.memberid():
+        if not self._joined and is_member(self._consumer):
             # A member without partitions gets no callback, but it is a member: an idle stand-by.
             self._joined = True
             self._tell_rebalance("assigned", [])
@@ -312,3 +315,7 @@ class ConsumerThread:
             self._watch.look_up(self._consumer)
         for status in self._watch.statuses(self._consumer, now_s):
             self._observer.notify(status)
+
+
+def _said(error: Exception) -> str:
+    return explained(error.args[0]) if isinstance(error, KafkaException) else str(error)

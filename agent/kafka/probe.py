@@ -1,7 +1,8 @@
-"""Tries the Kafka side for real, without joining the group: for ``action-agent doctor``."""
+"""Tries the Kafka side for real, without joining the agents' group: for ``action-agent doctor``."""
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -10,7 +11,8 @@ from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from agent.kafka.config import KafkaCredentials, KafkaSettings, consumer_config
+from agent.kafka.client import hint_of, is_fatal, is_member
+from agent.kafka.config import CONSUMER, KafkaCredentials, KafkaSettings, consumer_config
 
 T = TypeVar("T")
 
@@ -44,15 +46,16 @@ class KafkaFindings:
 def probe(
     settings: KafkaSettings, credentials: KafkaCredentials | None, timeout_s: float, *, slice_s: float = 2.0
 ) -> KafkaFindings:
-    """Connects, looks at the topics, asks for the group's offsets.
+    """Connects, looks at the topics, asks for the group's offsets; tries a newer protocol in a group of its own.
 
-    Blocks for at most about twice ``timeout_s``. Every ``slice_s`` it listens to what the client reports, and gives
-    up early where credentials are refused, or where still no broker can be reached one slice later.
+    Blocks for at most about three times ``timeout_s``. Every ``slice_s`` it listens to what the client reports, and
+    gives up early where credentials are refused, or where still no broker can be reached one slice later.
     """
     heard: list[KafkaError] = []
     extra = {"error_cb": heard.append, "socket.connection.setup.timeout.ms": _SET_UP_MS}
+    config = {**consumer_config(settings, credentials), **extra}
     try:
-        consumer = Consumer({**consumer_config(settings, credentials), **extra})
+        consumer = Consumer(config, logger=_silent())
     except KafkaException as error:
         return KafkaFindings(
             problem=f"the Kafka client cannot be made: {error.args[0].str()}", hint="check KAFKA_*"
@@ -71,11 +74,37 @@ def probe(
         if found:
             partition = TopicPartition(next(iter(found)), 0)
             ask(lambda wait_s: consumer.committed([partition], timeout=wait_s))
+        if settings.group_protocol == CONSUMER and (refusal := _refusal_of_protocol(settings, config, timeout_s)):
+            return KafkaFindings(problem=_text([refusal]), hint=hint_of(refusal))
     except KafkaException as error:
         return _explain(settings, error.args[0], heard)
     finally:
         consumer.close()
     return findings
+
+
+def _refusal_of_protocol(settings: KafkaSettings, config: dict[str, object], timeout_s: float) -> KafkaError | None:
+    """What the brokers say where they do not have the protocol, tried in a group that commits nothing."""
+    consumer = Consumer({**config, "group.id": f"{settings.group_id}.doctor"}, logger=_silent())
+    try:
+        consumer.subscribe([settings.change_log_topic])
+        ends_s = time.monotonic() + timeout_s
+        while not is_member(consumer) and time.monotonic() < ends_s:
+            message = consumer.poll(_LISTEN_S)
+            error = None if message is None else message.error()
+            if error is not None and is_fatal(error):
+                return error
+    finally:
+        consumer.close()
+    return None
+
+
+def _silent() -> logging.Logger:
+    """For the client's own lines: what it reports is told in the findings."""
+    logger = logging.getLogger("agent.kafka.probe")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from agent.ports import Clock, Delivery, Observer
 FetchCredentials = Callable[[], Awaitable[KafkaCredentials]]
 
 _BACKOFF = Backoff(first_s=1.0, cap_s=30.0)
+_QUICK_QUESTIONS = 6
+"""So many until the waits no longer grow. The client repeats the same complaint every 30 s only."""
 _LOOK_S = 0.01
 
 
@@ -128,17 +130,29 @@ class KafkaSource:
         self._thread.start()
         while credentials is not None:
             await self._refused.wait()
-            await asyncio.sleep(_BACKOFF.first_s)
-            fresh = await self._credentials()
+            credentials = await self._renewed(credentials, self._thread)
+
+    async def _renewed(self, refused: KafkaCredentials, thread: ConsumerThread) -> KafkaCredentials:
+        """Asks until there are others than those that were refused, or nobody refuses them any more.
+
+        Port and the brokers need not learn of a rotation at the same moment: the first questions follow each other
+        soon. Raises `SourceLostError` where all brokers are others now; any that is the same knows the rest.
+        """
+        attempt = 0
+        while attempt < _QUICK_QUESTIONS or self._refused.is_set():
+            attempt += 1
             self._refused.clear()
-            if fresh.brokers != credentials.brokers and not self._settings.bootstrap_servers:
+            await asyncio.sleep(_BACKOFF.wait_s(attempt, random.random()))  # noqa: S311 - jitter, no secret
+            fresh = await self._credentials()
+            is_other = (fresh.username, fresh.password) != (refused.username, refused.password)
+            if is_other:
+                thread.use_credentials(fresh)
+                self._refused.clear()  # what was refused meanwhile were the old ones
+            if set(fresh.brokers).isdisjoint(refused.brokers) and not self._settings.bootstrap_servers:
                 raise SourceLostError("the organisation's brokers have changed: a new start takes the new ones")
-            if fresh != credentials:
-                credentials = fresh
-                self._thread.use_credentials(fresh)
-            else:
-                # The same ones were refused: nothing changes by asking at once again.
-                await asyncio.sleep(_BACKOFF.cap_s)
+            if is_other:
+                return fresh
+        return refused
 
     def _on_connector_ended(self, connector: asyncio.Task[None]) -> None:
         """Without it nobody would ever connect again: better that the agent drains and is started anew."""

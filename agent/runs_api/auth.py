@@ -34,7 +34,7 @@ class TokenUnavailableError(Exception):
 
 
 class AccessTokens:
-    """Keeps the token. ``client_secret`` is called for each new one, so that a rotated secret is picked up.
+    """Keeps the token. For each new one ``client_id`` and ``client_secret`` are called: they may be rotated.
 
     However many ask, one request is under way at a time, and after a failure none for a growing while:
     the token's route allows a hundred requests in five minutes.
@@ -43,7 +43,7 @@ class AccessTokens:
     def __init__(
         self,
         exchange: Exchange,
-        client_id: str,
+        client_id: Callable[[], str],
         client_secret: Callable[[], str],
         observer: Observer,
         clock: Clock,
@@ -98,7 +98,7 @@ class AccessTokens:
         secret = ""
         try:
             secret = self._client_secret()
-            reply = await self._exchange.once(access_token(self._client_id, secret), None)
+            reply = await self._exchange.once(access_token(self._client_id(), secret), None)
         except (NoReplyError, OSError) as error:  # OSError: the secret's file could not be read
             self._failed("error", quoted(str(error), secret), None)
         else:
@@ -128,7 +128,7 @@ class AccessTokens:
         self._ask_again_at_s = self._clock.monotonic() + wait_s
         refusal = reply if result == "refused" else None
         self._problem = TokenUnavailableError(f"no access token: {said}", wait_s, refusal)
-        detail = self._exchange.told(access_token(self._client_id, ""), said)
+        detail = self._exchange.told(access_token("", ""), said)
         self._observer.notify(TokenRefreshed(result, detail))
 
 

@@ -35,7 +35,7 @@ class Identity:
 class RunsClient:
     """Sends reports and looks things up. Belongs to the event loop's thread; no method raises, but when cancelled.
 
-    Owns ``http`` from now on. ``client_secret`` is called for every new token.
+    Owns ``http`` from now on. ``client_id`` and ``client_secret`` are called for every new token.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class RunsClient:
         http: httpx.AsyncClient,
         *,
         base_url: str,
-        client_id: str,
+        client_id: Callable[[], str],
         client_secret: Callable[[], str],
         observer: Observer,
         clock: Clock,

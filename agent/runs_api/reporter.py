@@ -60,6 +60,12 @@ class PortReporter:
         lookup: RunLookup = PortLookup(self._client)
         return [LeftOverReport(entry, self._client, lookup, journal) for entry in journal.left_over]
 
+    def learn(self, secret: str) -> None:
+        """Masks ``secret`` from now on, also in the reports that are under way."""
+        self._redactor.add(secret)
+        for report in self._open:
+            report.mask(secret)
+
     def hurry(self, timeout_s: float) -> None:
         """Every report under way, and every later one, has this long from now."""
         self._client.hurry(timeout_s)

@@ -14,9 +14,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it does not
     NewTopic,
     ResourcePatternType,
     ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
 )
 
-from tests.broker.real_kafka import AGENT, RealKafka
+from tests.broker.real_kafka import AGENT, Account, RealKafka
 
 _TIMEOUT_S = 20.0
 
@@ -38,16 +41,23 @@ class KafkaClient:
     def create_topic(self, topic: str, partitions: int) -> None:
         """Makes a topic and waits until it is there."""
         admin = AdminClient(self._kafka.client_config())
-        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(_TIMEOUT_S)
+        admin.create_topics([NewTopic(topic, partitions, self._kafka.copies)])[topic].result(_TIMEOUT_S)
 
-    def allow_agent(self, org: str) -> None:
-        """Gives the agent's account what Port gives: reading topics and using groups named ``org.…``."""
+    def set_password(self, account: Account) -> None:
+        """Makes the user, or gives it this password; connections that stand are not disturbed."""
+        info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        change = UserScramCredentialUpsertion(account.username, info, account.password.encode())
+        admin = AdminClient(self._kafka.client_config())
+        admin.alter_user_scram_credentials([change])[account.username].result(_TIMEOUT_S)
+
+    def allow_agent(self, org: str, account: Account = AGENT) -> None:
+        """Gives ``account`` what Port gives: reading topics and using groups named ``org.…``."""
         grants = [
             AclBinding(
                 kind,
                 f"{org}.",
                 ResourcePatternType.PREFIXED,
-                f"User:{AGENT.username}",
+                f"User:{account.username}",
                 "*",
                 operation,
                 AclPermissionType.ALLOW,

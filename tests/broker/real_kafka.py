@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,16 +38,24 @@ AGENT = Account("agent", "agent-made-up-secret")
 
 _JVM = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
 _HOST = "127.0.0.1"
+_FIRST_NODE = "--standalone"
+_CLUSTER = [
+    "--cluster-id=AAAAAAAAAAAAAAAAAAAAAA",
+    *(f"--add-scram=SCRAM-SHA-512=[name={a.username},password={a.password}]" for a in (ADMIN, AGENT)),
+]
 
 
 class RealKafka:
     """One broker that is also its own controller; its records outlive `stop`, `kill` and `start`.
 
     ``libs`` holds Kafka's jars, ``home`` everything that this broker writes. The ports are chosen once, so
-    that clients find it again after a restart. `close` must be called at the end.
+    that clients find it again after a restart. ``features`` (``name=level``) are those of an older Kafka, say.
+    `close` must be called at the end. ``copies``: on how many brokers each topic is kept.
     """
 
-    def __init__(self, libs: Path, home: Path) -> None:
+    copies = 1
+
+    def __init__(self, libs: Path, home: Path, *, features: Iterable[str] = ()) -> None:
         self.ca_file = home / "ca.pem"
         self._home = home
         self._classpath = f"{libs}/*"
@@ -56,7 +65,7 @@ class RealKafka:
         self._write_certificates()
         self._properties.write_text(self._server_properties())
         (home / "log4j2.properties").write_text(_LOG4J2)
-        self._format()
+        self._format(self._properties, _FIRST_NODE, *(f"--feature={feature}" for feature in features))
         self._child = Child(
             self._java("kafka.Kafka", str(self._properties)), home / "broker.log", {"LC_ALL": "C.UTF-8"}
         )
@@ -124,11 +133,9 @@ class RealKafka:
         log4j = f"-Dlog4j2.configurationFile={self._home / 'log4j2.properties'}"
         return [java, *_JVM, log4j, "-cp", self._classpath, main, *arguments]
 
-    def _format(self) -> None:
-        users = [f"--add-scram=SCRAM-SHA-512=[name={a.username},password={a.password}]" for a in (ADMIN, AGENT)]
-        command = ["format", "--standalone", "--cluster-id=AAAAAAAAAAAAAAAAAAAAAA", *users]
+    def _format(self, properties: Path, *options: str) -> None:
         done = subprocess.run(
-            self._java("kafka.tools.StorageTool", *command, f"--config={self._properties}"),
+            self._java("kafka.tools.StorageTool", "format", *_CLUSTER, *options, f"--config={properties}"),
             capture_output=True,
             text=True,
             timeout=60,
@@ -206,6 +213,11 @@ share.coordinator.state.topic.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=200
+# for the group protocol "consumer", where members cannot choose
+group.consumer.session.timeout.ms=6000
+group.consumer.min.session.timeout.ms=6000
+group.consumer.heartbeat.interval.ms=1000
+group.consumer.min.heartbeat.interval.ms=1000
 log.cleaner.dedupe.buffer.size=8388608
 """
 

@@ -29,6 +29,7 @@ class Stage:
     ) -> None:
         self.kafka = kafka
         self.client = KafkaClient(kafka)
+        self._account = account
         self.org = org
         self.home = home
         self.topic = f"{org}.runs"
@@ -53,6 +54,12 @@ class Stage:
         self.port.end()
         self.executions.close()
 
+    def give_out(self, account: Account, *, brokers: Sequence[str] = ()) -> None:
+        """From now on Port's stand-in says this of Kafka; ``brokers`` in place of the real one."""
+        said = self.credentials(account) | ({"brokers": list(brokers)} if brokers else {})
+        body = {"ok": True, "credentials": said}
+        self.port.misbehave({"path": "/v1/kafka-credentials", "status": 200, "body": body, "times": None})
+
     def credentials(self, account: Account) -> dict[str, object]:
         """What ``/v1/kafka-credentials`` says for ``account``."""
         return {
@@ -65,7 +72,7 @@ class Stage:
         """The organisation's two topics, as Port provisions them, with the agent's rights."""
         self.client.create_topic(self.topic, 3)
         self.client.create_topic(f"{self.org}.change.log", 1)
-        self.client.allow_agent(self.org)
+        self.client.allow_agent(self.org, self._account)
 
     def start_agent(
         self, name: str, settings: Mapping[str, str] | None = None, module: Sequence[str] = ("agent",)

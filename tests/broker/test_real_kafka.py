@@ -23,6 +23,9 @@ pytestmark = pytest.mark.kafka
 SEED = int(os.environ.get("BROKER_SEED") or random.SystemRandom().randrange(10**6))
 
 
+both_protocols = pytest.mark.parametrize("protocol", ["classic", "consumer"])
+
+
 @pytest.fixture
 def chance() -> random.Random:
     """Chance with a seed that a failed test prints; BROKER_SEED=… repeats it."""
@@ -31,12 +34,14 @@ def chance() -> random.Random:
 
 
 @pytest.mark.timeout(240)
+@both_protocols
 def test_two_agents_one_stopped_half_way_finish_2000_mixed_runs_once_each(
-    kafka: RealKafka, tmp_path: Path, chance: random.Random
+    kafka: RealKafka, tmp_path: Path, chance: random.Random, protocol: str
 ) -> None:
-    with Stage(kafka, tmp_path, "org_T3stTwo") as stage:
+    with Stage(kafka, tmp_path, f"org_T3stTwo{protocol}") as stage:
         stage.make_topics()
-        leaver, stayer = stage.start_agent("leaver"), stage.start_agent("stayer")
+        settings = {"AGENT_KAFKA_GROUP_PROTOCOL": protocol}
+        leaver, stayer = stage.start_agent("leaver", settings), stage.start_agent("stayer", settings)
         leaver.wait_ready()
         stayer.wait_ready()
         stage.place(orders(chance, 2000, stage.org, stage.port.client_secret), noise(chance, 200, stage.org))
@@ -130,10 +135,13 @@ def test_a_broker_that_restarts_in_the_middle_of_runs_loses_nothing(
         stage.check_each_run_once()
 
 
-def test_runs_that_ended_above_one_that_was_killed_are_not_executed_again(kafka: RealKafka, tmp_path: Path) -> None:
-    with Stage(kafka, tmp_path, "org_T3stKilled") as stage:
+@both_protocols
+def test_runs_that_ended_above_one_that_was_killed_are_not_executed_again(
+    kafka: RealKafka, tmp_path: Path, protocol: str
+) -> None:
+    with Stage(kafka, tmp_path, f"org_T3stKilled{protocol}") as stage:
         slow, quick = _place_gated(stage, slow=12, quick=300)
-        settings = {"KAFKA_CONSUMER_SESSION_TIMEOUT_MS": "6000"}
+        settings = {"KAFKA_CONSUMER_SESSION_TIMEOUT_MS": "6000", "AGENT_KAFKA_GROUP_PROTOCOL": protocol}
         killed = stage.start_agent("killed", settings)
 
         def is_remembered() -> bool:
@@ -157,13 +165,15 @@ def test_runs_that_ended_above_one_that_was_killed_are_not_executed_again(kafka:
         assert {known.marks for known in stage.offset_maps().values()} == {b""}
 
 
+@both_protocols
 def test_an_agent_that_stood_still_and_lost_its_partitions_executes_nothing_twice(
-    kafka: RealKafka, tmp_path: Path
+    kafka: RealKafka, tmp_path: Path, protocol: str
 ) -> None:
     """A pause of the machine, a starved pod: its runs go on, and their messages come again."""
-    with Stage(kafka, tmp_path, "org_T3stPaused") as stage:
+    with Stage(kafka, tmp_path, f"org_T3stPaused{protocol}") as stage:
         slow, quick = _place_gated(stage, slow=6, quick=60)
-        agent = stage.start_agent("paused", {"KAFKA_CONSUMER_SESSION_TIMEOUT_MS": "6000"})
+        settings = {"KAFKA_CONSUMER_SESSION_TIMEOUT_MS": "6000", "AGENT_KAFKA_GROUP_PROTOCOL": protocol}
+        agent = stage.start_agent("paused", settings)
         stage.wait_executed(len(slow) + len(quick))
         agent.send(signal.SIGSTOP)
         wait_until(
@@ -211,8 +221,7 @@ def test_a_wrong_password_is_told_and_a_new_one_is_fetched(
         assert "Traceback" not in agent.output() + doctor.stdout + doctor.stderr
         assert "wrong-secret" not in agent.output() + doctor.stdout + doctor.stderr
 
-        right = {"ok": True, "credentials": stage.credentials(AGENT)}
-        stage.port.misbehave({"path": "/v1/kafka-credentials", "status": 200, "body": right, "times": None})
+        stage.give_out(AGENT)
         agent.wait_ready(timeout_s=100)
         stage.place(orders(chance, 20, stage.org, stage.port.client_secret))
         stage.wait_finished(timeout_s=60)

@@ -116,3 +116,23 @@ def test_an_answer_that_comes_after_its_partition_went_does_not_count() -> None:
     state.forget([P0])
     state.ended({P0: FIVE})
     assert state.changed({P0: FIVE}) == {P0: FIVE}
+
+
+def test_an_older_commit_that_is_taken_after_the_last_one_is_mended() -> None:
+    state = CommitState(POLICY)
+    state.began(0.0, {P0: FIVE})
+    state.began(30.0, {P0: NINE})
+    state.ended({P0: NINE})
+    assert state.changed({P0: NINE}) == {}
+    state.ended({P0: FIVE})
+    assert state.changed({P0: NINE}) == {P0: NINE}
+
+
+def test_a_commit_is_on_its_way_until_any_answer() -> None:
+    state = CommitState(POLICY)
+    told = [state.is_unanswered]
+    state.began(0.0, {P0: FIVE})
+    told.append(state.is_unanswered)
+    state.ended({})
+    told.append(state.is_unanswered)
+    assert told == [False, True, False]

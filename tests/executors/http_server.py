@@ -74,7 +74,7 @@ async def serving(handler: Callable[[web.Request], Awaitable[web.StreamResponse]
 @asynccontextmanager
 async def executor(options: JsonObject | None = None, **settings: Any) -> AsyncIterator[HttpExecutor]:
     environment = settings.pop("environment", {})
-    services = fake_services(ExecutorSettings(client_secret=SECRET, **settings), environment=environment)
+    services = fake_services(ExecutorSettings(client_secret=lambda: SECRET, **settings), environment=environment)
     factory = HttpFactory(services, backoff=Backoff(first_s=0.001))
     try:
         yield factory.prepare(options or {}, "routes[0].http", FakeTemplates())

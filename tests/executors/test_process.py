@@ -241,7 +241,7 @@ def test_an_argument_that_is_null_is_a_failure_and_nothing_is_started(run: FakeR
 
 def _problems(options: JsonObject) -> str:
     services = fake_services(
-        ExecutorSettings(client_secret="of-the-agent", kill_grace_s=10),
+        ExecutorSettings(client_secret=lambda: "of-the-agent", kill_grace_s=10),
         environment={"PORT_CLIENT_SECRET": "of-the-agent", "COPY": "of-the-agent"},
     )
     with pytest.raises(ConfigurationError) as caught:

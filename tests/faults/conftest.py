@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from tests.broker.conftest import kafka, kafka_libs
+from tests.broker.conftest import client, kafka, kafka_libs  # noqa: F401 - fixtures of the scenarios on a real Kafka
 from tests.whole.one_agent import OneAgent
 from tests.whole.world import World, opened
-
-__all__ = ["kafka", "kafka_libs"]
 
 SEED = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6))
 

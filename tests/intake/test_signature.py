@@ -153,11 +153,13 @@ def test_another_secret_refuses_it() -> None:
 
 
 def test_a_rotated_secret_is_used_at_once() -> None:
-    secrets = ["old", "new"]
-    intake = MessageIntake(lambda: secrets[0], StillClock())
+    secrets = ["old"]
+    intake = MessageIntake(lambda: secrets, StillClock())
     assert isinstance(intake.decode(signed(agent_message(), secret="new"), Channel.RUNS), Unacceptable)
-    secrets.pop(0)
+    secrets.insert(0, "new")
     assert isinstance(intake.decode(signed(agent_message(), secret="new"), Channel.RUNS), Decoded)
+    assert isinstance(intake.decode(signed(agent_message(), secret="old"), Channel.RUNS), Decoded)
+    assert isinstance(intake.decode(signed(agent_message(), secret="older"), Channel.RUNS), Unacceptable)
 
 
 @pytest.mark.parametrize("name", FROM_NODE)

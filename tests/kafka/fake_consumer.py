@@ -135,8 +135,9 @@ class FakeConsumer:
         fresh = [(p, self.fresh_from.get(Partition(p.topic, p.partition), -1)) for p in places]
         return [TopicPartition(p.topic, p.partition, offset) for p, offset in fresh]
 
-    def memberid(self) -> str:
-        return ""  # else membership without partitions would be told, too
+    def consumer_group_metadata(self) -> bytes:
+        """In no group as yet: else membership without partitions would be told, too."""
+        return b"CGMDv2:\xff\xff\xff\xff"
 
     def close(self) -> None:
         self.history.append("close")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socketserver
 import struct
 import threading
@@ -26,15 +27,25 @@ class _Conversation(socketserver.StreamRequestHandler):
         while (size := self.rfile.read(4)) and size[:2] == b"\0\0":  # else it is TLS
             request = self.rfile.read(*struct.unpack(">i", size))
             (key,) = struct.unpack_from(">h", request)
+            if key == _AUTHENTICATE:
+                assert isinstance(self.server, _Server)
+                self.server.users += re.findall(rb"n=([^,]*),r=", request)
             answer = request[4:8] + _ANSWERS[key]
             self.wfile.write(struct.pack(">i", len(answer)) + answer)
 
 
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+    def __init__(self, users: list[bytes]) -> None:
+        self.users = users
+        super().__init__(("127.0.0.1", 0), _Conversation)
+
+
 @contextmanager
-def refusing_broker() -> Iterator[str]:
-    """Its address, until the block ends."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Conversation) as server:
-        server.daemon_threads = True
+def refusing_broker(users: list[bytes] | None = None) -> Iterator[str]:
+    """Its address, until the block ends; ``users`` is given the names of those whom it has refused."""
+    with _Server([] if users is None else users) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

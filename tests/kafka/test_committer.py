@@ -28,12 +28,13 @@ STARTED = bytes([Mark.STARTED])
 class Broker:
     """Is the client of a committer, and what stands behind it.
 
-    ``refused`` partitions take no commit; ``gone``: none is even sent.
+    ``refused`` partitions take no commit; ``gone``: none is even sent; ``errors``: why the next ones are not taken.
     """
 
     def __init__(self) -> None:
         self.refused: set[Partition] = set()
         self.gone = False
+        self.errors: list[int] = []
         self.maps: dict[Partition, OffsetMap] = {}
         self.unanswered: list[list[TopicPartition]] = []
         self.sent = 0
@@ -44,6 +45,8 @@ class Broker:
             raise KafkaException(KafkaError(KafkaError._WAIT_COORD))
         self.sent += 1
         self.during_commit()
+        if self.errors:
+            raise KafkaException(KafkaError(self.errors.pop(0)))
         answers = [self._take(place) for place in offsets]
         if asynchronous:
             self.unanswered.append(answers)
@@ -286,6 +289,51 @@ def test_a_refused_hand_over_is_told_and_lets_the_partition_go() -> None:
     assert stage.results[-1] == "_WAIT_COORD"
     assert stage.answers == {"first": False}
     assert stage.assignment.partitions == (P1,)
+
+
+@pytest.mark.parametrize("passing", [KafkaError.STALE_MEMBER_EPOCH, KafkaError.COORDINATOR_LOAD_IN_PROGRESS])
+def test_a_hand_over_that_meets_what_passes_is_repeated(passing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.kafka.committer._TRY_AGAIN_S", 0.0)
+    stage = Stage()
+    stage.committer.settle(stage.at[P0, 0], Settlement.ACCEPT)
+    stage.broker.errors = [passing, passing]
+    stage.committer.hand_over(stage.client, [P0], we_go=False)
+    assert stage.broker.maps[P0] == OffsetMap(1)
+    assert stage.results[-3:] == [KafkaError(passing).name()] * 2 + ["ok"]
+
+
+def test_a_hand_over_that_goes_on_being_refused_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.kafka.committer._TRY_AGAIN_S", 0.0)
+    stage = Stage()
+    stage.committer.settle(stage.at[P0, 0], Settlement.ACCEPT)
+    stage.broker.errors = [KafkaError.STALE_MEMBER_EPOCH] * 1000
+    stage.committer.hand_over(stage.client, [P0], we_go=False)
+    assert not stage.assignment.is_current(stage.at[P0, 0])
+    assert 1 < 1000 - len(stage.broker.errors) < 100
+
+
+@pytest.mark.parametrize(
+    "final", [KafkaError.FENCED_MEMBER_EPOCH, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION]
+)
+def test_a_hand_over_of_what_somebody_else_has_already_is_not_repeated(final: int) -> None:
+    stage = Stage()
+    stage.committer.settle(stage.at[P0, 0], Settlement.ACCEPT)
+    before, stage.broker.errors = stage.broker.sent, [final]
+    stage.committer.hand_over(stage.client, [P0], we_go=False)
+    assert stage.broker.sent == before + 1
+
+
+@pytest.mark.parametrize("code", [KafkaError.STALE_MEMBER_EPOCH, KafkaError.FENCED_MEMBER_EPOCH])
+def test_a_start_whose_commit_met_another_epoch_begins_only_with_one_that_is_taken(code: int) -> None:
+    stage = Stage()
+    stage.start(P0, 0, "first")
+    assert stage.pass_by(0.01) == 1
+    stage.broker.unanswered.clear()
+    stage.committer.on_commit(KafkaError(code), [])
+    assert stage.answers == {}
+    assert stage.pass_by(POLICY.retry_s) == 1
+    stage.answer()
+    assert stage.answers == {"first": True}
 
 
 def test_what_waits_where_a_partition_was_lost_never_begins() -> None:

@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from confluent_kafka import KafkaError, Message
 
 from agent.clock import SystemClock
 from agent.delivery.offset_map import MAX_SPAN, Mark, Note, OffsetMap
 from agent.delivery.positions import Commit, Partition, Position
 from agent.domain.earlier import Earlier, Ending, Past
+from agent.domain.errors import SourceLostError
 from agent.domain.settlement import Settlement
 from agent.kafka.config import KafkaSettings
 from agent.kafka.consumer_thread import ConsumerThread
@@ -614,5 +616,42 @@ def test_of_a_group_that_never_committed_only_what_is_old_may_have_been_begun(
                 await at.client.record(P0, offset)
                 told[offset] = (await at.delivery()).earlier
             assert [offset for offset, earlier in told.items() if earlier == Earlier(Past.UNKNOWN)] == unknown
+
+    asyncio.run(scene())
+
+
+def test_a_fatal_error_in_place_of_a_record_ends_the_thread_and_says_what_to_do() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            text = "Fatal error: Broker: API version not supported: ConsumerGroupHeartbeat fatal error"
+            fatal = KafkaError(KafkaError._FATAL, text)
+            playing = asyncio.ensure_future(at.client.play(lambda: Message("runs", 0, 0, error=fatal)))
+            with pytest.raises(
+                SourceLostError, match=f"stopped: {text}: .* set AGENT_KAFKA_GROUP_PROTOCOL=classic"
+            ):
+                await asyncio.wait_for(at.handoff.get(), 20)
+            playing.cancel()  # there is no next poll
+            assert "told _FATAL" in at.client.history
+
+    asyncio.run(scene())
+
+
+def test_the_last_commit_is_sent_once_the_one_before_it_is_answered() -> None:
+    """The client may repeat an older commit after a newer one: the broker would keep the older one."""
+
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            position = await at.read(P0, 0)
+            await at.fall_silent()
+            at.thread.start_work(position, "start")
+            await at.marked(0)
+            closing = asyncio.create_task(asyncio.to_thread(at.thread.close, 20))
+            assert not await at.answered("start")
+            await at.client.play()
+            assert at.client.history[-1] == "commit in the background runs[0]@0"
+            at.client.silent = False
+            assert await closing
+            assert "commit runs[0]@0" in at.client.history
 
     asyncio.run(scene())

@@ -6,8 +6,9 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
-from agent.kafka.config import KafkaCredentials, KafkaSettings
+from agent.kafka.config import CONSUMER, KafkaCredentials, KafkaSettings
 from agent.kafka.probe import KafkaFindings, probe
 from agent.sandbox.broker import EmbeddedBroker
 from tests.kafka.refusing_broker import refusing_broker
@@ -50,6 +51,15 @@ def test_topics_that_are_there_and_one_that_is_not() -> None:
         count = broker.create_topic("org.runs")
         findings = found(settings(f"{dead},{broker.bootstrap_servers}"))
     assert findings == KafkaFindings(1, {"org.runs": count}, ("org.change.log",))
+
+
+def test_the_newer_protocol_is_tried_and_leaves_the_agents_group_alone() -> None:
+    with EmbeddedBroker() as broker:
+        broker.create_topic("org.runs")
+        broker.create_topic("org.change.log")
+        findings = found(replace(settings(broker.bootstrap_servers), group_protocol=CONSUMER))
+        assert broker.committed("org.agent", "org.runs") == {}
+    assert findings.problem is None
 
 
 def test_a_refused_connection_is_told_soon_and_only_once_for_each_broker() -> None:

@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 
 from agent.clock import SystemClock
-from agent.domain.errors import AgentError
+from agent.domain.errors import AgentError, SourceLostError
 from agent.domain.events import Event, PartitionStatus, Rebalanced, SourceFailed
 from agent.domain.invocation import Channel
 from agent.domain.retry import Backoff
 from agent.domain.settlement import Settlement
-from agent.kafka.config import KafkaCredentials, KafkaSettings, consumer_config
+from agent.kafka.config import CLASSIC, CONSUMER, KafkaCredentials, KafkaSettings, consumer_config
 from agent.kafka.source import KafkaSource
 from agent.ports import Delivery
 from agent.sandbox.broker import EmbeddedBroker
+from tests.kafka.refusing_broker import refusing_broker
 from tests.kafka.waiting import until
 
 RUNS, CHANGES, GROUP = "org.runs", "org.change.log", "org.agent"
@@ -104,12 +105,16 @@ def produce_all(broker: EmbeddedBroker, bodies: list[bytes]) -> None:
         broker.produce(RUNS, body, key="one partition")
 
 
-def test_only_what_is_settled_without_a_gap_is_committed(broker: EmbeddedBroker) -> None:
+both_protocols = pytest.mark.parametrize("protocol", [CLASSIC, CONSUMER])
+
+
+@both_protocols
+def test_only_what_is_settled_without_a_gap_is_committed(broker: EmbeddedBroker, protocol: str) -> None:
     async def go() -> None:
         events = Events()
         places = [broker.produce(RUNS, f"m{i}", key="one partition") for i in range(5)]
         partition = places[0][0]
-        async with running(settings_for(broker), events) as source:
+        async with running(settings_for(broker, group_protocol=protocol), events) as source:
             taken = await take(source, 5)
             assert [d.body for d in taken] == [b"m0", b"m1", b"m2", b"m3", b"m4"]
             assert taken[0].origin == f"{RUNS}[{partition}]@0"
@@ -193,10 +198,13 @@ def test_reading_runs_ahead_of_an_unsettled_message_only_so_far(broker: Embedded
     asyncio.run(go())
 
 
-def test_a_partition_that_moves_to_another_agent_takes_its_messages_along(broker: EmbeddedBroker) -> None:
+@both_protocols
+def test_a_partition_that_moves_to_another_agent_takes_its_messages_along(
+    broker: EmbeddedBroker, protocol: str
+) -> None:
     async def go() -> None:
         mine, theirs = Events(), Events()
-        settings = settings_for(broker, change_log_topic=RUNS, session_timeout_ms=6000)
+        settings = settings_for(broker, change_log_topic=RUNS, session_timeout_ms=6000, group_protocol=protocol)
         count = fill_every_partition(broker, RUNS)
         async with running(settings, mine) as first:
             early = await take(first, count)
@@ -293,6 +301,67 @@ def test_credentials_are_asked_for_until_there_are_some(
         assert [e.code for e in events.of(SourceFailed)] == ["credentials", "credentials"]
 
     asyncio.run(go())
+
+
+def test_refused_credentials_are_asked_for_again_until_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.kafka.source._BACKOFF", Backoff(0.01, cap_s=0.05))
+    users: list[bytes] = []
+    asked = itertools.count()
+
+    async def fetch() -> KafkaCredentials:
+        return KafkaCredentials((address,), "old" if next(asked) < 4 else "new", "password")
+
+    async def go() -> None:
+        settings = KafkaSettings(GROUP, RUNS, CHANGES, security_protocol="sasl_plaintext")
+        async with running(settings, Events(), fetch):
+            await until(lambda: b"new" in users)
+
+    with refusing_broker(users) as address:
+        asyncio.run(go())
+    assert users[0] == b"old"
+
+
+def test_credentials_that_nobody_refuses_any_more_are_not_asked_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent.kafka.source._BACKOFF", Backoff(0.001, cap_s=0.001))
+    asked = 0
+
+    async def fetch() -> KafkaCredentials:
+        nonlocal asked
+        asked += 1
+        return KafkaCredentials((address,), "same", "password")
+
+    async def go() -> None:
+        settings = KafkaSettings(GROUP, RUNS, CHANGES, security_protocol="sasl_plaintext")
+        events = Events()
+        async with running(settings, events, fetch):
+            await until(lambda: asked > 6)
+            # The client tells the same refusal once in 30 s: for one that it told there are seven questions.
+            told = sum(e.code == "_AUTHENTICATION" for e in events.of(SourceFailed))
+            assert asked <= 1 + 7 * told
+
+    with refusing_broker() as address:
+        asyncio.run(go())
+
+
+def test_other_brokers_end_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.kafka.source._BACKOFF", Backoff(0.01, cap_s=0.05))
+    asked = itertools.count()
+
+    async def fetch() -> KafkaCredentials:
+        given = [(address, "127.0.0.1:9"), ("127.0.0.1:9", address), (address, "127.0.0.1:19"), ("127.0.0.1:29",)]
+        return KafkaCredentials(given[next(asked)], "user", "password")
+
+    async def go() -> None:
+        settings = KafkaSettings(GROUP, RUNS, CHANGES, security_protocol="sasl_plaintext")
+        async with running(settings, Events(), fetch) as source:
+            with pytest.raises(SourceLostError, match="the organisation's brokers have changed"):
+                await asyncio.wait_for(source.next(), 40)
+
+    with refusing_broker() as address:
+        asyncio.run(go())
+    assert next(asked) == 4, "others beside one that stayed are no other cluster"
 
 
 def test_a_client_that_cannot_be_made_ends_the_source() -> None:

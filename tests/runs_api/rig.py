@@ -113,7 +113,7 @@ def with_rig(
                     user_agent="test",
                 ),
                 base_url=base(api.url),
-                client_id=api.client_id,
+                client_id=lambda: api.client_id,
                 client_secret=lambda: api.client_secret,
                 observer=facts,
                 clock=clock,

@@ -151,6 +151,21 @@ def test_a_report_of_no_run_sends_nothing_and_counts_its_lines() -> None:
     with_rig(scenario)
 
 
+def test_a_secret_that_is_learned_is_masked_in_reports_under_way_and_in_later_ones() -> None:
+    async def scenario(rig: Rig) -> None:
+        run_id, report = rig.action_run()
+        rig.reporter.learn(SECRET)
+        report.summary(f"it is {SECRET}")
+        await report.finish(Succeeded())
+        later_id, later = rig.action_run()
+        later.summary(f"it is {SECRET}")
+        await later.finish(Succeeded())
+        summaries = [body["summary"] for one in (run_id, later_id) for body in rig.bodies(f"*/{one}")]
+        assert summaries == [f"it is {MASK}"] * 2
+
+    with_rig(scenario)
+
+
 def test_after_the_end_nothing_more_is_said() -> None:
     async def scenario(rig: Rig) -> None:
         run_id, report = rig.action_run()
