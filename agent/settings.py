@@ -204,6 +204,11 @@ class Settings(BaseSettings):
     AGENT_HTTP_PORT: Annotated[int, Field(ge=0, le=65535)] = Field(
         8080, description="Its port; 0 takes a free one and logs it."
     )
+    AGENT_STALL_TIMEOUT_S: Annotated[float, Field(ge=10, allow_inf_nan=False)] = Field(
+        120.0,
+        description="/livez fails once the event loop, the consumer, or a partition with work stands still for so "
+        "long; never because Kafka or Port is away. At least 10. Seconds.",
+    )
     LOG_LEVEL: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
     AGENT_LOG_FORMAT: Annotated[Literal["json", "console"], BeforeValidator(_lower)] = Field(
         "json", description="json, or console for people."

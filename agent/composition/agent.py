@@ -37,6 +37,7 @@ from agent.observability.log_observer import LogObserver
 from agent.observability.loop_watch import LoopWatch
 from agent.observability.metrics import Metrics
 from agent.observability.server import HttpServer, probe
+from agent.observability.server_thread import ServerThread
 from agent.observability.status_board import StatusBoard
 from agent.observability.status_page import StatusPage
 from agent.ports import Clock, Router
@@ -76,8 +77,13 @@ class Agent:
         self._rules = open_rules(settings, environment, observer, clock)
         self._timeline = settings.timeline
         self._workspaces = settings.AGENT_STATE_DIR / "workspaces" / f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._liveness = Liveness(clock)
         self._loop_watch = LoopWatch(clock, observer)
+        self._liveness = Liveness(
+            clock,
+            observer,
+            stall_timeout_s=settings.AGENT_STALL_TIMEOUT_S,
+            loop_users=lambda: self._loop_watch.python_routes,
+        )
         self._server, self._readiness = self._open_server(clock)
         self._client = client = open_runs_client(settings, environment, observer, clock)
         journal = Journal(partial(open_journal_file, settings), observer)
@@ -175,7 +181,7 @@ class Agent:
     def _routes(self) -> Iterable[Route]:
         return self._rules.current.routes
 
-    def _open_server(self, clock: Clock) -> tuple[HttpServer, Readiness]:
+    def _open_server(self, clock: Clock) -> tuple[ServerThread, Readiness]:
         """The probes, the metrics and the page, each of them a listener."""
         settings = self._settings
         limit = settings.AGENT_MAX_CONCURRENT_RUNS
@@ -209,7 +215,8 @@ class Agent:
             "/readyz": probe(readiness.check),
             "/": StatusPage(board).page,
         }
-        return HttpServer(settings.AGENT_HTTP_HOST, settings.AGENT_HTTP_PORT, pages), readiness
+        server = HttpServer(settings.AGENT_HTTP_HOST, settings.AGENT_HTTP_PORT, pages)
+        return ServerThread(server), readiness
 
     def _services(self) -> Iterable[Callable[[], Awaitable[None]]]:
         yield self._liveness.keep_beating

@@ -87,10 +87,14 @@ class RunRetried:
 
 @dataclass(frozen=True, slots=True)
 class WaitingChanged:
-    """How many runs wait for a slot, and since when the oldest does (monotonic seconds, ``None`` if none)."""
+    """How many runs wait for a slot, and since when the oldest does (monotonic seconds, ``None`` if none).
+
+    ``in_hand``: how many others are being dealt with: asked about, waited for elsewhere, executed, or reported.
+    """
 
     count: int
     oldest_since_s: float | None
+    in_hand: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +211,11 @@ class SourceFailed:
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """Where one partition stands. ``lag``: records behind its end, ``None`` while unknown; ages in seconds."""
+    """Where one partition stands. ``lag``: records behind its end, ``None`` while unknown; ages in seconds.
+
+    ``unread_for_s``: for how long nothing was read of it although the source said each time it was asked that there
+    is more, and it was not paused; ``None`` where all is well, or the source does not answer.
+    """
 
     topic: str
     index: int
@@ -216,6 +224,7 @@ class PartitionStatus:
     span: int
     oldest_uncommitted_age_s: float | None
     paused: bool
+    unread_for_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +252,14 @@ class ReadyChanged:
     """The agent became ready or stopped being so, and why."""
 
     ready: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AliveChanged:
+    """Something in the agent stands still, so that it should be started anew; or it moves again. And which."""
+
+    alive: bool
     reason: str
 
 
@@ -280,5 +297,6 @@ Event: TypeAlias = (
     | LoopTicked
     | RoutesReloaded
     | ReadyChanged
+    | AliveChanged
     | DrainStarted
 )

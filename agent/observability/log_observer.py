@@ -68,6 +68,7 @@ class LogObserver:
         on(events.LoopTicked, self._loop_ticked)
         on(events.RoutesReloaded, self._routes_reloaded)
         on(events.ReadyChanged, self._ready_changed)
+        on(events.AliveChanged, self._alive_changed)
         on(events.DrainStarted, self._drain_started)
 
     # ── runs ─────────────────────────────────────────────────────────────────────────────────────────
@@ -179,6 +180,12 @@ class LogObserver:
 
     def _ready_changed(self, event: events.ReadyChanged) -> None:
         self._log.info("ready" if event.ready else "not ready", reason=event.reason)
+
+    def _alive_changed(self, event: events.AliveChanged) -> None:
+        if event.alive:
+            self._log.warning("alive again: what stood still moves")
+        else:
+            self._log.error("not alive: /livez fails, for a restart", reason=event.reason)
 
     def _drain_started(self, event: events.DrainStarted) -> None:
         self._log.info("draining", runs_in_flight=event.in_flight, timeout_s=event.timeout_s)

@@ -127,7 +127,7 @@ OLDEST_IN_FLIGHT = GaugeSpec(
 )
 SINCE_PROGRESS = GaugeSpec(
     "agent_seconds_since_progress",
-    "Since a run was last received, started, finished or reported; 0 while none waits or is in flight.",
+    "Since a run was last received, started, finished or reported; 0 while there is no work at all.",
 )
 
 # ── outcomes ─────────────────────────────────────────────────────────────────────────────────────────
@@ -249,6 +249,7 @@ LOOP_LAG = HistogramSpec(
 CONFIG_RELOAD = GaugeSpec(
     "agent_config_last_reload_successful", "1 if the routes file as it is now is in force, 0 if it was refused."
 )
+ALIVE = GaugeSpec("agent_alive", "1 unless something in the agent stands still, as /livez says.")
 DRAINING = GaugeSpec("agent_draining", "1 once shutdown began.")
 READY = GaugeSpec("agent_ready", "1 while the agent is a member of its group and takes runs.")
 

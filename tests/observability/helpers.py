@@ -44,6 +44,7 @@ ONE_OF_EACH: tuple[ev.Event, ...] = (
     ev.LoopTicked(2.5, ("create",)),
     ev.RoutesReloaded(ok=False, routes=2, problems=("routes.yaml:3: routes[0].http: url is missing",)),
     ev.ReadyChanged(ready=True, reason="ready"),
+    ev.AliveChanged(alive=False, reason="the consumer has not polled for 121 s"),
     ev.DrainStarted(1, 30.0),
 )
 
