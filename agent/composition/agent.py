@@ -20,6 +20,7 @@ from agent.composition.clients import (
     open_runs_client,
 )
 from agent.composition.listeners import Listeners
+from agent.composition.quarantine import open_quarantine
 from agent.composition.rules import open_intake, open_rules
 from agent.dispatch.close_watch import CloseWatch
 from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
@@ -84,6 +85,7 @@ class Agent:
             stall_timeout_s=settings.AGENT_STALL_TIMEOUT_S,
             loop_users=lambda: self._loop_watch.python_routes,
         )
+        self._quarantine = open_quarantine(settings, observer, clock)
         self._server, self._readiness = self._open_server(clock)
         self._client = client = open_runs_client(settings, environment, observer, clock)
         journal = Journal(partial(open_journal_file, settings), observer)
@@ -112,6 +114,7 @@ class Agent:
                 lives,
                 Redelivery(lookup, clock),
                 observer,
+                self._quarantine,
                 DispatchSettings(
                     max_concurrent_runs=settings.AGENT_MAX_CONCURRENT_RUNS,
                     max_waiting_runs=settings.AGENT_MAX_WAITING_RUNS,
@@ -156,7 +159,8 @@ class Agent:
             await self._reporter.close()
             await self._rules.close()
             removal = in_thread(partial(remove_tree, self._workspaces), "remove workspaces")
-            await asyncio.wait([removal], timeout=_REMOVAL_S)
+            written = in_thread(self._quarantine.close, "close quarantine")
+            await asyncio.wait([removal, written], timeout=_REMOVAL_S)
 
     async def _kafka_credentials(self) -> KafkaCredentials:
         credentials = await fetch_kafka_credentials(self._client)

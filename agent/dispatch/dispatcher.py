@@ -22,7 +22,7 @@ from agent.domain.events import WaitingChanged
 from agent.domain.outcome import CancelReason, Failed, FailureKind
 from agent.domain.redaction import LOG_MASK
 from agent.domain.settlement import Settlement
-from agent.ports import Delivery, Intake, LeftOver, Observer, Router, Source
+from agent.ports import Delivery, Intake, LeftOver, Observer, Quarantine, Router, Source
 
 _BREATH = 32
 _DEFECT = "a defect of the agent broke this run off"
@@ -62,10 +62,12 @@ class Dispatcher:
         lives: Lives,
         redelivery: Redelivery,
         observer: Observer,
+        quarantine: Quarantine,
         settings: DispatchSettings,
     ) -> None:
         self._source = source
-        self._reception = Reception(source, intake, router, observer, ignore_unrouted=settings.ignore_unrouted)
+        ignore_unrouted = settings.ignore_unrouted
+        self._reception = Reception(source, intake, router, observer, quarantine, ignore_unrouted=ignore_unrouted)
         self._lives = lives
         self._redelivery = redelivery
         self._observer = observer

@@ -22,12 +22,31 @@ class MessageIgnored:
 
 @dataclass(frozen=True, slots=True)
 class MessageRejected:
-    """A message was refused: undecodable, signature, too_old. Nothing in Port was touched."""
+    """A message was refused: undecodable, signature, too_old, defect. Nothing in Port was touched."""
 
     source: str
     reason: str
     detail: str
     run_id: RunId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageKept:
+    """A message that cannot be acted on was written to the quarantine ``file``; ``reason`` as in `MessageRejected`.
+
+    Or unexecutable: it named a run, which ends as a failure.
+    """
+
+    reason: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageNotKept:
+    """The quarantine could not take a message: ``code`` is the error's name (ENOSPC, …), or overrun."""
+
+    code: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +293,8 @@ class DrainStarted:
 Event: TypeAlias = (
     MessageIgnored
     | MessageRejected
+    | MessageKept
+    | MessageNotKept
     | RunReceived
     | RunStarted
     | RunFinished

@@ -74,7 +74,21 @@ RUNS_REJECTED = CounterSpec(
     "agent_runs_rejected_total",
     "Messages refused without touching Port.",
     ("reason",),
-    _each("signature", "too_old", "undecodable"),
+    _each("signature", "too_old", "undecodable", "defect"),
+    max_series=12,
+)
+QUARANTINED = CounterSpec(
+    "agent_quarantined_messages_total",
+    "Messages that could not be acted on and were written to the quarantine file.",
+    ("reason",),
+    _each("signature", "too_old", "undecodable", "unexecutable", "defect"),
+    max_series=12,
+)
+QUARANTINE_FAILURES = CounterSpec(
+    "agent_quarantine_failures_total",
+    "Messages that the quarantine file could not take, by the error's name; overrun: too many at once.",
+    ("code",),
+    _each("overrun", "ENOSPC", "EROFS"),
     max_series=12,
 )
 RUNS_STARTED = CounterSpec(

@@ -21,6 +21,8 @@ START_EPOCH_S = 1_800_000_000.0
 ONE_OF_EACH: tuple[ev.Event, ...] = (
     ev.MessageIgnored("kafka", "not_for_agents"),
     ev.MessageRejected("kafka", "signature", "the signature does not match", RUN),
+    ev.MessageKept("signature", "/state/quarantine.jsonl"),
+    ev.MessageNotKept("ENOSPC", "/state/quarantine.jsonl: No space left on device"),
     ev.RunReceived("kafka", "create", RUN),
     ev.WaitingChanged(2, 100.0),
     ev.RunStarted("process", "create", RUN, "create_service", 0.25),
