@@ -23,6 +23,10 @@ class _Still:
     asked_at_s: float
     more_since_s: float | None = None
 
+    def is_due(self, now_s: float) -> bool:
+        """Whether it is time for a question."""
+        return now_s - self.asked_at_s >= _ASK_AGAIN_S
+
     @property
     def unread_for_s(self) -> float | None:
         """As far as the broker has confirmed it."""
@@ -67,20 +71,20 @@ class Standstills:
             p: before[p] if p in before and before[p].position == at else _Still(at, now_s)
             for p, at in positions.items()
         }
-        due = [p for p, still in self._still.items() if now_s - still.asked_at_s >= _ASK_AGAIN_S]
+        due = [(s.more_since_s is None, s.asked_at_s, p) for p, s in self._still.items() if s.is_due(now_s)]
         if due and now_s >= self._ask_at_s:
-            self._ask(consumer, min(due, key=lambda p: self._still[p].asked_at_s), now_s)
+            self._ask(consumer, min(due)[2], now_s)  # those that are suspected already come first
 
     def _ask(self, consumer: Consumer, partition: Partition, now_s: float) -> None:
         still = self._still[partition]
         still.asked_at_s = now_s
         try:
-            _low, end = consumer.get_watermark_offsets(topic_partition(partition), timeout=_ANSWER_S)
+            first, end = consumer.get_watermark_offsets(topic_partition(partition), timeout=_ANSWER_S)
         except KafkaException:
             self._still.clear()
             self._ask_at_s = now_s + _AFTER_SILENCE_S
             return
-        if end <= still.position:
+        if end <= max(still.position, first):  # what was deleted unread is no more either
             still.more_since_s = None
         elif still.more_since_s is None:
             still.more_since_s = now_s
