@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     AGENT_PYTHONPATH: str = Field("", description="Directories with Python actions, separated by colons.")
     AGENT_STATE_DIR: Path = Field(
         Path(tempfile.gettempdir()) / "action-agent",
-        description="A writable directory: workspaces, outcomes that Port has not accepted yet, and the quarantine.",
+        description="A writable directory: workspaces, outcomes that Port has not accepted yet, quarantine.",
     )
     AGENT_MAX_CONCURRENT_RUNS: Count = Field(50, description="How many runs execute at once.")
     AGENT_MAX_WAITING_RUNS: Count = Field(
