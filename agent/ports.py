@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, TypedDict, Unpack, runtime_checkable
+from typing import Protocol, TypeAlias, TypedDict, Unpack, runtime_checkable
 
 from agent.domain.earlier import Earlier, Ending
 from agent.domain.events import Event
@@ -128,10 +128,32 @@ class Unacceptable:
     run_id: RunId | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Unexecutable:
+    """A message that may be ours, verified as far as its kind demands, but that cannot be read in full.
+
+    It is too large, say, or nested too deep: ``detail`` is a sentence about that, without any payload.
+    ``invocation`` names a run and has what was found, for ending that run; it is nothing to act on.
+    """
+
+    invocation: Invocation
+    detail: str
+
+
+Verdict: TypeAlias = Decoded | NotOurs | Unacceptable | Unexecutable
+
+
+class Quarantine(Protocol):
+    """Keeps messages that cannot be acted on, for whoever looks into them."""
+
+    def keep(self, body: bytes, origin: str, reason: str, detail: str) -> None:
+        """Keeps a message, or the beginning of it, and why it is there. Never blocks, never raises."""
+
+
 class Intake(Protocol):
     """Turns bytes into an `Invocation`."""
 
-    def decode(self, body: bytes, channel: Channel) -> Decoded | NotOurs | Unacceptable:
+    def decode(self, body: bytes, channel: Channel) -> Verdict:
         """Reads and verifies one message. Never raises, whatever the bytes are."""
 
     def recall(self, body: bytes, channel: Channel) -> Invocation:

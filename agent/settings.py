@@ -23,6 +23,7 @@ from agent.domain.errors import AgentError, ConfigurationError, Problem
 from agent.domain.timeline import Timeline
 
 _DEFAULT_API = "https://api.port.io"
+_LEAST_QUARANTINE_BYTES = 64 * 1024
 _SASL = ("sasl_ssl", "sasl_plaintext")
 
 
@@ -51,6 +52,12 @@ def _not_blank(value: str) -> str:
 
 def _log_level(value: str) -> str:
     return {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(value, value)
+
+
+def _quarantine_bytes(value: int) -> int:
+    if value != 0 and value < _LEAST_QUARANTINE_BYTES:
+        raise ValueError(f"must be 0, or {_LEAST_QUARANTINE_BYTES} or more")
+    return value
 
 
 def _optional(value: Any) -> Any:
@@ -126,7 +133,7 @@ class Settings(BaseSettings):
     AGENT_PYTHONPATH: str = Field("", description="Directories with Python actions, separated by colons.")
     AGENT_STATE_DIR: Path = Field(
         Path(tempfile.gettempdir()) / "action-agent",
-        description="A writable directory: workspaces of runs, and outcomes that Port has not accepted yet.",
+        description="A writable directory: workspaces, outcomes that Port has not accepted yet, quarantine.",
     )
     AGENT_MAX_CONCURRENT_RUNS: Count = Field(50, description="How many runs execute at once.")
     AGENT_MAX_WAITING_RUNS: Count = Field(
@@ -170,7 +177,7 @@ class Settings(BaseSettings):
         "", description="jq path of the run id in messages that keep it in a place of their own."
     )
     AGENT_MAX_MESSAGE_BYTES: Count = Field(
-        4 * 1024 * 1024, description="Larger messages are refused unread. Bytes."
+        4 * 1024 * 1024, description="Larger messages are not executed: their runs end as FAILURE. Bytes."
     )
 
     # ── reporting ────────────────────────────────────────────────────────────────────────────────────
@@ -207,6 +214,16 @@ class Settings(BaseSettings):
     AGENT_HTTP_HOST: Text = Field("0.0.0.0", description="Address of metrics, probes and the status page.")  # noqa: S104 - probes come from outside
     AGENT_HTTP_PORT: Annotated[int, Field(ge=0, le=65535)] = Field(
         8080, description="Its port; 0 takes a free one and logs it."
+    )
+    AGENT_QUARANTINE_MAX_BYTES: Annotated[int, AfterValidator(_quarantine_bytes)] = Field(
+        16 * 1024 * 1024,
+        description="How much is kept of messages that could not be acted on, in quarantine.jsonl under "
+        "AGENT_STATE_DIR. 0 keeps none. Bytes.",
+    )
+    AGENT_STALL_TIMEOUT_S: Annotated[float, Field(ge=10, allow_inf_nan=False)] = Field(
+        120.0,
+        description="/livez fails once the event loop, the consumer, or a partition with work stands still for so "
+        "long; never because Kafka or Port is away. At least 10. Seconds.",
     )
     LOG_LEVEL: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
     AGENT_LOG_FORMAT: Annotated[Literal["json", "console"], BeforeValidator(_lower)] = Field(

@@ -15,7 +15,7 @@ from agent.domain.json import Json
 from agent.domain.redaction import Redactor
 from agent.domain.route import Route, Template, Unrouted
 from agent.intake.signature import SignatureMode
-from agent.ports import Decoded, NotOurs, Unacceptable
+from agent.ports import Decoded, NotOurs, Unacceptable, Unexecutable, Verdict
 from agent.settings import Settings
 
 Write = Callable[[str], None]
@@ -55,9 +55,7 @@ async def explain(
         await rules.close()
 
 
-async def _explain_decoded(
-    settings: Settings, rules: Rules, verdict: Decoded | NotOurs | Unacceptable, write: Write
-) -> int:
+async def _explain_decoded(settings: Settings, rules: Rules, verdict: Verdict, write: Write) -> int:
     match verdict:
         case Unacceptable(_, detail):
             write(f"message      REFUSED: {detail}")
@@ -65,6 +63,14 @@ async def _explain_decoded(
         case NotOurs(reason):
             write(f"message      passed over: {_NOT_OURS.get(reason, reason)}")
             return 0
+        case Unexecutable(invocation, detail):
+            _write_invocation(invocation, write)
+            for route in rules.current.explain(invocation):
+                write(f"route        {route.route}: {'MATCHES' if route.reason is None else route.reason}")
+            write(
+                f"message      REFUSED: {detail}; if a route matches, or it is for agents, its run ends as FAILURE"
+            )
+            return 1
         case Decoded(invocation):
             _write_invocation(invocation, write)
             return await _explain_routes(settings, rules, invocation, write)

@@ -21,6 +21,7 @@ from agent.composition.clients import (
 )
 from agent.composition.credentials import Credentials
 from agent.composition.listeners import Listeners
+from agent.composition.quarantine import open_quarantine
 from agent.composition.rules import open_intake, open_rules
 from agent.dispatch.close_watch import CloseWatch
 from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
@@ -38,6 +39,7 @@ from agent.observability.log_observer import LogObserver
 from agent.observability.loop_watch import LoopWatch
 from agent.observability.metrics import Metrics
 from agent.observability.server import HttpServer, probe
+from agent.observability.server_thread import ServerThread
 from agent.observability.status_board import StatusBoard
 from agent.observability.status_page import StatusPage
 from agent.ports import Clock, Router
@@ -78,8 +80,14 @@ class Agent:
         self._rules = open_rules(settings, environment, observer, clock, credentials)
         self._timeline = settings.timeline
         self._workspaces = settings.AGENT_STATE_DIR / "workspaces" / f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._liveness = Liveness(clock)
         self._loop_watch = LoopWatch(clock, observer)
+        self._liveness = Liveness(
+            clock,
+            observer,
+            stall_timeout_s=settings.AGENT_STALL_TIMEOUT_S,
+            loop_users=lambda: self._loop_watch.python_routes,
+        )
+        self._quarantine = open_quarantine(settings, observer, clock)
         self._server, self._readiness = self._open_server(clock)
         self._client = client = open_runs_client(settings, environment, observer, clock, credentials)
         journal = Journal(partial(open_journal_file, settings), observer)
@@ -108,6 +116,7 @@ class Agent:
                 lives,
                 Redelivery(lookup, clock),
                 observer,
+                self._quarantine,
                 DispatchSettings(
                     max_concurrent_runs=settings.AGENT_MAX_CONCURRENT_RUNS,
                     max_waiting_runs=settings.AGENT_MAX_WAITING_RUNS,
@@ -153,7 +162,8 @@ class Agent:
             await self._reporter.close()
             await self._rules.close()
             removal = in_thread(partial(remove_tree, self._workspaces), "remove workspaces")
-            await asyncio.wait([removal], timeout=_REMOVAL_S)
+            written = in_thread(self._quarantine.close, "close quarantine")
+            await asyncio.wait([removal, written], timeout=_REMOVAL_S)
 
     def _learn(self, secret: str) -> None:
         """The client secret was renewed: it is masked from now on, beside the old one."""
@@ -187,7 +197,7 @@ class Agent:
     def _routes(self) -> Iterable[Route]:
         return self._rules.current.routes
 
-    def _open_server(self, clock: Clock) -> tuple[HttpServer, Readiness]:
+    def _open_server(self, clock: Clock) -> tuple[ServerThread, Readiness]:
         """The probes, the metrics and the page, each of them a listener."""
         settings = self._settings
         limit = settings.AGENT_MAX_CONCURRENT_RUNS
@@ -221,7 +231,8 @@ class Agent:
             "/readyz": probe(readiness.check),
             "/": StatusPage(board).page,
         }
-        return HttpServer(settings.AGENT_HTTP_HOST, settings.AGENT_HTTP_PORT, pages), readiness
+        server = HttpServer(settings.AGENT_HTTP_HOST, settings.AGENT_HTTP_PORT, pages)
+        return ServerThread(server), readiness
 
     def _services(self) -> Iterable[Callable[[], Awaitable[None]]]:
         yield self._liveness.keep_beating

@@ -22,7 +22,7 @@ from agent.domain.events import WaitingChanged
 from agent.domain.outcome import CancelReason, Failed, FailureKind
 from agent.domain.redaction import LOG_MASK
 from agent.domain.settlement import Settlement
-from agent.ports import Delivery, Intake, LeftOver, Observer, Router, Source
+from agent.ports import Delivery, Intake, LeftOver, Observer, Quarantine, Router, Source
 
 _BREATH = 32
 _DEFECT = "a defect of the agent broke this run off"
@@ -62,10 +62,12 @@ class Dispatcher:
         lives: Lives,
         redelivery: Redelivery,
         observer: Observer,
+        quarantine: Quarantine,
         settings: DispatchSettings,
     ) -> None:
         self._source = source
-        self._reception = Reception(source, intake, router, observer, ignore_unrouted=settings.ignore_unrouted)
+        ignore_unrouted = settings.ignore_unrouted
+        self._reception = Reception(source, intake, router, observer, quarantine, ignore_unrouted=ignore_unrouted)
         self._lives = lives
         self._redelivery = redelivery
         self._observer = observer
@@ -171,13 +173,18 @@ class Dispatcher:
 
     def _begin(self, life: Coroutine[object, object, None]) -> None:
         task = self._runs.create_task(life)
-        for tasks in (self._tasks, self._beginning):
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+        self._tasks.add(task)
+        self._beginning.add(task)
+        task.add_done_callback(self._let_go)
+
+    def _let_go(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._beginning.discard(task)
+        self._tell_waiting()
 
     def _tell_waiting(self) -> None:
         oldest_s = next(iter(self._waiting_since.values()), None)
-        self._observer.notify(WaitingChanged(self._admission.waiting, oldest_s))
+        self._observer.notify(WaitingChanged(self._admission.waiting, oldest_s, len(self._tasks)))
 
     async def _live(self, ticket: Ticket[Job]) -> None:
         """From its slot to its settlement, unless it turns out that there is nothing to do for it, or not yet."""

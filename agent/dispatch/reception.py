@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -11,14 +11,29 @@ from agent.dispatch.claims import Claim, Claims
 from agent.dispatch.job import Job
 from agent.domain.errors import TemplateError
 from agent.domain.events import MessageIgnored, MessageRejected, RunReceived
-from agent.domain.invocation import Channel, Invocation, InvocationKind
+from agent.domain.invocation import Channel, Invocation, InvocationKind, RunId
 from agent.domain.json import compact
 from agent.domain.outcome import Failed, FailureKind
 from agent.domain.route import Unrouted
 from agent.domain.settlement import Settlement
-from agent.ports import Decoded, Delivery, Intake, NotOurs, Observer, Router, Source, Subject, Unacceptable
+from agent.ports import (
+    Decoded,
+    Delivery,
+    Intake,
+    NotOurs,
+    Observer,
+    Quarantine,
+    Router,
+    Source,
+    Subject,
+    Unacceptable,
+    Unexecutable,
+    Verdict,
+)
 
 log = structlog.get_logger(__name__)
+
+_DEFECT = "a defect of the agent: this message could not be read to its end; the agent's log says more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +50,25 @@ class Refusal:
 class Reception:
     """Receives deliveries. Settles at once those that are no run of ours, or a run that is taken care of.
 
-    ``ignore_unrouted``: several agents filter one topic, so a message that no route of ours matches is left to
-    the others.
+    ``quarantine`` is given what cannot be acted on. ``ignore_unrouted``: several agents filter one topic, so a
+    message that no route of ours matches is left to the others.
     """
 
     def __init__(
-        self, source: Source, intake: Intake, router: Router, observer: Observer, *, ignore_unrouted: bool
+        self,
+        source: Source,
+        intake: Intake,
+        router: Router,
+        observer: Observer,
+        quarantine: Quarantine,
+        *,
+        ignore_unrouted: bool,
     ) -> None:
         self._source = source
         self._intake = intake
         self._router = router
         self._observer = observer
+        self._quarantine = quarantine
         self._ignore_unrouted = ignore_unrouted
         self._claims = Claims(source)
 
@@ -58,28 +81,62 @@ class Reception:
 
         Never raises: a defect of ours costs this message, told loudly, and not the agent.
         """
+        verdict: Verdict | None = None
         try:
-            return self._receive(delivery)
+            verdict = self._intake.decode(delivery.body, delivery.channel)
+            return self._act(delivery, verdict)
         except Exception:
             log.exception("a defect of the agent: this message was not read", origin=delivery.origin)
-            self._observer.notify(MessageRejected(self._source.name, "defect", delivery.origin))
-            self._source.settle(delivery.receipt, Settlement.REJECT)
-            return None
+            return self._after_defect(delivery, verdict)
 
-    def _receive(self, delivery: Delivery) -> Ticket[Job] | Refusal | None:
-        decoded = self._intake.decode(delivery.body, delivery.channel)
-        match decoded:
+    def _act(self, delivery: Delivery, verdict: Verdict) -> Ticket[Job] | Refusal | None:
+        match verdict:
             case NotOurs(reason):
                 self._pass_over(delivery, reason)
             case Unacceptable(reason, detail, run_id):
-                detail = f"{delivery.origin}: {detail}"
-                self._observer.notify(MessageRejected(self._source.name, reason, detail, run_id))
-                self._source.settle(delivery.receipt, Settlement.REJECT)
-            case Decoded(invocation):
-                if not self._claims.has(invocation.run_id, delivery):
+                self._reject(delivery, reason, detail, run_id)
+            case Decoded(invocation) | Unexecutable(invocation):
+                if self._claims.has(invocation.run_id, delivery):
+                    log.info("a run was delivered again and is not begun again", run_id=invocation.run_id)
+                elif isinstance(verdict, Unexecutable):
+                    return self._unexecutable(delivery, invocation, verdict.detail)
+                else:
                     return self._route(delivery, invocation)
-                log.info("a run was delivered again and is not begun again", run_id=invocation.run_id)
         return None
+
+    def _reject(self, delivery: Delivery, reason: str, detail: str, run_id: RunId | None = None) -> None:
+        self._observer.notify(MessageRejected(self._source.name, reason, f"{delivery.origin}: {detail}", run_id))
+        self._quarantine.keep(delivery.body, delivery.origin, reason, detail)
+        self._source.settle(delivery.receipt, Settlement.REJECT)
+
+    def _after_defect(self, delivery: Delivery, verdict: Verdict | None) -> Refusal | None:
+        """Only of a message for agents it is known, without its route, that nobody else will end its run."""
+        if isinstance(verdict, Decoded | Unexecutable) and verdict.invocation.for_agents:
+            self._quarantine.keep(delivery.body, delivery.origin, "defect", _DEFECT)
+            return self._refuse(delivery, verdict.invocation, Failed(_DEFECT, FailureKind.EXCEPTION), "unrouted")
+        self._reject(delivery, "defect", _DEFECT)
+        return None
+
+    def _unexecutable(self, delivery: Delivery, invocation: Invocation, detail: str) -> Refusal | None:
+        """Ends a run whose message cannot be read in full, if it is ours by the rules for those that can."""
+        routed = self._router.resolve(invocation)
+        if isinstance(routed, Unrouted):
+            if not invocation.for_agents:
+                self._reject(delivery, "undecodable", detail, invocation.run_id)
+                return None
+            if self._ignore_unrouted:
+                self._pass_over(delivery, "unrouted")
+                return None
+        route = "unrouted" if isinstance(routed, Unrouted) else routed.route.name
+        self._observer.notify(RunReceived(self._source.name, route, invocation.run_id))
+        self._quarantine.keep(delivery.body, delivery.origin, "unexecutable", detail)
+        failed = Failed(f"the run cannot be executed: {detail}", FailureKind.UNREADABLE)
+        return self._refuse(delivery, invocation, failed, route)
+
+    def _refuse(self, delivery: Delivery, invocation: Invocation, failed: Failed, route: str) -> Refusal:
+        """Its body, which may be large, is not kept while the report waits for Port."""
+        claim = self._claims.open(invocation.run_id, delivery)
+        return Refusal(replace(delivery, body=b""), claim, invocation, failed, route)
 
     def _pass_over(self, delivery: Delivery, reason: str) -> None:
         self._observer.notify(MessageIgnored(self._source.name, reason))
@@ -96,7 +153,7 @@ class Reception:
             return _ticket(Job(delivery, claim, invocation, routed, self._intake))
         except TemplateError as error:
             failed = Failed(f"the route's key: {error}", FailureKind.BAD_TEMPLATE)
-            return Refusal(delivery, claim, invocation, failed, route)
+            return Refusal(replace(delivery, body=b""), claim, invocation, failed, route)
 
     def _unrouted(self, delivery: Delivery, invocation: Invocation, unrouted: Unrouted) -> Refusal | None:
         """A message for agents ends its run; any other is meant for somebody else."""
@@ -106,9 +163,8 @@ class Reception:
             reason = "unrouted"
         else:
             self._observer.notify(RunReceived(self._source.name, "unrouted", invocation.run_id))
-            claim = self._claims.open(invocation.run_id, delivery)
             failed = Failed(unrouted.reason, FailureKind.NO_ROUTE)
-            return Refusal(delivery, claim, invocation, failed, "unrouted")
+            return self._refuse(delivery, invocation, failed, "unrouted")
         log.debug("no route takes this message", run_id=invocation.run_id, reason=unrouted.reason)
         self._pass_over(delivery, "undecided" if unrouted.undecided else reason)
         return None

@@ -22,12 +22,31 @@ class MessageIgnored:
 
 @dataclass(frozen=True, slots=True)
 class MessageRejected:
-    """A message was refused: undecodable, signature, too_old. Nothing in Port was touched."""
+    """A message was refused: undecodable, signature, too_old, defect. Nothing in Port was touched."""
 
     source: str
     reason: str
     detail: str
     run_id: RunId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageKept:
+    """A message that cannot be acted on was written to the quarantine ``file``; ``reason`` as in `MessageRejected`.
+
+    Or unexecutable: it named a run, which ends as a failure.
+    """
+
+    reason: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageNotKept:
+    """The quarantine could not take a message: ``code`` is the error's name (ENOSPC, …), or overrun."""
+
+    code: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +106,14 @@ class RunRetried:
 
 @dataclass(frozen=True, slots=True)
 class WaitingChanged:
-    """How many runs wait for a slot, and since when the oldest does (monotonic seconds, ``None`` if none)."""
+    """How many runs wait for a slot, and since when the oldest does (monotonic seconds, ``None`` if none).
+
+    ``in_hand``: how many others are being dealt with: asked about, waited for elsewhere, executed, or reported.
+    """
 
     count: int
     oldest_since_s: float | None
+    in_hand: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +230,11 @@ class SourceFailed:
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """Where one partition stands. ``lag``: records behind its end, ``None`` while unknown; ages in seconds."""
+    """Where one partition stands. ``lag``: records behind its end, ``None`` while unknown; ages in seconds.
+
+    ``unread_for_s``: for how long nothing was read of it although the source said each time it was asked that there
+    is more, and it was not paused; ``None`` where all is well, or the source does not answer.
+    """
 
     topic: str
     index: int
@@ -216,6 +243,7 @@ class PartitionStatus:
     span: int
     oldest_uncommitted_age_s: float | None
     paused: bool
+    unread_for_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +275,14 @@ class ReadyChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class AliveChanged:
+    """Something in the agent stands still, so that it should be started anew; or it moves again. And which."""
+
+    alive: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DrainStarted:
     """Shutdown began: no new run starts from here on."""
 
@@ -257,6 +293,8 @@ class DrainStarted:
 Event: TypeAlias = (
     MessageIgnored
     | MessageRejected
+    | MessageKept
+    | MessageNotKept
     | RunReceived
     | RunStarted
     | RunFinished
@@ -280,5 +318,6 @@ Event: TypeAlias = (
     | LoopTicked
     | RoutesReloaded
     | ReadyChanged
+    | AliveChanged
     | DrainStarted
 )

@@ -31,6 +31,8 @@ class FailureKind(StrEnum):
     BAD_OUTPUT = "bad_output"
     DECRYPTION = "decryption"
     INTERRUPTED = "interrupted"
+    UNREADABLE = "unreadable"
+    """Its message cannot be read in full: it is too large, say."""
 
 
 class CancelReason(StrEnum):

@@ -6,7 +6,11 @@ import json
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from agent.intake.skim import value_end
+
 _DECODER = json.JSONDecoder()
+_MAX_DECODED_CHARS = 4 * 1024 * 1024
+"""Members of longer texts are not decoded to find their ends: decoded, some take a hundred times the memory."""
 
 
 class Member(NamedTuple):
@@ -35,19 +39,31 @@ class Member(NamedTuple):
 
 
 def members(source: str, position: int) -> list[Member]:
-    """The members of the object that opens at ``position``, also repeated ones. ``source`` must be valid JSON."""
+    """The members of the object that opens at ``position``, also repeated ones.
+
+    ``source`` must be valid JSON, but for numbers of whatever size and nesting of whatever depth.
+    """
     found: list[Member] = []
     position = skip_space(source, position + 1)
     while source[position] != "}":
         name, name_end = _DECODER.raw_decode(source, position)
         colon = skip_space(source, name_end)
         value_start = skip_space(source, colon + 1)
-        end = _DECODER.raw_decode(source, value_start)[1]
+        end = _end(source, value_start)
         found.append(Member(name, source, position, value_start, end))
         position = skip_space(source, end)
         if source[position] == ",":
             position = skip_space(source, position + 1)
     return found
+
+
+def _end(source: str, start: int) -> int:
+    if len(source) <= _MAX_DECODED_CHARS:
+        try:
+            return _DECODER.raw_decode(source, start)[1]
+        except (ValueError, RecursionError):  # too many digits, or too deep
+            pass
+    return value_end(source, start)
 
 
 def rewritten(parts: Iterable[Member], rewrite: Callable[[Member], str | None]) -> str:

@@ -31,7 +31,7 @@ def parse(body: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> tuple[str, Json]:
     scalar, numbers that JSON cannot print again, nesting below `MAX_DEPTH`, more than ``max_bytes``.
     """
     if len(body) > max_bytes:
-        raise UndecodableError(f"the message has {len(body)} bytes, more than the {max_bytes} that are read")
+        raise UndecodableError(f"the message has {len(body)} bytes, more than AGENT_MAX_MESSAGE_BYTES={max_bytes}")
     try:
         text = body.decode()
     except UnicodeDecodeError as error:

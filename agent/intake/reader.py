@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from agent.domain.invocation import Channel, Invocation, InvocationMethod
@@ -20,7 +21,8 @@ from agent.intake.decode import (
 from agent.intake.parse import DEFAULT_MAX_BYTES, UndecodableError, parse
 from agent.intake.secrets import Sealed, dotted, unseal
 from agent.intake.signature import SignatureMode, SignatureVerifier, Signed, without_signature
-from agent.ports import Clock, Decoded, NotOurs, Unacceptable
+from agent.intake.skim import skim
+from agent.ports import Clock, Decoded, NotOurs, Unacceptable, Unexecutable, Verdict
 
 _OWN_CONSUMERS_TYPE = "KAFKA"
 """Messages of this type are for whoever has a route for them; all other types need an agent's flag."""
@@ -49,16 +51,18 @@ class MessageIntake:
         self._extra_run_id = extra_run_id
         self._max_bytes = max_bytes
 
-    def decode(self, body: bytes, channel: Channel) -> Decoded | NotOurs | Unacceptable:
+    def decode(self, body: bytes, channel: Channel) -> Verdict:
         """Reads and verifies one message. Never raises, whatever the bytes are.
 
         Change events are all `Decoded`, as a route may match any of them. Of the runs channel those are that
-        are for agents or of type KAFKA; the rest is `NotOurs`.
+        are for agents or of type KAFKA; the rest is `NotOurs`. What cannot be read in full is `Unexecutable` where
+        it names a run all the same, and is verified like any other.
         """
         try:
             text, document = parse(body, self._max_bytes)
         except UndecodableError as error:
-            return Unacceptable("undecodable", str(error))
+            unread = Unacceptable("undecodable", str(error))
+            return unread if channel is Channel.CHANGE_LOG else self._skim(body, unread)
         if channel is Channel.CHANGE_LOG:
             return Decoded(change_event(document, text))
         return self._decode_run(text, document)
@@ -90,6 +94,19 @@ class MessageIntake:
             return invocation, {}
         document, plain = unseal(invocation.document, sealed, self._secrets())
         return reread(invocation, document), plain
+
+    def _skim(self, body: bytes, unread: Unacceptable) -> Verdict:
+        skimmed = skim(body)
+        if skimmed is None:
+            return unread
+        verdict = self._decode_run(*skimmed)
+        match verdict:
+            case Decoded(invocation) if invocation.run_id is not None:
+                return Unexecutable(replace(invocation, text=""), unread.detail)
+            case Decoded():
+                return unread
+            case _:
+                return verdict
 
     def _decode_run(self, text: str, document: Json) -> Decoded | NotOurs | Unacceptable:
         inner = unwrapped(document)

@@ -79,6 +79,8 @@ def consumer_config(settings: KafkaSettings, credentials: KafkaCredentials | Non
         # A quiet topic answers as soon as there is something; this only bounds the empty answer.
         "fetch.wait.max.ms": 250,
         "reconnect.backoff.max.ms": 10_000,
+        # Where reading has come to, also past what is no record of anybody (markers and aborts of transactions).
+        "enable.partition.eof": True,
         # A topic that is created after we subscribed is noticed within this.
         "topic.metadata.refresh.interval.ms": 15_000,
         "allow.auto.create.topics": False,

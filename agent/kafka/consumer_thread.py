@@ -202,10 +202,13 @@ class ConsumerThread:
     def _take_in(self, messages: Iterable[Message]) -> None:
         counts: dict[str, int] = {}
         for message in messages:
-            if (error := message.error()) is not None:
-                self._on_error(error)
-                continue
             topic = message.topic() or ""
+            if (error := message.error()) is not None:
+                if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes are spelled so
+                    self._watch.note_end(Partition(topic, message.partition() or 0), message.offset() or 0)
+                else:
+                    self._on_error(error)
+                continue
             counts[topic] = counts.get(topic, 0) + 1
             self._fetched.add(message)
         for topic, count in counts.items():
@@ -312,7 +315,7 @@ class ConsumerThread:
             self._joined = True
             self._tell_rebalance("assigned", [])
         if not self._intake_stopped.is_set():  # a look-up may take seconds, which the last commit needs
-            self._watch.look_up(self._consumer)
+            self._watch.look_up(self._consumer, now_s)
         for status in self._watch.statuses(self._consumer, now_s):
             self._observer.notify(status)
 

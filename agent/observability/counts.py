@@ -100,6 +100,8 @@ class Counts:
         on, count = self._table.on, self._count
         on(events.MessageIgnored, lambda e: count(table.MESSAGES_IGNORED, e.source, e.reason))
         on(events.MessageRejected, lambda e: count(table.RUNS_REJECTED, e.reason))
+        on(events.MessageKept, lambda e: count(table.QUARANTINED, e.reason))
+        on(events.MessageNotKept, lambda e: count(table.QUARANTINE_FAILURES, e.code))
         on(
             events.RunReceived,
             lambda e: count(table.RUNS_RECEIVED, e.source, self._route_names.label(e.route)),

@@ -46,6 +46,7 @@ class Gauges(Collector):
         self._journal = events.JournalStood(0)
         self._reload_ok = True
         self._ready = False
+        self._alive = True
         self._draining = False
         self._table = EventTable()
         self._hear()
@@ -76,6 +77,7 @@ class Gauges(Collector):
         on(events.JournalStood, self._journal_stood)
         on(events.RoutesReloaded, self._routes_reloaded)
         on(events.ReadyChanged, self._ready_changed)
+        on(events.AliveChanged, self._alive_changed)
         on(events.DrainStarted, self._drain_started)
 
     def _progress(self, _event: events.Event) -> None:
@@ -111,6 +113,9 @@ class Gauges(Collector):
     def _ready_changed(self, event: events.ReadyChanged) -> None:
         self._ready = event.ready
 
+    def _alive_changed(self, event: events.AliveChanged) -> None:
+        self._alive = event.alive
+
     def _drain_started(self, _event: events.DrainStarted) -> None:
         self._draining = True
 
@@ -124,7 +129,8 @@ class Gauges(Collector):
         yield _gauge(table.RUNS_WAITING, self._waiting.count)
         yield _gauge(table.OLDEST_WAITING, _age(self._waiting.oldest_since_s, now_s))
         yield _gauge(table.OLDEST_IN_FLIGHT, _age(runs[0].since_s if runs else None, now_s))
-        busy = bool(runs) or self._waiting.count > 0
+        unsettled = any(standing.uncommitted for standing in self._partitions.standing())
+        busy = bool(runs) or self._waiting.count > 0 or self._waiting.in_hand > 0 or unsettled
         yield _gauge(table.SINCE_PROGRESS, _age(self._progress_at_s if busy else None, now_s))
         yield _gauge(table.JOURNAL_PENDING, self._journal.pending)
         yield _gauge(table.JOURNAL_WRITABLE, not self._journal.problem)
@@ -151,6 +157,7 @@ class Gauges(Collector):
         yield _gauge(table.API_LAST_SUCCESS, self._api_success_at_epoch_s)
         yield _gauge(table.BUILD_INFO, {(self._version, python_version()): 1})
         yield _gauge(table.CONFIG_RELOAD, self._reload_ok)
+        yield _gauge(table.ALIVE, self._alive)
         yield _gauge(table.DRAINING, self._draining)
         yield _gauge(table.READY, self._ready)
 

@@ -6,15 +6,20 @@ Neither asks the broker or Port's API: an outage there is no reason to restart t
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable, Iterable
 
 from agent.domain.events import (
+    AliveChanged,
     DrainStarted,
     Event,
+    PartitionStatus,
     Polled,
     ReadyChanged,
     Rebalanced,
     SourceFailed,
     TokenRefreshed,
+    WaitingChanged,
 )
 from agent.observability.observers import EventTable
 from agent.ports import Clock, Health, Observer
@@ -106,51 +111,135 @@ class Readiness:
 
 
 class Liveness:
-    """Alive while the event loop beats and the consumer's thread polls; how the broker answers is no matter.
+    """Alive while what has work makes progress: the event loop, the source's thread, each partition.
 
-    Polls count from the first one on, for until then the source may be waiting for its credentials; and no
-    longer once the drain began, which has its own deadline.
+    Whatever stands still for longer than ``stall_timeout_s`` fails it: the loop without a beat; the source
+    without a poll (from the first one on, for until then it may be waiting for its credentials); a partition of
+    which nothing is read although its broker answers and has more; messages that were read and are in nobody's
+    hands. What waits for others is no standstill: for Kafka, for Port, for a slot, for a run that takes its time.
+    Nor is anything once the drain began, which has its own deadline.
+
+    Tells ``announce`` an `AliveChanged` whenever a check finds the answer changed. ``loop_users`` names whose code
+    may hold the loop at the moment. Thread-safe.
     """
 
-    def __init__(self, clock: Clock, *, poll_limit_s: float = 120.0, beat_limit_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        announce: Observer,
+        *,
+        stall_timeout_s: float = 120.0,
+        loop_users: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._clock = clock
-        self._poll_limit_s = poll_limit_s
-        self._beat_limit_s = beat_limit_s
+        self._announce = announce
+        self._timeout_s = stall_timeout_s
+        self._loop_users = loop_users
         self._beat_at_s = clock.monotonic()
         self._polled_at_s: float | None = None
+        self._unread_for_s: dict[tuple[str, int], float] = {}
+        self._unsettled: dict[tuple[str, int], tuple[int, float]] = {}
+        self._idle_since_s: float | None = self._beat_at_s
         self._draining = False
+        self._alive = True
+        self._lock = threading.Lock()
         self._table = EventTable()
         self._table.on(Polled, self._polled)
+        self._table.on(PartitionStatus, self._stands)
+        self._table.on(Rebalanced, self._rebalanced)
+        self._table.on(WaitingChanged, self._waiting_changed)
         self._table.on(DrainStarted, self._drain_started)
 
     def check(self) -> Health:
         """The answer for ``/livez``."""
-        now_s = self._clock.monotonic()
-        silent_s = now_s - self._beat_at_s
-        if silent_s > self._beat_limit_s:
-            return Health(ok=False, reason=f"the event loop has not beaten for {silent_s:.0f} s")
-        if self._polled_at_s is not None and not self._draining:
-            unpolled_s = now_s - self._polled_at_s
-            if unpolled_s > self._poll_limit_s:
-                return Health(ok=False, reason=f"the consumer has not polled for {unpolled_s:.0f} s")
-        return Health(ok=True, reason="alive")
+        with self._lock:
+            standstill = self._standstill(self._clock.monotonic())
+            health = Health(ok=standstill is None, reason=standstill or "alive")
+            changed = health.ok != self._alive
+            self._alive = health.ok
+        if changed:
+            self._announce.notify(AliveChanged(health.ok, health.reason))
+        return health
 
     def notify(self, event: Event) -> None:
         """Takes note of ``event``."""
-        self._table.notify(event)
+        if self._table.hears(type(event)):
+            with self._lock:
+                self._table.notify(event)
 
     def beat(self) -> None:
         """The event loop is turning."""
         self._beat_at_s = self._clock.monotonic()
 
     async def keep_beating(self) -> None:
-        """Beats once a second on the running event loop, until it is cancelled."""
+        """Beats once a second on the running event loop, and checks, until it is cancelled."""
         while True:
             self.beat()
+            self.check()
             await asyncio.sleep(_BEAT_S)
+
+    # ── what stands still ────────────────────────────────────────────────────────────────────────────
+
+    def _standstill(self, now_s: float) -> str | None:
+        if self._draining:
+            return None
+        return next(
+            filter(None, (self._loop(now_s), self._source(now_s), self._unread(), self._unheld(now_s))), None
+        )
+
+    def _loop(self, now_s: float) -> str | None:
+        silent_s = now_s - self._beat_at_s
+        if silent_s <= self._timeout_s:
+            return None
+        users = ", ".join(self._loop_users())
+        suspects = f" (Python actions of these routes are being executed: {users})" if users else ""
+        return f"the event loop has stood still for {silent_s:.0f} s{suspects}"
+
+    def _source(self, now_s: float) -> str | None:
+        unpolled_s = 0.0 if self._polled_at_s is None else now_s - self._polled_at_s
+        return f"the consumer has not polled for {unpolled_s:.0f} s" if unpolled_s > self._timeout_s else None
+
+    def _unread(self) -> str | None:
+        for (topic, index), for_s in self._unread_for_s.items():
+            if for_s > self._timeout_s:
+                return f"nothing was read of {topic}[{index}] for {for_s:.0f} s, though the broker has more"
+        return None
+
+    def _unheld(self, now_s: float) -> str | None:
+        """A restart has such messages delivered again."""
+        if self._idle_since_s is None:
+            return None
+        for (topic, index), (count, since_s) in self._unsettled.items():
+            for_s = now_s - max(since_s, self._idle_since_s)
+            if for_s > self._timeout_s:
+                what = "1 message is" if count == 1 else f"{count} messages are"
+                return f"{what} read of {topic}[{index}], not finished, and in nobody's hands for {for_s:.0f} s"
+        return None
+
+    # ── what is heard ────────────────────────────────────────────────────────────────────────────────
 
     def _polled(self, _event: Polled) -> None:
         self._polled_at_s = self._clock.monotonic()
+
+    def _stands(self, event: PartitionStatus) -> None:
+        partition = (event.topic, event.index)
+        self._unread_for_s[partition] = event.unread_for_s or 0.0
+        if event.uncommitted:
+            _count, since_s = self._unsettled.get(partition, (0, self._clock.monotonic()))
+            self._unsettled[partition] = event.uncommitted, since_s
+        else:
+            self._unsettled.pop(partition, None)
+
+    def _rebalanced(self, event: Rebalanced) -> None:
+        for partition in event.partitions:
+            self._unread_for_s.pop(partition, None)
+            self._unsettled.pop(partition, None)
+
+    def _waiting_changed(self, event: WaitingChanged) -> None:
+        if event.in_hand:
+            self._idle_since_s = None
+        elif self._idle_since_s is None:
+            self._idle_since_s = self._clock.monotonic()
 
     def _drain_started(self, _event: DrainStarted) -> None:
         self._draining = True

@@ -15,6 +15,7 @@ from agent.observability.repeats import Repeats
 from agent.ports import Clock
 
 _STANDSTILL_S = 1.0
+_BURST = 30
 _STANDSTILL_HINT = (
     "an async Python action must not block: await, use asyncio.to_thread, or make it a plain function"
 )
@@ -25,7 +26,8 @@ class LogObserver:
 
     Every line about a run has its ``run_id``. INFO: runs start and end, partitions and routes change, the
     agent gets ready and drains. WARNING: something was refused or lost, or the other side fails; the same
-    trouble at most once a minute, with the number of times in between (``repeated``). DEBUG: the rest.
+    trouble at most once a minute, with the number of times in between (``repeated``); refused messages at most
+    30 times a minute for each reason. DEBUG: the rest.
 
     Make it after `agent.observability.logs.configure`; ``logger`` is for tests.
     """
@@ -35,6 +37,7 @@ class LogObserver:
         self._log: FilteringBoundLogger = structlog.get_logger().bind() if logger is None else logger
         self._lock = threading.Lock()
         self._repeats = Repeats()
+        self._bursts = Repeats(burst=_BURST)
         self._table = EventTable()
         self._hear_runs()
         self._hear_sources()
@@ -48,6 +51,8 @@ class LogObserver:
         on = self._table.on
         on(events.MessageIgnored, self._ignored)
         on(events.MessageRejected, self._rejected)
+        on(events.MessageKept, self._kept)
+        on(events.MessageNotKept, self._not_kept)
         on(events.RunStarted, self._started)
         on(events.RunFinished, self._finished)
         on(events.RunReported, self._reported)
@@ -68,6 +73,7 @@ class LogObserver:
         on(events.LoopTicked, self._loop_ticked)
         on(events.RoutesReloaded, self._routes_reloaded)
         on(events.ReadyChanged, self._ready_changed)
+        on(events.AliveChanged, self._alive_changed)
         on(events.DrainStarted, self._drain_started)
 
     # ── runs ─────────────────────────────────────────────────────────────────────────────────────────
@@ -76,9 +82,15 @@ class LogObserver:
         self._log.debug("message ignored", source=event.source, reason=event.reason)
 
     def _rejected(self, event: events.MessageRejected) -> None:
-        self._log.warning(
-            "message rejected", run_id=event.run_id, source=event.source, reason=event.reason, detail=event.detail
-        )
+        about = {"run_id": event.run_id, "source": event.source, "reason": event.reason, "detail": event.detail}
+        self._some_a_minute("message rejected", event.reason, **about)
+
+    def _kept(self, event: events.MessageKept) -> None:
+        self._once_a_minute("message kept in quarantine", event.reason, reason=event.reason, file=event.file)
+
+    def _not_kept(self, event: events.MessageNotKept) -> None:
+        about = {"code": event.code, "detail": event.detail}
+        self._once_a_minute("message not kept in quarantine", event.code, **about)
 
     def _started(self, event: events.RunStarted) -> None:
         self._log.info(
@@ -180,12 +192,25 @@ class LogObserver:
     def _ready_changed(self, event: events.ReadyChanged) -> None:
         self._log.info("ready" if event.ready else "not ready", reason=event.reason)
 
+    def _alive_changed(self, event: events.AliveChanged) -> None:
+        if event.alive:
+            self._log.warning("alive again: what stood still moves")
+        else:
+            self._log.error("not alive: /livez fails, for a restart", reason=event.reason)
+
     def _drain_started(self, event: events.DrainStarted) -> None:
         self._log.info("draining", runs_in_flight=event.in_flight, timeout_s=event.timeout_s)
 
     def _once_a_minute(self, text: str, what: Hashable, **about: object) -> None:
+        self._bounded(self._repeats, text, what, **about)
+
+    def _some_a_minute(self, text: str, what: Hashable, **about: object) -> None:
+        """For what tells of something else each time, as long as it is not too much."""
+        self._bounded(self._bursts, text, what, **about)
+
+    def _bounded(self, repeats: Repeats, text: str, what: Hashable, **about: object) -> None:
         with self._lock:
-            held = self._repeats.ask((text, what), self._clock.monotonic())
+            held = repeats.ask((text, what), self._clock.monotonic())
         if held is not None:
             self._log.warning(text, **about, repeated=held)
 

@@ -29,6 +29,11 @@ class LoopWatch:
         self._table.on(RunStarted, self._started)
         self._table.on(RunFinished, self._finished)
 
+    @property
+    def python_routes(self) -> tuple[str, ...]:
+        """Whose Python actions are being executed; may be asked on any thread."""
+        return tuple(sorted(set(self._in_flight)))
+
     def notify(self, event: Event) -> None:
         """Takes note of ``event``."""
         self._table.notify(event)

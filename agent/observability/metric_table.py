@@ -74,7 +74,21 @@ RUNS_REJECTED = CounterSpec(
     "agent_runs_rejected_total",
     "Messages refused without touching Port.",
     ("reason",),
-    _each("signature", "too_old", "undecodable"),
+    _each("signature", "too_old", "undecodable", "defect"),
+    max_series=12,
+)
+QUARANTINED = CounterSpec(
+    "agent_quarantined_messages_total",
+    "Messages that could not be acted on and were written to the quarantine file.",
+    ("reason",),
+    _each("signature", "too_old", "undecodable", "unexecutable", "defect"),
+    max_series=12,
+)
+QUARANTINE_FAILURES = CounterSpec(
+    "agent_quarantine_failures_total",
+    "Messages that the quarantine file could not take, by the error's name; overrun: too many at once.",
+    ("code",),
+    _each("overrun", "ENOSPC", "EROFS"),
     max_series=12,
 )
 RUNS_STARTED = CounterSpec(
@@ -127,7 +141,7 @@ OLDEST_IN_FLIGHT = GaugeSpec(
 )
 SINCE_PROGRESS = GaugeSpec(
     "agent_seconds_since_progress",
-    "Since a run was last received, started, finished or reported; 0 while none waits or is in flight.",
+    "Since a run was last received, started, finished or reported; 0 while there is no work at all.",
 )
 
 # ── outcomes ─────────────────────────────────────────────────────────────────────────────────────────
@@ -249,6 +263,7 @@ LOOP_LAG = HistogramSpec(
 CONFIG_RELOAD = GaugeSpec(
     "agent_config_last_reload_successful", "1 if the routes file as it is now is in force, 0 if it was refused."
 )
+ALIVE = GaugeSpec("agent_alive", "1 unless something in the agent stands still, as /livez says.")
 DRAINING = GaugeSpec("agent_draining", "1 once shutdown began.")
 READY = GaugeSpec("agent_ready", "1 while the agent is a member of its group and takes runs.")
 

@@ -157,6 +157,7 @@ class StatusBoard:
         on(events.PartitionStatus, lambda e: self._partitions.stands(e, self._clock.monotonic()))
         on(events.SourceFailed, lambda e: self._trouble(f"source failed: {e.code}", e.detail))
         on(events.RoutesReloaded, self._routes_reloaded)
+        on(events.AliveChanged, self._alive_changed)
         on(events.DrainStarted, self._drain_started)
 
     def _count(self, what: str, by: int = 1) -> None:
@@ -205,6 +206,10 @@ class StatusBoard:
             self._troubles.pop(refused, None)
         else:
             self._trouble(refused, "\n".join(event.problems))
+
+    def _alive_changed(self, event: events.AliveChanged) -> None:
+        if not event.alive:
+            self._trouble("stood still", event.reason)
 
     def _drain_started(self, _event: events.DrainStarted) -> None:
         self._draining = True

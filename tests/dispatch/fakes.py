@@ -42,6 +42,8 @@ from agent.ports import (
     Standing,
     Subject,
     Unacceptable,
+    Unexecutable,
+    Verdict,
 )
 
 
@@ -156,14 +158,28 @@ def invocation(
     )
 
 
+class Quarantine:
+    """Remembers what it was given: origin and reason."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, str]] = []
+
+    def keep(self, body: bytes, origin: str, reason: str, detail: str) -> None:
+        assert body
+        assert detail
+        self.kept.append((origin, reason))
+
+
 class NameIntake:
     """A message is its name: ``action-number``; some names stand for kinds of messages."""
 
     def __init__(self) -> None:
         self.recalled: list[str] = []
 
-    def decode(self, body: bytes, channel: Channel) -> Decoded | NotOurs | Unacceptable:
-        name = body.decode()
+    def decode(self, body: bytes, channel: Channel) -> Verdict:
+        name = body.decode().removeprefix("large ")
+        if body.startswith(b"large"):
+            return Unexecutable(invocation(name, agent=not name.startswith("kafka")), "the message is too large")
         if name.startswith("noise"):
             return NotOurs("not_for_agents")
         if name.startswith("forged"):
@@ -386,6 +402,7 @@ class House:
         self.learned: list[str] = []
         self.source, self.reporter, self.events, self.stop = MemorySource(), Reporter(), Events(), Stop()
         self.lookup, self.intake = Lookup(), NameIntake()
+        self.quarantine = Quarantine()
         clock = RealClock()
         life = LifeSettings(
             self.workspaces,
@@ -398,7 +415,14 @@ class House:
         self.lives = lives = Lives(NameIntake(), self.reporter, self.events, clock, life)
         redelivery = Redelivery(self.lookup, clock, look_again_s=0.01)
         self.dispatcher = Dispatcher(
-            self.source, self.intake, Table(self.routes), lives, redelivery, self.events, self.settings
+            self.source,
+            self.intake,
+            Table(self.routes),
+            lives,
+            redelivery,
+            self.events,
+            self.quarantine,
+            self.settings,
         )
         self.lifecycle = Lifecycle(
             self.source, self.dispatcher, self.reporter, self.events, self.timeline, services=()

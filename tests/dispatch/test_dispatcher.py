@@ -656,27 +656,37 @@ def test_what_is_logged_is_made_text(tmp_path: Path) -> None:
     assert house.reporter.reports["r_deploy-1"].lines == [("INFO", "no such team")]
 
 
+@pytest.mark.parametrize("name", ["deploy-1", "large deploy-1", "kafka-1"])
 def test_a_defect_while_a_message_is_read_costs_that_message_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     async def go() -> House:
         house = House([(route(), returning(Succeeded()))], tmp_path)
         resolve = house.dispatcher._reception._router.resolve
 
         def broken(invocation: Any) -> Any:
-            if invocation.run_id == "r_deploy-1":
+            if invocation.run_id in {"r_deploy-1", "r_kafka-1"}:
                 raise RuntimeError("a bug")
             return resolve(invocation)
 
         monkeypatch.setattr(house.dispatcher._reception._router, "resolve", broken)
-        house.source.put("deploy-1")
+        house.source.put(name)
         house.source.put("deploy-2")
         await house.settle(2)
         return house
 
     house = asyncio.run(go())
-    assert house.source.settled == {"deploy-1": Settlement.REJECT, "deploy-2": Settlement.ACCEPT}
-    assert [e.reason for e in house.events.of(MessageRejected)] == ["defect"]
+    assert house.source.settled["deploy-2"] == Settlement.ACCEPT
+    assert house.quarantine.kept == [(name, "defect")]
+    rejected = [e.reason for e in house.events.of(MessageRejected)]
+    if name == "kafka-1":  # whether it is ours nobody knows
+        assert (house.source.settled[name], rejected) == (Settlement.REJECT, ["defect"])
+        assert "r_kafka-1" not in house.reporter.reports
+    else:
+        assert (house.source.settled[name], rejected) == (Settlement.ACCEPT, [])
+        outcome = house.reporter.reports["r_deploy-1"].outcome
+        assert isinstance(outcome, Failed)
+        assert outcome.kind is FailureKind.EXCEPTION
 
 
 def test_runs_of_a_key_keep_their_order_when_their_partition_went_and_came_back(tmp_path: Path) -> None:
@@ -780,3 +790,73 @@ def test_what_is_to_be_repeated_has_not_ended(tmp_path: Path) -> None:
     house = asyncio.run(go())
     assert house.source.ended == {}
     assert house.source.settled == {"a-1": Settlement.REPEAT}
+
+
+def test_a_run_whose_message_cannot_be_read_in_full_fails_with_the_reason(tmp_path: Path) -> None:
+    house = live(tmp_path, raising(AssertionError("executed")), "large deploy-1", "large kafka-1")
+    for run_id in ("r_deploy-1", "r_kafka-1"):
+        outcome = house.reporter.reports[run_id].outcome
+        assert outcome == Failed("the run cannot be executed: the message is too large", FailureKind.UNREADABLE)
+    assert set(house.source.settled.values()) == {Settlement.ACCEPT}
+    assert {e.route for e in house.events.of(RunReceived)} == {"all"}
+    assert [reason for _, reason in house.quarantine.kept] == ["unexecutable", "unexecutable"]
+
+
+def test_without_a_route_it_fails_only_where_the_message_is_for_agents(tmp_path: Path) -> None:
+    nothing = route(match=Match(actions=("other",)))
+    house = live(tmp_path, returning(Succeeded()), "large deploy-1", "large kafka-1", rule=nothing)
+    assert isinstance(house.reporter.reports["r_deploy-1"].outcome, Failed)
+    assert "r_kafka-1" not in house.reporter.reports
+    assert house.source.settled == {"large deploy-1": Settlement.ACCEPT, "large kafka-1": Settlement.REJECT}
+    assert [(e.reason, e.run_id) for e in house.events.of(MessageRejected)] == [("undecodable", "r_kafka-1")]
+
+
+def test_agents_that_share_a_topic_leave_what_cannot_be_read_and_has_no_route_alone(tmp_path: Path) -> None:
+    nothing = route(match=Match(actions=("other",)))
+    house = House([(nothing, returning(Succeeded()))], tmp_path, DispatchSettings(ignore_unrouted=True))
+    live(tmp_path, returning(Succeeded()), "large deploy-1", house=house)
+    assert house.reporter.reports == {}
+    assert [e.reason for e in house.events.of(MessageIgnored)] == ["unrouted"]
+
+
+def test_an_unreadable_message_that_is_delivered_again_while_its_run_is_reported_is_not_reported_twice(
+    tmp_path: Path,
+) -> None:
+    async def go() -> House:
+        house = House([(route(), returning(Succeeded()))], tmp_path)
+        house.reporter.hold = asyncio.Event()
+        house.source.put("first", b"large deploy-1", origin="one")
+        house.source.put("second", b"large deploy-1", origin="one")
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: house.source.queue.empty() and bool(house.reporter.reports))
+        house.reporter.hold.set()
+        await house.until(lambda: len(house.source.settled) == 2)
+        house.stop.ask()
+        assert await agent == 0
+        return house
+
+    house = asyncio.run(go())  # a second `finish` fails in the fake report
+    assert set(house.source.settled.values()) == {Settlement.ACCEPT}
+    assert len(house.events.of(RunReported)) == 1
+
+
+def test_what_is_in_hand_is_told_until_it_is_reported(tmp_path: Path) -> None:
+    async def go() -> None:
+        house = House([(route(), returning(Succeeded()))], tmp_path)
+        house.reporter.hold = asyncio.Event()
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+
+        def in_hand() -> int:
+            told: list[WaitingChanged] = house.events.of(WaitingChanged)
+            return told[-1].in_hand if told else 0
+
+        for name in ("deploy-1", "deploy-2", "noise-1"):
+            house.source.put(name)
+        await house.until(lambda: sum(r.outcome is not None for r in house.reporter.reports.values()) == 2)
+        assert in_hand() == 2
+        house.reporter.hold.set()
+        await house.until(lambda: len(house.source.settled) == 3 and in_hand() == 0)
+        house.stop.ask()
+        assert await agent == 0
+
+    asyncio.run(go())

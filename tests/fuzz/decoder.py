@@ -18,7 +18,7 @@ from agent.intake.decode import reread
 from agent.intake.parse import MAX_DEPTH
 from agent.intake.reader import MessageIntake
 from agent.intake.signature import SignatureMode
-from agent.ports import Decoded, NotOurs, Unacceptable
+from agent.ports import Decoded, NotOurs, Unacceptable, Unexecutable, Verdict
 from tests.fuzz.messages import CLOSED, PATHS, SEEDS, mutate
 from tests.fuzz.target import Target, within
 from tests.intake import port
@@ -54,8 +54,8 @@ def check(body: bytes) -> None:
     changed = _OPEN.decode(body, Channel.CHANGE_LOG)
     assert opened == _OPEN.decode(body, Channel.RUNS)
     if isinstance(changed, Unacceptable):
-        assert changed == opened
         assert (changed.reason, changed.run_id) == ("undecodable", None)
+        _check_unread(body, opened, changed)
         return
     assert isinstance(changed, Decoded), changed
     _check_text(body, changed.invocation)
@@ -63,6 +63,19 @@ def check(body: bytes) -> None:
     _check_open(opened)
     _check_believed(body, opened)
     _check_what_port_signs(changed.invocation.document)
+
+
+def _check_unread(body: bytes, opened: Verdict, changed: Unacceptable) -> None:
+    """What cannot be read in full may name a run, and is not believed without a signature where one is needed."""
+    if isinstance(opened, Unexecutable):
+        assert opened.detail == changed.detail
+        assert opened.invocation.run_id is not None
+        _check_view(opened.invocation)
+    else:
+        assert isinstance(opened, NotOurs) or opened == changed
+    stranger = _STRANGER.decode(body, Channel.RUNS)
+    assert not isinstance(stranger, Decoded)
+    assert not (isinstance(stranger, Unexecutable) and stranger.invocation.for_agents)
 
 
 def _check_text(body: bytes, invocation: Invocation) -> None:
@@ -82,7 +95,7 @@ def _check_change(invocation: Invocation) -> None:
     _check_view(invocation)
 
 
-def _check_open(result: Decoded | NotOurs | Unacceptable) -> None:
+def _check_open(result: Verdict) -> None:
     """Where signatures are off, everything that is JSON is ours or somebody else's."""
     if isinstance(result, NotOurs):
         return
@@ -145,7 +158,7 @@ def _object(text: str) -> Json:
     return value if isinstance(value, dict) else None
 
 
-def _check_believed(body: bytes, opened: Decoded | NotOurs | Unacceptable) -> None:
+def _check_believed(body: bytes, opened: Verdict) -> None:
     """A message for agents is only acted on where it says what a signed one says; the rest tells its run alone."""
     stranger = _STRANGER.decode(body, Channel.RUNS)
     assert not (isinstance(stranger, Decoded) and stranger.invocation.for_agents)

@@ -22,8 +22,8 @@ class FakeConsumer:
     """Does nothing by itself: every poll waits for `play`. ``history`` holds, in their order, what the client was
     told to do with partitions and what observers heard of rebalances and trouble. ``stored`` is what the group has
     committed; ``deaf``: nobody answers who asks for that; ``refusals``: so many commits are refused. While
-    ``silent`` no commit in the background is answered. ``ends`` and ``fresh_from`` say where logs end, and from
-    where on their records are new; else all are old. As it is closed it revokes what is assigned.
+    ``silent`` no commit in the background is answered. ``first``, ``ends`` and ``fresh_from`` say where logs begin
+    and end, and from where on their records are new; else all are old. As it is closed it revokes what is assigned.
     """
 
     def __init__(self) -> None:
@@ -33,6 +33,7 @@ class FakeConsumer:
         self.deaf = False
         self.silent = False
         self.ends: dict[Partition, int] = {}
+        self.first = 0
         self.fresh_from: dict[Partition, int] = {}
         self.during_commit: Callable[[], None] = lambda: None
         self.refusals = 0
@@ -127,7 +128,7 @@ class FakeConsumer:
     def get_watermark_offsets(self, partition: TopicPartition, **how: object) -> tuple[int, int]:
         if self.deaf and not how.get("cached"):
             raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT))
-        return 0, self.ends.get(Partition(partition.topic, partition.partition), 0)
+        return self.first, self.ends.get(Partition(partition.topic, partition.partition), 0)
 
     def offsets_for_times(self, places: list[TopicPartition], **_how: object) -> list[TopicPartition]:
         """The offset of what is asked for is a time in milliseconds."""

@@ -21,6 +21,8 @@ START_EPOCH_S = 1_800_000_000.0
 ONE_OF_EACH: tuple[ev.Event, ...] = (
     ev.MessageIgnored("kafka", "not_for_agents"),
     ev.MessageRejected("kafka", "signature", "the signature does not match", RUN),
+    ev.MessageKept("signature", "/state/quarantine.jsonl"),
+    ev.MessageNotKept("ENOSPC", "/state/quarantine.jsonl: No space left on device"),
     ev.RunReceived("kafka", "create", RUN),
     ev.WaitingChanged(2, 100.0),
     ev.RunStarted("process", "create", RUN, "create_service", 0.25),
@@ -44,6 +46,7 @@ ONE_OF_EACH: tuple[ev.Event, ...] = (
     ev.LoopTicked(2.5, ("create",)),
     ev.RoutesReloaded(ok=False, routes=2, problems=("routes.yaml:3: routes[0].http: url is missing",)),
     ev.ReadyChanged(ready=True, reason="ready"),
+    ev.AliveChanged(alive=False, reason="the consumer has not polled for 121 s"),
     ev.DrainStarted(1, 30.0),
 )
 

@@ -125,9 +125,50 @@ def test_draining_is_not_ready_for_good() -> None:
     assert announced[-1] == ev.ReadyChanged(ready=False, reason="draining: no new runs are started")
 
 
+# ── alive ────────────────────────────────────────────────────────────────────────────────────────────
+
+RUNS = ("org.runs", 0)
+LIMIT_S = 120.0
+
+
+class Watched:
+    """A liveness probe with a held clock. Time passes with a beat and a poll each second, unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.clock = HeldClock()
+        self.heard = Heard()
+        self.users: list[str] = []
+        self.liveness = Liveness(self.clock, self.heard, stall_timeout_s=LIMIT_S, loop_users=lambda: self.users)
+        self.tell(ev.Polled(self.clock.epoch()), ev.Rebalanced("assigned", (RUNS,)))
+
+    def tell(self, *events: ev.Event) -> None:
+        for event in events:
+            self.liveness.notify(event)
+
+    def stands(self, uncommitted: int, *, unread_for_s: float | None = None, index: int = 0) -> None:
+        self.tell(
+            ev.PartitionStatus("org.runs", index, 9, uncommitted, 0, None, paused=False, unread_for_s=unread_for_s)
+        )
+
+    def in_hand(self, count: int, waiting: int = 0) -> None:
+        self.tell(ev.WaitingChanged(waiting, None, count))
+
+    def pass_s(self, seconds: float, *, beats: bool = True, polls: bool = True) -> None:
+        self.clock.pass_s(seconds)
+        if beats:
+            self.liveness.beat()
+        if polls:
+            self.tell(ev.Polled(self.clock.epoch()))
+
+    def why(self) -> str:
+        """Why it is not alive, empty if it is."""
+        health = self.liveness.check()
+        return "" if health.ok else health.reason
+
+
 def test_alive_for_as_long_as_the_first_poll_takes() -> None:
     clock = HeldClock()
-    liveness = Liveness(clock, poll_limit_s=120, beat_limit_s=60)
+    liveness = Liveness(clock, Heard(), stall_timeout_s=LIMIT_S)
 
     for _ in range(100):
         clock.pass_s(50)
@@ -136,54 +177,157 @@ def test_alive_for_as_long_as_the_first_poll_takes() -> None:
     assert liveness.check().ok
 
 
-def test_not_alive_when_polling_stopped() -> None:
-    clock = HeldClock()
-    liveness = Liveness(clock, poll_limit_s=120, beat_limit_s=60)
-    liveness.notify(ev.Polled(clock.epoch()))
+def test_not_alive_while_polls_have_stopped() -> None:
+    agent = Watched()
 
-    clock.pass_s(120)
-    liveness.beat()
-    assert liveness.check().ok
-    clock.pass_s(1)
+    agent.pass_s(LIMIT_S, polls=False)
+    assert not agent.why()
+    agent.pass_s(1, polls=False)
 
-    assert liveness.check() == Health(ok=False, reason="the consumer has not polled for 121 s")
-    liveness.notify(ev.Polled(clock.epoch()))
-    assert liveness.check().ok
+    assert agent.why() == "the consumer has not polled for 121 s"
+    agent.pass_s(0)
+    assert not agent.why()
 
 
-def test_not_alive_when_the_loop_stopped_beating() -> None:
-    clock = HeldClock()
-    liveness = Liveness(clock, poll_limit_s=120, beat_limit_s=60)
+def test_not_alive_while_the_loop_stands_still_and_who_may_hold_it_is_named() -> None:
+    agent = Watched()
 
-    clock.pass_s(61)
+    agent.pass_s(LIMIT_S, beats=False)
+    assert not agent.why()
+    agent.pass_s(1, beats=False)
 
-    assert liveness.check() == Health(ok=False, reason="the event loop has not beaten for 61 s")
-
-
-def test_a_drain_without_polls_is_alive() -> None:
-    clock = HeldClock()
-    liveness = Liveness(clock, poll_limit_s=120, beat_limit_s=60)
-    liveness.notify(ev.Polled(clock.epoch()))
-    liveness.notify(DRAIN)
-
-    clock.pass_s(500)
-    liveness.beat()
-
-    assert liveness.check().ok
+    assert agent.why() == "the event loop has stood still for 121 s"
+    agent.users = ["backup", "create"]
+    suspects = " (Python actions of these routes are being executed: backup, create)"
+    assert agent.why() == f"the event loop has stood still for 121 s{suspects}"
+    agent.pass_s(0)
+    assert not agent.why()
 
 
-def test_it_beats_on_the_loop_until_cancelled() -> None:
-    clock = HeldClock()
-    liveness = Liveness(clock, beat_limit_s=60)
-    clock.pass_s(61)
-    assert not liveness.check().ok
+def test_not_alive_where_nothing_is_read_though_there_is_more() -> None:
+    agent = Watched()
+
+    agent.stands(0, unread_for_s=LIMIT_S)
+    assert not agent.why()
+    agent.stands(0, unread_for_s=LIMIT_S + 2)
+    agent.stands(0, index=1)
+
+    assert agent.why() == "nothing was read of org.runs[0] for 122 s, though the broker has more"
+    agent.stands(0)
+    assert not agent.why()
+
+
+def test_what_is_unread_counts_no_further_while_nothing_is_told_of_it() -> None:
+    agent = Watched()
+    agent.stands(0, unread_for_s=LIMIT_S)
+
+    agent.pass_s(10 * LIMIT_S)
+
+    assert not agent.why()
+
+
+def test_not_alive_where_messages_are_in_nobodys_hands() -> None:
+    agent = Watched()
+    agent.in_hand(1)
+    agent.stands(1)
+    agent.pass_s(3600)
+    agent.stands(3)
+    assert not agent.why(), "a run may take its time"
+
+    agent.in_hand(0)
+    agent.pass_s(LIMIT_S)
+    assert not agent.why()
+    agent.pass_s(1)
+
+    assert agent.why() == "3 messages are read of org.runs[0], not finished, and in nobody's hands for 121 s"
+    agent.stands(0)
+    assert not agent.why()
+
+
+def test_a_message_that_never_came_into_anybodys_hands_counts_from_when_it_was_told() -> None:
+    agent = Watched()
+    agent.pass_s(1000)
+    agent.stands(1)
+    agent.pass_s(LIMIT_S)
+    assert not agent.why()
+    agent.pass_s(1)
+
+    assert agent.why() == "1 message is read of org.runs[0], not finished, and in nobody's hands for 121 s"
+    agent.in_hand(1)
+    assert not agent.why()
+
+
+def test_runs_that_wait_without_anybody_to_begin_them_are_in_nobodys_hands() -> None:
+    agent = Watched()
+    agent.stands(5)
+    agent.in_hand(0, waiting=5)
+
+    agent.pass_s(LIMIT_S + 1)
+
+    assert "5 messages are read of org.runs[0]" in agent.why()
+
+
+@pytest.mark.parametrize("change", ["revoked", "lost"])
+def test_a_partition_that_goes_takes_its_standstill_with_it(change: str) -> None:
+    agent = Watched()
+    agent.stands(1, unread_for_s=LIMIT_S + 1)
+    agent.pass_s(LIMIT_S + 1)
+    assert agent.why()
+
+    agent.tell(ev.Rebalanced(change, (RUNS,)))
+
+    assert not agent.why()
+
+
+def test_troubles_of_kafka_and_of_port_are_no_standstill() -> None:
+    agent = Watched()
+    agent.in_hand(2)
+    agent.stands(2)
+    for _ in range(100):
+        agent.pass_s(LIMIT_S)
+        agent.tell(ev.SourceFailed("_ALL_BROKERS_DOWN", "3/3"), ev.TokenRefreshed("error"), ev.Committed("_X"))
+        agent.stands(2)
+
+        assert not agent.why()
+
+
+def test_a_drain_is_alive_whatever_stands_still() -> None:
+    agent = Watched()
+    agent.stands(1, unread_for_s=LIMIT_S + 1)
+    agent.tell(DRAIN)
+
+    agent.pass_s(10 * LIMIT_S, beats=False, polls=False)
+
+    assert not agent.why()
+
+
+def test_a_change_of_the_answer_is_told_once() -> None:
+    agent = Watched()
+    assert not agent.why()
+    agent.pass_s(LIMIT_S + 1, polls=False)
+    assert agent.why()
+    assert agent.why()
+    agent.pass_s(0)
+    assert not agent.why()
+    assert not agent.why()
+
+    assert agent.heard.events == [
+        ev.AliveChanged(alive=False, reason="the consumer has not polled for 121 s"),
+        ev.AliveChanged(alive=True, reason="alive"),
+    ]
+
+
+def test_it_beats_and_checks_on_the_loop_until_cancelled() -> None:
+    agent = Watched()
+    agent.pass_s(LIMIT_S + 1, beats=False, polls=False)
 
     async def scenario() -> None:
-        beating = asyncio.create_task(liveness.keep_beating())
+        beating = asyncio.create_task(agent.liveness.keep_beating())
         await asyncio.sleep(0)
-        assert liveness.check().ok
+        assert agent.why() == "the consumer has not polled for 121 s"
         beating.cancel()
         with pytest.raises(asyncio.CancelledError):
             await beating
 
     asyncio.run(scenario())
+    assert len(agent.heard.events) == 1

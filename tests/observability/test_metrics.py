@@ -172,6 +172,32 @@ def test_an_idle_agent_is_not_without_progress() -> None:
     assert value(observer, "agent_seconds_since_progress") == 0
 
 
+def test_messages_that_are_read_and_not_settled_are_work_without_progress() -> None:
+    clock = HeldClock()
+    observer = metrics(clock)
+
+    tell(
+        observer,
+        ev.Rebalanced("assigned", (("org.runs", 0),)),
+        ev.PartitionStatus("org.runs", 0, 0, 1, 0, 3.0, paused=False),
+    )
+    clock.pass_s(130)
+    assert value(observer, "agent_seconds_since_progress") == 130
+    tell(observer, ev.PartitionStatus("org.runs", 0, 0, 0, 0, None, paused=False))
+    assert value(observer, "agent_seconds_since_progress") == 0
+    tell(observer, ev.WaitingChanged(0, None, 1))
+    assert value(observer, "agent_seconds_since_progress") == 130
+
+
+def test_whether_it_is_alive_is_a_number() -> None:
+    observer = metrics()
+    assert value(observer, "agent_alive") == 1
+    tell(observer, ev.AliveChanged(alive=False, reason="the consumer has not polled for 121 s"))
+    assert value(observer, "agent_alive") == 0
+    tell(observer, ev.AliveChanged(alive=True, reason="alive"))
+    assert value(observer, "agent_alive") == 1
+
+
 def test_the_last_poll_is_at_first_the_start() -> None:
     observer = metrics()
     assert value(observer, "agent_kafka_last_poll_timestamp_seconds") == START_EPOCH_S

@@ -6,6 +6,14 @@ from agent.observability.pacing import Paced
 from agent.observability.repeats import Repeats
 
 
+def test_a_burst_passes_and_what_comes_beyond_it_is_counted() -> None:
+    repeats = Repeats(60, burst=3)
+    assert [repeats.ask("a", now_s) for now_s in (0, 1, 2, 3, 59.9)] == [0, 0, 0, None, None]
+    assert [repeats.ask("a", now_s) for now_s in (60, 61, 62, 63)] == [2, 0, 0, None]
+    assert repeats.ask("a", 200) == 1
+    assert repeats.ask("b", 200) == 0
+
+
 def test_the_same_thing_passes_once_a_minute_with_the_number_held_back() -> None:
     repeats = Repeats(60)
 
