@@ -17,15 +17,19 @@ def at_work(
     home: Path,
     routes: str,
     settings: Mapping[str, str] | None = None,
+    *,
+    backlog: Callable[[OneAgent], object] = lambda _agent: None,
     started: Callable[[int], object] = lambda _pid: None,
 ) -> Iterator[OneAgent]:
     """An agent with these routes (a list in YAML), ready; its log is at DEBUG.
 
-    ``started`` is told its process id as soon as there is one. At the end it must have lived through it all, and
-    no run may have been ended twice.
+    ``backlog`` may deliver to it before it starts; ``started`` is told its process id as soon as there is one. At
+    the end it must have lived through it all, and no run may have been ended twice.
     """
     with opened(home) as world:
         agent = OneAgent(world, "faults", {"LOG_LEVEL": "DEBUG"} | dict(settings or {}), f"routes:\n{routes}")
+        world.broker.create_topic(agent.topic)
+        backlog(agent)
         try:
             agent.start()
             started(pid_of(agent))

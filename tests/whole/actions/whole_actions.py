@@ -146,3 +146,7 @@ async def telling_secrets(run: Run) -> Succeeded:
     run.external_run_id(f"id {secret}")
     await run.upsert_entity("service", identifier="told", title=f"title {secret}", properties={"p": secret})
     return Succeeded(f"summary {secret}")
+
+
+async def nothing(_run: Run) -> None:
+    """Ends at once, and well."""
