@@ -150,3 +150,29 @@ async def telling_secrets(run: Run) -> Succeeded:
 
 async def nothing(_run: Run) -> None:
     """Ends at once, and well."""
+
+
+async def saying_it_everywhere(run: Run) -> Failed:
+    """Says a text in every way that a run can say anything; ends as it is told to."""
+    text = str(run.inputs["text"])
+    run.log(text)
+    run.link(f"https://target.example/{text}")
+    run.status_label(text)
+    run.external_run_id(text)
+    run.output("mine", text)
+    logging.getLogger("some.library").error("the library says %s", text)
+    await run.upsert_entity("service", identifier="told", title=text, properties={"p": [text], text: 1})
+    if run.inputs["end"] == "raised":
+        raise ValueError(text)
+    return Failed(text)
+
+
+async def masking_late(run: Run) -> None:
+    """Writes a value, then declares it secret, then writes it again."""
+    value = str(run.inputs["value"])
+    stream = run.stream("late")
+    stream.write(f"{value}\nnow ".encode())
+    run.mask(value)
+    stream.write(f"{value}\n".encode())
+    stream.close()
+    run.log(value)
