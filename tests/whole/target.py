@@ -30,8 +30,9 @@ class Received:
 class Target:
     """An HTTP server on loopback. Its paths:
 
-    ``/status/N`` answers N, ``/echo/N`` too, with the body that came; ``/flaky/NAME`` 503 at first and 200 after it; ``/gate/NAME`` as soon as the gate is
-    opened; ``/big`` a million bytes; everything else 200 with a link and numbers.
+    ``/status/N`` answers N, ``/echo/N`` too, with the body that came; ``/flaky/NAME`` 503 at first and 200 after
+    it; ``/gate/NAME`` as soon as the gate is opened; ``/big`` a million bytes; everything else 200 with a link and
+    numbers.
     """
 
     url: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -11,7 +12,7 @@ import threading
 import time
 from typing import Any
 
-from agent import EntityRefusedError, Failed, Outcome, Run, Succeeded
+from agent import EntityRefusedError, Failed, Outcome, Run, Succeeded, SyncRun
 
 
 async def create_microservice(run: Run) -> Succeeded:
@@ -176,3 +177,28 @@ async def masking_late(run: Run) -> None:
     stream.write(f"{value}\n".encode())
     stream.close()
     run.log(value)
+
+
+async def chatty(run: Run) -> None:
+    for number in range(20_000):
+        run.log(f"line {number} of a chatty tool")
+    run.output("size", 3)
+
+
+def chatty_in_thread(run: SyncRun) -> None:
+    with contextlib.closing(run.stream("chatty")) as stream:
+        for start in range(0, 20_000, 1_000):
+            lines = (f"line {number} of a chatty tool\n" for number in range(start, start + 1_000))
+            stream.write("".join(lines).encode())
+    run.output("size", 3)
+
+
+def endless_in_thread(run: SyncRun) -> None:
+    run.log("began")
+    while True:
+        time.sleep(0.02)
+        run.masked("still there?")
+
+
+def failing_in_thread(_run: SyncRun) -> Failed:
+    return Failed("the quota is used up")
