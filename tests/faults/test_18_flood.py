@@ -51,7 +51,7 @@ def test_ten_thousand_runs_of_one_action_delay_others_by_far_less_than_they_take
         flood.extend(agent.invoke("flood") for _ in range(FLOOD))
         behind.extend(agent.invoke(action) for action in OTHERS * 4)
 
-    settings = {"LOG_LEVEL": "INFO", "AGENT_MAX_WAITING_RUNS": "12000"}
+    settings = {"LOG_LEVEL": "INFO"}
     with at_work(tmp_path, ROUTES, settings, backlog=backlog) as agent:
         wait_until(lambda: _count_started(agent) > FLOOD // 4, timeout_s=120, what="a quarter to begin")
         late, begun_before = [], []
@@ -122,4 +122,4 @@ def test_a_dead_target_takes_the_slots_for_a_moment_and_then_no_more(tmp_path: P
     # Two turns of the slots until there were ten failures, and a probe or two.
     assert asked <= 3 * 8
     assert len(refused) >= len(dead) - asked
-    assert _p95([begun[run_id].timestamp() - produced_s for run_id in healthy]) < 10
+    assert _p95([begun[run_id].timestamp() - produced_s for run_id in healthy]) < 50 / 4
