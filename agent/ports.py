@@ -401,6 +401,7 @@ class ExecutorSettings:
     http_verify_ssl: bool = True
     http_ca_file: Path | None = None
     http_allow_link_local: bool = False
+    http_breaker_failures: int = 10
     max_concurrent_runs: int = 50
 
 

@@ -157,6 +157,11 @@ class Settings(BaseSettings):
     AGENT_HTTP_ALLOW_LINK_LOCAL: bool = Field(
         False, description="Whether HTTP routes may call link-local and cloud metadata addresses."
     )
+    AGENT_HTTP_BREAKER_FAILURES: Annotated[int, Field(ge=0)] = Field(
+        10,
+        description="After so many requests in a row without any answer an HTTP target is left alone for a while, "
+        "and its runs fail at once. 0: never.",
+    )
     WEBHOOK_INVOKER_TIMEOUT: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         30.0, description="Time limit of one forwarded request where its route says nothing else. Seconds."
     )

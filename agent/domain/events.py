@@ -1,6 +1,7 @@
 """Facts that the logic states and observers count or log; the logic never waits for anyone to listen.
 
-No event carries an input, a secret, a user or a URL, but for what a failure's first line may quote (masked);
+No event carries an input, a secret, a user or a URL, but for what a failure's first line may quote (masked), and
+the host of an HTTP target;
 `run_id` is for log lines, never for a metric label.
 """
 
@@ -102,6 +103,29 @@ class RunRetried:
 
     executor: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSilent:
+    """An HTTP target left so many requests in a row without an answer that it is left alone for ``pause_s``.
+
+    ``target`` is host and port, ``detail`` the last error; ``silent_targets`` counts all such targets by now.
+    """
+
+    target: str
+    failures: int
+    detail: str
+    pause_s: float
+    silent_targets: int
+
+
+@dataclass(frozen=True, slots=True)
+class TargetAnswered:
+    """A silent target is called as any other again: it ``answered``, or nobody has asked for it for long."""
+
+    target: str
+    answered: bool
+    silent_targets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +324,8 @@ Event: TypeAlias = (
     | RunFinished
     | RunReported
     | RunRetried
+    | TargetSilent
+    | TargetAnswered
     | WaitingChanged
     | ApiRequested
     | ApiRetried

@@ -25,6 +25,8 @@ class FailureKind(StrEnum):
     """The work could not even begin: no such command, workspace not writable, module not found."""
     HTTP_STATUS = "http_status"
     CONNECTION = "connection"
+    TARGET_SILENT = "target_silent"
+    """Nothing was sent: the HTTP target had left too many requests without an answer."""
     EXCEPTION = "exception"
     NO_ROUTE = "no_route"
     BAD_TEMPLATE = "bad_template"

@@ -15,11 +15,13 @@ from agent.domain.outcome import Accepted, Failed, FailureKind, Outcome, Succeed
 from agent.domain.retry import Backoff, server_epoch_s, server_wait_s
 from agent.domain.signature import signature_of
 from agent.executors.http_answer import Answer, read_answer
+from agent.executors.http_breaker import BreakerRule
 from agent.executors.http_failure import failure_of, refusal_of
 from agent.executors.http_options import HTTP_SCHEMA, HttpOptions, read_http_options
 from agent.executors.http_pool import ClientPool
 from agent.executors.http_request import HttpRequest, RequestTemplate
 from agent.executors.http_retry import retry_label
+from agent.executors.http_targets import Attempt, Targets, TargetSilentError
 from agent.executors.http_url import UnsendableError
 from agent.net.proxy import ProxyRules
 from agent.net.tls import TlsFileError
@@ -32,15 +34,17 @@ _CREDENTIAL_HEADERS = frozenset(
 
 
 class HttpFactory:
-    """Makes http executors; they share connections. Raises `ConfigurationError` for proxies that can't be used.
+    """Makes http executors; they share connections, and what is known of targets that do not answer.
 
-    ``backoff`` paces repeated requests.
+    Raises `ConfigurationError` for proxies that can't be used. ``backoff`` paces repeated requests.
     """
 
     def __init__(self, services: ExecutorServices, *, backoff: Backoff = _BACKOFF) -> None:
         self._services = services
         self._backoff = backoff
         self._pool = ClientPool(ProxyRules(services.environment), services.settings.max_concurrent_runs)
+        rule = BreakerRule(services.settings.http_breaker_failures)
+        self._targets = Targets(rule, services.observer, services.clock)
 
     def options_schema(self) -> JsonObject:
         """What may stand under ``http:``."""
@@ -62,7 +66,7 @@ class HttpFactory:
         if problems:
             raise ConfigurationError(*problems)
         secret = settings.client_secret if options.get("sign", True) else str
-        return HttpExecutor(template, read, self._pool, secret, self._services.clock)
+        return HttpExecutor(template, read, self._pool, self._targets, secret, self._services.clock)
 
     async def close(self) -> None:
         """Closes all connections. Idempotent."""
@@ -80,12 +84,14 @@ class HttpExecutor:
         template: RequestTemplate,
         options: HttpOptions,
         pool: ClientPool,
+        targets: Targets,
         secret: Callable[[], str],
         clock: Clock,
     ) -> None:
         self._template = template
         self._options = options
         self._pool = pool
+        self._targets = targets
         self._secret = secret
         self._clock = clock
 
@@ -121,18 +127,11 @@ class HttpExecutor:
         """Sends the request once, and says in the run's log what came of it."""
         began_s = self._clock.monotonic()
         try:
-            # The client's own time-outs are for silence; this one is for a server that answers drop by drop.
-            async with asyncio.timeout(self._options.connect_timeout_s + self._options.timeout_s):
-                result: Answer | httpx.TransportError = await self._exchange(request)
-        except TimeoutError:
-            result = httpx.ReadTimeout(f"{request.place} did not end its answer in time")
-        except asyncio.CancelledError:
-            run.log(
-                f"{request.title}: stopped waiting; {request.place} may go on with it all the same", level="WARN"
-            )
-            raise
-        except httpx.TransportError as error:
-            result = error
+            with self._targets.attempt(request.url) as attempt:
+                result: Answer | httpx.TransportError = await self._try(run, request, attempt)
+        except TargetSilentError as error:
+            run.log(f"{request.title} was not sent: {error}", level="WARN")
+            return error
         said = result.title if isinstance(result, Answer) else str(result)
         cut = f", cut after {self._options.max_response_bytes} bytes" if _is_cut(result) else ""
         took_ms = (self._clock.monotonic() - began_s) * 1000
@@ -142,7 +141,27 @@ class HttpExecutor:
         )
         return result
 
-    async def _exchange(self, request: HttpRequest) -> Answer:
+    async def _try(self, run: RunContext, request: HttpRequest, attempt: Attempt) -> Answer | httpx.TransportError:
+        """One exchange, within its time; tells ``attempt`` what it shows of the target."""
+        try:
+            # The client's own time-outs are for silence; this one is for a server that answers drop by drop.
+            async with asyncio.timeout(self._options.connect_timeout_s + self._options.timeout_s):
+                return await self._exchange(request, attempt)
+        except TimeoutError:
+            failure: httpx.TransportError = httpx.ReadTimeout(f"{request.place} did not end its answer in time")
+        except asyncio.CancelledError:
+            run.log(
+                f"{request.title}: stopped waiting; {request.place} may go on with it all the same", level="WARN"
+            )
+            if self._clock.monotonic() >= run.deadline_s:
+                attempt.failed(httpx.ReadTimeout(f"{request.place} did not answer within the run's time"))
+            raise
+        except httpx.TransportError as error:
+            failure = error
+        attempt.failed(failure)
+        return failure
+
+    async def _exchange(self, request: HttpRequest, attempt: Attempt) -> Answer:
         options = self._options
         content = request.content or b""
         headers = [*request.headers, *self._signature(content)]
@@ -156,6 +175,7 @@ class HttpExecutor:
                 timeout=timeout,
             )
             response = await client.send(outgoing, stream=True)
+            attempt.answered()
             try:
                 return await read_answer(response, options.max_response_bytes)
             finally:

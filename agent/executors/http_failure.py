@@ -7,6 +7,7 @@ import httpx
 from agent.domain.outcome import Failed, FailureKind
 from agent.executors.http_answer import Answer
 from agent.executors.http_request import HttpRequest
+from agent.executors.http_targets import TargetSilentError
 from agent.net.errors import AddressRefusedError, CertificateError, NameNotFoundError, never_sent
 from agent.net.shown import shown_url
 from agent.ports import RunContext
@@ -26,6 +27,8 @@ _HINTS: tuple[tuple[type[httpx.TransportError], str], ...] = (
 
 def failure_of(request: HttpRequest, error: httpx.TransportError, timeout_s: float) -> Failed:
     """The outcome of a request that got no answer within ``timeout_s``."""
+    if isinstance(error, TargetSilentError):
+        return Failed(f"{request.title} was not sent: {error}", FailureKind.TARGET_SILENT)
     timed_out = isinstance(error, httpx.TimeoutException) and not never_sent(error)
     hint = next((text for kind, text in _HINTS if isinstance(error, kind)), None)
     if not never_sent(error):

@@ -219,7 +219,7 @@ def _path(value: Json) -> Path | None:
 
 def _retry(value: Json, backoff: Backoff) -> RetryRule:
     if isinstance(value, int):
-        return RetryRule(attempts=value + 1, backoff=backoff)
+        return RetryRule(attempts=value + 1, asked_for=True, backoff=backoff)
     parts = as_object(value)
     attempts, statuses = parts.get("attempts"), parts.get("statuses")
     return RetryRule(
@@ -228,5 +228,6 @@ def _retry(value: Json, backoff: Backoff) -> RetryRule:
         if isinstance(statuses, list)
         else DEFAULT_STATUSES,
         unsafe=parts.get("unsafe") is True,
+        asked_for="attempts" in parts,
         backoff=backoff,
     )

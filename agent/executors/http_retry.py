@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from agent.domain.retry import Backoff
+from agent.executors.http_targets import TargetSilentError
 from agent.net.errors import AddressRefusedError, CertificateError, never_sent
 
 DEFAULT_ATTEMPTS = 3
@@ -20,17 +21,24 @@ _HOPELESS = (AddressRefusedError, CertificateError, httpx.LocalProtocolError, ht
 
 @dataclass(frozen=True, slots=True)
 class RetryRule:
-    """A route's rule. ``attempts`` counts the first one; ``unsafe``: the server bears repeated POSTs."""
+    """A route's rule. ``attempts`` counts the first one; ``unsafe``: the server bears repeated POSTs.
+
+    ``asked_for``: the route itself says so. Then also what was not sent because the target is silent is tried
+    again, for its operator wants such runs to wait in their slots; by default they end at once.
+    """
 
     attempts: int = DEFAULT_ATTEMPTS
     statuses: frozenset[int] = DEFAULT_STATUSES
     unsafe: bool = False
+    asked_for: bool = False
     backoff: Backoff = field(default=Backoff())
 
     def after_error(self, method: str, error: httpx.TransportError) -> bool:
         """Whether a request that failed so may be sent again."""
         if isinstance(error, _HOPELESS):
             return False
+        if isinstance(error, TargetSilentError):
+            return self.asked_for
         return never_sent(error) or self._may_repeat(method)
 
     def after_status(self, method: str, status: int) -> bool:
@@ -52,9 +60,11 @@ class RetryRule:
 
 
 def retry_label(result: httpx.TransportError | int) -> str:
-    """Why a request is repeated, as a metric label: status_503, connect, timeout, broken."""
+    """Why a request is repeated, as a metric label: status_503, silent, connect, timeout, broken."""
     if isinstance(result, int):
         return f"status_{result}"
+    if isinstance(result, TargetSilentError):
+        return "silent"
     if never_sent(result):
         return "connect"
     return "timeout" if isinstance(result, httpx.TimeoutException) else "broken"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+_PROC = Path("/proc/self/cgroup")
+_CGROUPS = Path("/sys/fs/cgroup")
+
 
 class OomCounter:
-    """The ``oom_kill`` counter of the agent's own cgroup (version 2)."""
+    """The ``oom_kill`` counter of the agent's own cgroup, of version 2 or 1."""
 
-    def __init__(self, events_file: Path | None = None) -> None:
-        self._file = events_file or _events_file()
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file or counter_file(_PROC, _CGROUPS)
 
     def read(self) -> int | None:
         """How many processes were killed so far; ``None`` where the kernel does not tell."""
@@ -23,13 +26,23 @@ class OomCounter:
             return None
 
 
-def _events_file() -> Path | None:
+def counter_file(membership: Path, cgroups: Path) -> Path | None:
+    """Where the kernel counts for the process whose ``/proc/self/cgroup`` is ``membership``.
+
+    ``cgroups`` is where cgroups are mounted. In a container the process's own may be the root of what it sees,
+    whatever its path is called outside.
+    """
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = membership.read_text().splitlines()
     except OSError:
         return None
-    own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
-    if own is None:
-        return None
-    root = Path("/sys/fs/cgroup")
-    return next((file for file in (root / own / "memory.events", root / "memory.events") if file.exists()), None)
+    candidates: list[Path] = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        own = path.lstrip("/")
+        if not controllers:
+            candidates += (cgroups / own / "memory.events", cgroups / "memory.events")
+        elif "memory" in controllers.split(","):
+            root = cgroups / "memory"
+            candidates += (root / own / "memory.oom_control", root / "memory.oom_control")
+    return next((file for file in candidates if file.exists()), None)

@@ -88,7 +88,7 @@ class Descendants:
 
     def _look(self, command: Command, dead: set[int]) -> dict[int, str]:
         found: dict[int, str] = {}
-        pending = [*_children(command.pid), *self._orphans_of(command, dead)]
+        pending = [*children_of(command.pid), *self._orphans_of(command, dead)]
         while pending:
             pid = pending.pop()
             stat = _stat(pid)
@@ -96,7 +96,7 @@ class Descendants:
                 dead.add(pid)
             elif pid not in found:
                 found[pid] = stat.name
-                pending.extend(_children(pid))
+                pending.extend(children_of(pid))
         return found
 
     def _orphans_of(self, command: Command, dead: set[int]) -> list[int]:
@@ -151,7 +151,8 @@ def _own_children() -> list[int] | None:
     return _pids(Path(f"/proc/self/task/{os.getpid()}/children"))
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """The ids of a process's children, zombies included; none where the kernel does not tell."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import tempfile
@@ -12,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from agent.executors.process_tree import TRACKING_VARIABLE, Command, Descendants
+from agent.executors.process_tree import TRACKING_VARIABLE, Command, Descendants, children_of
 
-_OOM_SCORE_ADJ = "500"
-"""Where memory runs out, a child is to be killed and not the agent."""
+_OOM_SCORE_ADJ = "1000"
+"""Where memory runs out, a child is to be killed and not the agent: the most there is, which counts as much as the
+whole limit. With less a small child may outlive a large agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,27 @@ def spawn(launch: Launch, family: Descendants, tracking_id: str) -> Spawned:
         )
         command = Command(process.pid, tracking_id)
         family.add(command)
-        with contextlib.suppress(OSError):
-            Path(f"/proc/{process.pid}/oom_score_adj").write_text(_OOM_SCORE_ADJ)
+        _offer_to_the_kernel(process.pid)
         on_failure.pop_all()
         return Spawned(command, process, ends[0][0], ends[1][0])
+
+
+def _offer_to_the_kernel(pid: int) -> None:
+    """Raises the score of a process that has just begun, and of what it may have forked in that moment.
+
+    What it forks from then on inherits the score. Setting it before the program begins would take a launcher in
+    between, which costs more than this and hides why a program cannot be started.
+    """
+    pending = [pid]
+    while pending:
+        file = Path(f"/proc/{(begun := pending.pop())}/oom_score_adj")
+        try:
+            if file.read_text().strip() == _OOM_SCORE_ADJ:
+                continue  # and so it is with all that it has forked
+            file.write_text(_OOM_SCORE_ADJ)
+        except OSError:
+            continue  # gone, or a system without such scores
+        pending += children_of(begun)
 
 
 def _readable(content: bytes | None) -> IO[bytes]:

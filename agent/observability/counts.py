@@ -110,6 +110,7 @@ class Counts:
         on(events.RunFinished, self._finished)
         on(events.RunReported, lambda e: count(table.RUN_REPORTS, e.result))
         on(events.RunRetried, lambda e: count(table.RUN_RETRIES, e.executor, e.reason))
+        on(events.TargetSilent, lambda _: count(table.HTTP_TARGETS_GIVEN_UP))
         on(events.LogSent, self._log_sent)
         on(events.LogDropped, lambda e: count(table.LOG_LINES_DROPPED, e.reason, by=e.lines))
         on(events.LogTruncated, lambda e: count(table.LOG_TRUNCATIONS, e.reason))

@@ -39,6 +39,7 @@ class Gauges(Collector):
         self._in_flight = RunsInFlight()
         self._partitions = Partitions(topics)
         self._waiting = events.WaitingChanged(0, None)
+        self._silent_targets = 0
         self._progress_at_s = clock.monotonic()
         self._polled_at_epoch_s = clock.epoch()
         self._api_success_at_epoch_s: float | None = None
@@ -68,6 +69,8 @@ class Gauges(Collector):
         on(events.RunStarted, self._started)
         on(events.RunFinished, self._finished)
         on(events.RunReported, self._progress)
+        on(events.TargetSilent, self._targets_changed)
+        on(events.TargetAnswered, self._targets_changed)
         on(events.WaitingChanged, self._waiting_changed)
         on(events.Polled, self._polled)
         on(events.Rebalanced, self._partitions.rebalanced)
@@ -90,6 +93,9 @@ class Gauges(Collector):
     def _finished(self, event: events.RunFinished) -> None:
         self._progress(event)
         self._in_flight.finish(event)
+
+    def _targets_changed(self, event: events.TargetSilent | events.TargetAnswered) -> None:
+        self._silent_targets = event.silent_targets
 
     def _waiting_changed(self, event: events.WaitingChanged) -> None:
         self._waiting = event
@@ -126,6 +132,7 @@ class Gauges(Collector):
         per_executor.update(run.executor for run in runs)
         yield _gauge(table.RUNS_IN_FLIGHT, {(name,): count for name, count in per_executor.items()})
         yield _gauge(table.RUNS_IN_FLIGHT_LIMIT, self._limit)
+        yield _gauge(table.HTTP_TARGETS_OPEN, self._silent_targets)
         yield _gauge(table.RUNS_WAITING, self._waiting.count)
         yield _gauge(table.OLDEST_WAITING, _age(self._waiting.oldest_since_s, now_s))
         yield _gauge(table.OLDEST_IN_FLIGHT, _age(runs[0].since_s if runs else None, now_s))

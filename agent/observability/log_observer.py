@@ -57,6 +57,8 @@ class LogObserver:
         on(events.RunFinished, self._finished)
         on(events.RunReported, self._reported)
         on(events.RunRetried, self._retried)
+        on(events.TargetSilent, self._target_silent)
+        on(events.TargetAnswered, self._target_answered)
         on(events.LogDropped, self._log_dropped)
         on(events.JournalStood, self._journal_stood)
 
@@ -138,6 +140,20 @@ class LogObserver:
                 pending=event.pending,
                 hint="is AGENT_STATE_DIR writable, and is there space? Until then a restart loses these outcomes",
             )
+
+    def _target_silent(self, event: events.TargetSilent) -> None:
+        self._log.warning(
+            "http target does not answer",
+            target=event.target,
+            requests_in_a_row=event.failures,
+            detail=event.detail,
+            tried_again_in_s=round(event.pause_s, 1),
+            effect="until it answers, one run at a time tries it, and the others fail at once",
+        )
+
+    def _target_answered(self, event: events.TargetAnswered) -> None:
+        text = "http target answers again" if event.answered else "http target is asked for no more"
+        self._log.info(text, target=event.target)
 
     def _log_dropped(self, event: events.LogDropped) -> None:
         if event.reason == "cap":

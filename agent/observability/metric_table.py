@@ -109,6 +109,10 @@ RUN_RETRIES = CounterSpec(
     ("executor", "reason"),
     max_series=16,
 )
+HTTP_TARGETS_GIVEN_UP = CounterSpec(
+    "agent_http_targets_given_up_total",
+    "Times that an HTTP target was left alone, for it had left too many requests in a row without an answer.",
+)
 RUN_REPORTS = CounterSpec(
     "agent_run_reports_total",
     "Last words on runs: delivered to Port, refused by it, undelivered, or nothing to say.",
@@ -132,6 +136,10 @@ RUN_QUEUE_WAIT = HistogramSpec(
 )
 RUNS_IN_FLIGHT = GaugeSpec("agent_runs_in_flight", "Runs being executed.", ("executor",))
 RUNS_IN_FLIGHT_LIMIT = GaugeSpec("agent_runs_in_flight_limit", "How many runs may be executed at once.")
+HTTP_TARGETS_OPEN = GaugeSpec(
+    "agent_http_targets_open",
+    "HTTP targets with an open breaker: runs for them fail at once until one of them answers a probe.",
+)
 RUNS_WAITING = GaugeSpec("agent_runs_waiting", "Runs that wait for a slot.")
 OLDEST_WAITING = GaugeSpec(
     "agent_oldest_waiting_run_age_seconds", "How long the oldest waiting run has waited; 0 if none waits."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 import shlex
 import time
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from agent.domain.json import Json
 from agent.domain.redaction import MASK, Redactor, is_maskable, needles
+from tests.domain.redaction_oracle import cut, oracle
 
 SECRET = "pä$s/w+rd'1 2\\é"
 
@@ -26,29 +26,9 @@ def redactor_of(*wanted: bytes) -> Redactor:
     return redactor
 
 
-def oracle(raw: bytes, wanted: tuple[bytes, ...]) -> bytes:
-    covered = [False] * len(raw)
-    for needle in wanted:
-        for start in range(len(raw) - len(needle) + 1):
-            if raw[start : start + len(needle)] == needle:
-                covered[start : start + len(needle)] = [True] * len(needle)
-    shown = bytearray()
-    for index, hidden in enumerate(covered):
-        if not hidden:
-            shown.append(raw[index])
-        elif index == 0 or not covered[index - 1]:
-            shown += MASK.encode()
-    return bytes(shown)
-
-
 def streamed(redactor: Redactor, chunks: list[bytes]) -> bytes:
     stream = redactor.stream()
     return b"".join(map(stream.feed, chunks)) + stream.close()
-
-
-def cut(raw: bytes, points: list[int]) -> list[bytes]:
-    edges = [0, *sorted(min(p, len(raw)) for p in points), len(raw)]
-    return [raw[a:b] for a, b in itertools.pairwise(edges)]
 
 
 few_letters = st.text(alphabet="ab", max_size=40).map(str.encode)

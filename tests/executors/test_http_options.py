@@ -76,9 +76,9 @@ def test_what_a_route_leaves_out_is_the_operators_setting() -> None:
     ("options", "rule"),
     [
         ({}, RetryRule(attempts=3, statuses=DEFAULT_STATUSES)),
-        ({"retry": 0}, RetryRule(attempts=1)),
-        ({"retry": 3}, RetryRule(attempts=4)),
-        ({"retry": {"attempts": 3}}, RetryRule(attempts=3)),
+        ({"retry": 0}, RetryRule(attempts=1, asked_for=True)),
+        ({"retry": 3}, RetryRule(attempts=4, asked_for=True)),
+        ({"retry": {"attempts": 3}}, RetryRule(attempts=3, asked_for=True)),
         ({"retry": {"statuses": [], "unsafe": True}}, RetryRule(statuses=frozenset(), unsafe=True)),
     ],
 )

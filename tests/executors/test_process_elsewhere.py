@@ -11,7 +11,6 @@ import pytest
 
 from agent.domain.outcome import Failed, FailureKind, Succeeded
 from agent.executors import process_tree
-from agent.executors.oom import OomCounter
 from agent.testing import FakeRun
 from tests.executors.process_helpers import execute, is_alive, pid_in, supervise, until
 
@@ -53,11 +52,3 @@ def test_without_sight_of_orphans_the_group_is_killed(tmp_path: Path, monkeypatc
     orphan = pid_in(ready)
     assert orphan is not None
     assert os.waitstatus_to_exitcode(os.waitpid(orphan, 0)[1]) == -signal.SIGKILL
-
-
-@pytest.mark.parametrize("content", [None, "", "oom 1\n", "oom_kill x\n", "oom_kill"])
-def test_a_counter_that_cannot_be_read_tells_nothing(tmp_path: Path, content: str | None) -> None:
-    events = tmp_path / "memory.events"
-    if content is not None:
-        events.write_text(content)
-    assert OomCounter(events).read() is None

@@ -27,6 +27,8 @@ ONE_OF_EACH: tuple[ev.Event, ...] = (
     ev.WaitingChanged(2, 100.0),
     ev.RunStarted("process", "create", RUN, "create_service", 0.25),
     ev.RunRetried("http", "http_status"),
+    ev.TargetSilent("ops.internal:443", 10, "ops.internal:443 did not answer in time", 5.0, 2),
+    ev.TargetAnswered("ops.internal:443", answered=True, silent_targets=1),
     ev.LogSent(3, 120),
     ev.LogDropped(4, "undelivered"),
     ev.LogTruncated("run_cap"),

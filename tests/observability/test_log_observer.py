@@ -88,6 +88,8 @@ def test_a_run_that_no_executor_saw_names_its_action_too() -> None:
         (ev.LogDropped(3, "undelivered"), "warning"),
         (ev.Rebalanced("assigned", ()), "info"),
         (ev.Rebalanced("lost", ()), "warning"),
+        (ev.TargetSilent("ops:443", 10, "silence", 5.0, 1), "warning"),
+        (ev.TargetAnswered("ops:443", answered=True, silent_targets=0), "info"),
         (ev.SourceFailed("_TRANSPORT", "down"), "warning"),
         (ev.SourceFailed("_FATAL", "fenced", fatal=True), "error"),
         (ev.Committed("_TIMED_OUT"), "warning"),
@@ -139,6 +141,16 @@ def test_a_refused_reload_names_every_problem_and_what_goes_on() -> None:
     assert event == "routes reload refused"
     assert about["problems"] == ("a.yaml:1: x", "a.yaml:2: y")
     assert "stay in force" in about["effect"]
+
+
+def test_a_silent_target_is_told_with_its_host_and_the_last_error() -> None:
+    ((_, text, about),) = lines(ev.TargetSilent("ops:443", 10, "ops:443 did not answer in time", 5.0, 1))
+    assert text == "http target does not answer"
+    assert about["target"] == "ops:443"
+    assert about["requests_in_a_row"] == 10
+    assert about["detail"] == "ops:443 did not answer in time"
+    ends = [lines(ev.TargetAnswered("ops:443", answered, 0))[0][1] for answered in (True, False)]
+    assert ends == ["http target answers again", "http target is asked for no more"]
 
 
 def test_partitions_are_told_by_topic() -> None:

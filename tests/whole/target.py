@@ -30,8 +30,9 @@ class Received:
 class Target:
     """An HTTP server on loopback. Its paths:
 
-    ``/status/N`` answers N; ``/flaky/NAME`` 503 at first and 200 after it; ``/gate/NAME`` as soon as the gate is
-    opened; ``/big`` a million bytes; everything else 200 with a link and numbers.
+    ``/status/N`` answers N, ``/echo/N`` too, with the body that came; ``/flaky/NAME`` 503 at first and 200 after
+    it; ``/gate/NAME`` as soon as the gate is opened; ``/big`` a million bytes; everything else 200 with a link and
+    numbers.
     """
 
     url: str = ""
@@ -98,6 +99,8 @@ class Target:
         match request.path.strip("/").split("/"):
             case ["status", code]:
                 return web.json_response({"error": f"scripted {code}"}, status=int(code))
+            case ["echo", code]:
+                return web.Response(body=await request.read(), status=int(code))
             case ["flaky", _] if len(self.requests(request.path)) == 1:
                 return web.json_response({}, status=503, headers={"Retry-After": "0"})
             case ["gate", name]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -11,7 +12,7 @@ import threading
 import time
 from typing import Any
 
-from agent import EntityRefusedError, Failed, Outcome, Run, Succeeded
+from agent import EntityRefusedError, Failed, Outcome, Run, Succeeded, SyncRun
 
 
 async def create_microservice(run: Run) -> Succeeded:
@@ -146,3 +147,58 @@ async def telling_secrets(run: Run) -> Succeeded:
     run.external_run_id(f"id {secret}")
     await run.upsert_entity("service", identifier="told", title=f"title {secret}", properties={"p": secret})
     return Succeeded(f"summary {secret}")
+
+
+async def nothing(_run: Run) -> None:
+    """Ends at once, and well."""
+
+
+async def saying_it_everywhere(run: Run) -> Failed:
+    """Says a text in every way that a run can say anything; ends as it is told to."""
+    text = str(run.inputs["text"])
+    run.log(text)
+    run.link(f"https://target.example/{text}")
+    run.status_label(text)
+    run.external_run_id(text)
+    run.output("mine", text)
+    logging.getLogger("some.library").error("the library says %s", text)
+    await run.upsert_entity("service", identifier="told", title=text, properties={"p": [text], text: 1})
+    if run.inputs["end"] == "raised":
+        raise ValueError(text)
+    return Failed(text)
+
+
+async def masking_late(run: Run) -> None:
+    """Writes a value, then declares it secret, then writes it again."""
+    value = str(run.inputs["value"])
+    stream = run.stream("late")
+    stream.write(f"{value}\nnow ".encode())
+    run.mask(value)
+    stream.write(f"{value}\n".encode())
+    stream.close()
+    run.log(value)
+
+
+async def chatty(run: Run) -> None:
+    for number in range(20_000):
+        run.log(f"line {number} of a chatty tool")
+    run.output("size", 3)
+
+
+def chatty_in_thread(run: SyncRun) -> None:
+    with contextlib.closing(run.stream("chatty")) as stream:
+        for start in range(0, 20_000, 1_000):
+            lines = (f"line {number} of a chatty tool\n" for number in range(start, start + 1_000))
+            stream.write("".join(lines).encode())
+    run.output("size", 3)
+
+
+def endless_in_thread(run: SyncRun) -> None:
+    run.log("began")
+    while True:
+        time.sleep(0.02)
+        run.masked("still there?")
+
+
+def failing_in_thread(_run: SyncRun) -> Failed:
+    return Failed("the quota is used up")
