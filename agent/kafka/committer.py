@@ -25,16 +25,27 @@ _TRY_AGAIN_S = 0.1
 class Committer:
     """Commits what the ledgers allow. Belongs to the consumer's thread, which lends it the client.
 
-    ``tell_starts`` is told which starts may begin: those whose marker the broker has taken.
+    ``tell_starts`` is told which starts may begin: those whose marker the broker has taken. An answer that is read
+    later than ``believed_for_s`` after its commit was sent counts for none, and the commit is sent again: we stood
+    still, and the group may have given our partitions to others, who have read that marker.
     """
 
     def __init__(
-        self, assignment: Assignment, policy: CommitPolicy, observer: Observer, clock: Clock, tell_starts: Tell
+        self,
+        assignment: Assignment,
+        policy: CommitPolicy,
+        observer: Observer,
+        clock: Clock,
+        tell_starts: Tell,
+        *,
+        believed_for_s: float,
     ) -> None:
         self._assignment = assignment
         self._observer = observer
         self._clock = clock
         self._tell_starts = tell_starts
+        self._believed_for_s = believed_for_s
+        self._sent_at_s = 0.0
         self._state = CommitState(policy)
         self._markers = StartMarkers(tell_starts)
         self._has_ended = False
@@ -132,6 +143,8 @@ class Committer:
 
     def on_commit(self, error: KafkaError | None, answers: list[TopicPartition]) -> None:
         """What the broker took, partition by partition; it may be the answer to an earlier commit."""
+        if error is None and self._clock.monotonic() - self._sent_at_s >= self._believed_for_s:
+            error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 - librdkafka's own error codes are spelled so
         answered = [answer for answer in answers if error is None and answer.error is None]
         taken = {partition_of(a): Commit(a.offset, a.metadata or "") for a in answered}
         self._state.ended(taken)
@@ -166,5 +179,6 @@ class Committer:
         self._markers.taken(commits)
 
     def _note_sent(self, commits: Mapping[Partition, Commit]) -> None:
-        self._state.began(self._clock.monotonic(), commits)
+        self._sent_at_s = self._clock.monotonic()
+        self._state.began(self._sent_at_s, commits)
         self._markers.sent(commits)

@@ -76,7 +76,14 @@ class ConsumerThread:
         self._pauses = Pauses(self._assignment, self._fetched, settings.max_span)
         self._watch = PartitionWatch(self._assignment, self._pauses, from_start=settings.reads_from_start)
         policy = CommitPolicy(settings.commit_interval_s)
-        self._committer = Committer(self._assignment, policy, observer, clock, tell_starts)
+        self._committer = Committer(
+            self._assignment,
+            policy,
+            observer,
+            clock,
+            tell_starts,
+            believed_for_s=settings.session_timeout_ms / 2000,
+        )
         self._config = {**config, "error_cb": self._on_error, "on_commit": self._committer.on_commit}
         self._commands: deque[Callable[[], None]] = deque()
         self._no_room = False

@@ -34,6 +34,14 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def stands_still(self) -> bool:
+        """Whether it runs and was stopped as by SIGSTOP."""
+        if self._process is None or not self.running:
+            return False
+        state = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state == "T"
+
+    @property
     def exit_code(self) -> int | None:
         """How it ended (negative: by that signal), ``None`` while it runs or before its start."""
         return None if self._process is None else self._process.poll()

@@ -134,10 +134,16 @@ def test_what_the_documents_say_is_shown_as_a_limit_and_is_no_trouble() -> None:
     evidence = with_run(evidence, replace(evidence.runs["r_3"], refused=("SUCCESS",)))
     again = execution("wfnr_4", 5.5, 6, attempt=2)
     evidence = with_executions(evidence, execution("wfnr_4", 1, 2), again)
+    evidence = replace(evidence, orders={**evidence.orders, "r_1": replace(evidence.orders["r_1"], policy="rerun")})
+    evidence = with_executions(evidence, execution("r_1", 1, 2), execution("r_1", 5.5, 6, attempt=2))
+    asked = {**request("r_1"), "method": "GET", "status": 200, "at_s": BEGAN_S + 4.9}
+    assert [trouble.run_id for trouble in troubles(evidence)] == ["r_1"]
+    evidence = replace(evidence, requests=[asked])
     assert troubles(evidence) == []
     told = " / ".join(limit.what for limit in known_limits(evidence))
     assert "although its work had come to its end" in told
     assert "attempt 2 began after its end" in told
+    assert "ended in Port meanwhile: attempt 2, 0.500 s late" in told
     assert "FAILURE in Port, which then refused SUCCESS" in told
 
 

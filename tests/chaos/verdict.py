@@ -63,7 +63,7 @@ def _no_more_than_allowed(evidence: Evidence) -> Iterator[Trouble]:
 
 def _nothing_after_the_end(evidence: Evidence) -> Iterator[Trouble]:
     for order, execution, late_s in _late(evidence):
-        if not _cannot_be_asked_about(order):
+        if not (_cannot_be_asked_about(order) or _was_asked_just_before(evidence, order, execution)):
             detail = f"{execution.agent} began attempt {execution.attempt} {late_s:.3f} s after its end in Port"
             yield Trouble(detail, order.run_id)
 
@@ -166,6 +166,16 @@ def _nodes_executed_after_their_end(evidence: Evidence) -> Iterator[Trouble]:
             yield Trouble(f"{detail}, {late_s:.1f} s", order.run_id)
 
 
+def _repeated_as_they_ended(evidence: Evidence) -> Iterator[Trouble]:
+    """Port said that the run goes on, and it ended before its repetition had begun: the question is no lock."""
+    for order, execution, late_s in _late(evidence):
+        if not _cannot_be_asked_about(order) and _was_asked_just_before(evidence, order, execution):
+            yield Trouble(
+                f"repeated, and ended in Port meanwhile: attempt {execution.attempt}, {late_s:.3f} s late",
+                order.run_id,
+            )
+
+
 def _contradictions(evidence: Evidence) -> Iterator[Trouble]:
     """Two agents held it for theirs (one was frozen, or cut off from the broker); the first word counts."""
     for run in evidence.runs.values():
@@ -177,6 +187,7 @@ def _contradictions(evidence: Evidence) -> Iterator[Trouble]:
 _LIMITS: tuple[Callable[[Evidence], Iterator[Trouble]], ...] = (
     _outcomes_that_went_with_their_agent,
     _nodes_executed_after_their_end,
+    _repeated_as_they_ended,
     _contradictions,
 )
 
@@ -204,6 +215,18 @@ def _cannot_be_asked_about(order: Order) -> bool:
     return order.is_node_run and order.policy == "rerun"
 
 
+def _was_asked_just_before(evidence: Evidence, order: Order, execution: Execution) -> bool:
+    """Whether an agent that repeats a run had Port's word for it that the run goes on, and began a moment later."""
+    ended_s = evidence.runs[order.run_id].ended_s
+    return order.policy == "rerun" and any(
+        request["run_id"] == order.run_id
+        and request["method"] == "GET"
+        and request["status"] == 200
+        and execution.began_s - _A_MOMENT_S <= request["at_s"] <= (ended_s or 0)
+        for request in evidence.requests
+    )
+
+
 def _was_over(evidence: Evidence, order: Order, at_s: float) -> bool:
     """Whether the next run of the key might begin: all of it had ended, in Port or here, or went with its agent."""
     run = evidence.runs.get(order.run_id)
@@ -221,5 +244,6 @@ def _is_past(evidence: Evidence, execution: Execution, at_s: float) -> bool:
     return any(harmed)
 
 
+_A_MOMENT_S = 2.0
 _PORTS_CLOCK_S = 0.001
 """The stand-in tells times in milliseconds."""

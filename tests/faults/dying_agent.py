@@ -1,4 +1,4 @@
-"""An agent that dies as by ``kill -9`` at one point of the first run that reaches it.
+"""An agent that dies as by ``kill -9`` at one point of the first run that reaches it, or stands still there.
 
 ``python -m tests.faults.dying_agent POINT run`` is ``python -m agent run`` with one method wrapped from outside.
 """
@@ -9,6 +9,7 @@ import functools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -69,6 +70,21 @@ def _keeps(_file: JournalFile, puts: list[object], *_: object) -> bool:
     return bool(puts)
 
 
+class _Standstill:
+    """Stops the process as by SIGSTOP, once."""
+
+    def __init__(self) -> None:
+        self._was = False
+
+    def at_a_marker(self, committer: Committer, *_: object) -> bool:
+        """If this is the answer to a commit that carries one; nobody dies of that."""
+        if not self._was and any(positions for _, positions in committer._markers._sent.values()):
+            self._was = True
+            # to this thread, which then stands still here and not a little later
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+        return False
+
+
 class _Settled:
     """Whether anything was settled yet: the commits before that only say what was begun."""
 
@@ -115,7 +131,14 @@ POINTS: Mapping[str, Callable[[], None]] = {
 }
 """Where it may die, in the order in which a run gets there."""
 
+ANSWERED_LATE = "answered-late"
+"""Here it does not die, but stops as by SIGSTOP: the broker has taken a start marker, and nobody has read that."""
+
+_PLACES: Mapping[str, Callable[[], None]] = {
+    **POINTS,
+    ANSWERED_LATE: lambda: _before(Committer, "on_commit", _Standstill().at_a_marker),
+}
 
 if __name__ == "__main__":
-    POINTS[sys.argv.pop(1)]()
+    _PLACES[sys.argv.pop(1)]()
     main()

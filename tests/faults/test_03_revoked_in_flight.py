@@ -14,6 +14,7 @@ from tests.broker.kafka_client import Committed
 from tests.broker.real_kafka import RealKafka
 from tests.broker.stage import Stage
 from tests.broker.waiting import wait_until
+from tests.faults.dying_agent import ANSWERED_LATE
 from tests.faults.gated import Gated
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
@@ -119,3 +120,26 @@ def test_what_a_frozen_agent_learns_of_lost_partitions_is_not_committed(kafka: R
         executed = gated.worklog.by_run()
         assert [len(executed[run_id]) for run_id in (*run_ids, *others)] == [1] * (COUNT + len(others))
         assert {known.marks for known in stage.offset_maps().values()} == {b""}
+
+
+def test_a_run_that_was_given_up_while_its_agent_stood_still_before_its_start_does_not_begin_there(
+    kafka: RealKafka, tmp_path: Path
+) -> None:
+    settings = {"KAFKA_CONSUMER_SESSION_TIMEOUT_MS": "6000"}
+    with Stage(kafka, tmp_path, "org_T3stLate") as stage:
+        gated = Gated(stage)
+        gated.open("open")
+        frozen = stage.start_agent("frozen", settings, ("tests.faults.dying_agent", ANSWERED_LATE))
+        frozen.wait_ready()
+        [run_id] = gated.place("open", 1)
+        wait_until(lambda: frozen.stands_still, timeout_s=60, what=stage.report)
+        heir = stage.start_agent("heir", settings)
+        stage.wait_finished(timeout_s=60)
+
+        frozen.send(signal.SIGCONT)
+        wait_until(lambda: "partitions lost" in frozen.output(), timeout_s=60, what=stage.report)
+        wait_until(lambda: frozen.output().count('"partitions assigned"') > 1, timeout_s=60, what=stage.report)
+        for agent in (frozen, heir):
+            assert agent.stop(timeout_s=30) == 0, agent.tail()
+        assert gated.statuses(run_id) == (["FAILURE"], []), stage.report()
+        assert gated.worklog.by_run() == {}, stage.report()

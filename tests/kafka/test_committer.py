@@ -22,6 +22,7 @@ from tests.kafka.still_clock import StillClock
 
 P0, P1 = Partition("runs", 0), Partition("runs", 1)
 POLICY = CommitPolicy(interval_s=1.0, urgent_s=0.005, retry_s=0.25, patience_s=30.0)
+BELIEVED_FOR_S = 20.0
 STARTED = bytes([Mark.STARTED])
 
 
@@ -80,7 +81,9 @@ class Stage:
         self.answers: dict[object, bool] = {}
         self.results: list[str] = []
         self.broker = Broker()
-        self.committer = Committer(self.assignment, POLICY, self, self.clock, self._tell)
+        self.committer = Committer(
+            self.assignment, POLICY, self, self.clock, self._tell, believed_for_s=BELIEVED_FOR_S
+        )
         self.assignment.assign([P0, P1])
         self.at = {(p, offset): self._begin(p, offset) for p in (P0, P1) for offset in (0, 1)}
         self.pass_by(0)
@@ -130,6 +133,21 @@ def test_a_start_is_committed_soon_and_begins_with_the_answer() -> None:
     stage.answer()
     assert stage.answers == {"first": True, "second": True}
     assert not stage.committer.is_awaited
+
+
+def test_an_answer_that_is_read_late_lets_nothing_begin_until_the_broker_has_said_it_again() -> None:
+    """We stood still: the group may have given the partition to somebody who has read the marker."""
+    stage = Stage()
+    stage.start(P0, 0, "first")
+    stage.pass_by(0.01)
+    stage.clock.now_s += BELIEVED_FOR_S
+    stage.answer()
+    assert stage.answers == {}
+    assert stage.results[-1] == "_TIMED_OUT"
+    assert stage.pass_by(POLICY.retry_s) == 1
+    stage.clock.now_s += BELIEVED_FOR_S - 0.01
+    stage.answer()
+    assert stage.answers == {"first": True}
 
 
 def test_without_a_start_the_next_commit_waits_for_its_interval() -> None:
