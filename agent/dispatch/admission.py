@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+_ENOUGH = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket(Generic[T]):
@@ -33,17 +35,23 @@ class Admission(Generic[T]):
     Guarantees: never more than ``slots`` runs at once, nor more of a route than its limit; runs of one key
     start in the order in which they came, each after the one before has ended; lanes take turns, so that a
     flood of one action delays another's by at most one turn each; a run that may start is never left waiting.
+    Where there has been more than one lane, none alone takes the last tenth of the slots: a flood of runs that
+    last, or hang, leaves others a way. With fewer than `_ENOUGH` slots all are for everybody.
     """
 
     def __init__(self, slots: int, *, max_waiting: int, max_waiting_bytes: int) -> None:
         self._slots = slots
+        self._slots_of_one = slots - max(1, slots // 10) if slots >= _ENOUGH else slots
+        self._only_lane: Hashable = None
+        self._many_lanes = False
+        self._running_in: dict[Hashable, int] = {}
         self._max_waiting = max_waiting
         self._max_waiting_bytes = max_waiting_bytes
         self._lanes: dict[Hashable, deque[Ticket[T]]] = {}
         self._turns: deque[Hashable] = deque()
         self._behind_key: dict[str, deque[Ticket[T]]] = {}
         self._parked: dict[int, Ticket[T]] = {}
-        self._running: dict[str, int] = {}
+        self._running: dict[Hashable, int] = {}
         self._running_total = 0
         self._waiting = 0
         self._waiting_bytes = 0
@@ -67,6 +75,9 @@ class Admission(Generic[T]):
         """Takes a run in, to wait for its turn."""
         self._waiting += 1
         self._waiting_bytes += ticket.size_bytes
+        if self._only_lane is None:
+            self._only_lane = ticket.lane
+        self._many_lanes = self._many_lanes or ticket.lane != self._only_lane
         if ticket.key is not None:
             behind = self._behind_key.get(ticket.key)
             if behind is not None:
@@ -82,7 +93,7 @@ class Admission(Generic[T]):
         for _ in range(len(self._turns)):
             lane = self._turns[0]
             queue = self._lanes[lane]
-            if self._at_limit(queue[0]):
+            if self._at_limit(queue[0]) or (self._many_lanes and self._has_its_share(lane)):
                 self._turns.rotate(-1)
                 continue
             ticket = queue.popleft()
@@ -141,15 +152,20 @@ class Admission(Generic[T]):
 
     def _free_slot(self, ticket: Ticket[T]) -> None:
         self._running_total -= 1
-        self._running[ticket.route] -= 1
-        if not self._running[ticket.route]:
-            del self._running[ticket.route]
+        for running, what in ((self._running, ticket.route), (self._running_in, ticket.lane)):
+            running[what] -= 1
+            if not running[what]:
+                del running[what]
 
     def _at_limit(self, ticket: Ticket[T]) -> bool:
         return ticket.limit is not None and self._running.get(ticket.route, 0) >= ticket.limit
+
+    def _has_its_share(self, lane: Hashable) -> bool:
+        return self._running_in.get(lane, 0) >= self._slots_of_one
 
     def _take_slot(self, ticket: Ticket[T]) -> None:
         self._waiting -= 1
         self._waiting_bytes -= ticket.size_bytes
         self._running_total += 1
         self._running[ticket.route] = self._running.get(ticket.route, 0) + 1
+        self._running_in[ticket.lane] = self._running_in.get(ticket.lane, 0) + 1
