@@ -135,3 +135,5 @@ def test_settings_and_files_that_are_named_exist(document: Path) -> None:
         assert (document.parent / link).exists(), f"{document.name} links to {link}"
     for path in re.findall(r"`((?:agent|tests)/[a-z_/]+\.py)`", text):
         assert (ROOT / path).exists(), f"{document.name} names {path}"
+    for path in re.findall(r"`([a-z_]+/test_[a-z0-9_]+\.py)`", text):
+        assert (ROOT / "tests" / path).exists(), f"{document.name} names a test {path}"

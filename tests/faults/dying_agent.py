@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from confluent_kafka import TopicPartition
 
 from agent.__main__ import main
+from agent.delivery.offset_map import OffsetMap
 from agent.dispatch.admission import Admission
 from agent.executors import process
 from agent.executors.child import Child
@@ -111,6 +112,12 @@ def _at_the_answer() -> None:
     source._answering = dying
 
 
+def _tells_an_end(_committer: Committer, _error: object, answers: list[TopicPartition]) -> bool:
+    """Whether the broker has taken word of work that ended and that Port does not know of."""
+    maps = (OffsetMap.decode(answer.metadata or "", answer.offset) for answer in answers if answer.error is None)
+    return any(note.ended for known in maps if known is not None for note in known.notes.values())
+
+
 def _after_commit() -> None:
     settled = _Settled()
     _after(Committer, "settle", settled.note)
@@ -125,6 +132,7 @@ POINTS: Mapping[str, Callable[[], None]] = {
     "child-started": lambda: _after_awaiting(process, "start_child"),
     "child-exited": lambda: _after_awaiting(Child, "ended"),
     "outcome-kept": lambda: _after(JournalFile, "write", _keeps),
+    "end-committed": lambda: _after(Committer, "on_commit", _tells_an_end),
     "status-accepted": lambda: _after_awaiting(PortRunReport, "finish"),
     "before-commit": lambda: _after(Committer, "settle"),
     "after-commit": _after_commit,

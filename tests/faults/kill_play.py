@@ -47,7 +47,10 @@ def played(case: Case, kafka: RealKafka, home: Path) -> End:
         stage.routes.write_text(
             _ROUTES.format(work=SHELL.replace("{work}", "true"), log=worklog.file, policy=case.policy)
         )
-        if case.point == "outcome-kept":  # else Port might know before the disk does
+        if case.point in (
+            "outcome-kept",
+            "end-committed",
+        ):  # else Port might know before the disk or the broker does
             stage.port.misbehave({"path": "*", "method": "PATCH", "effect": "hang", "times": None})
         stage.port.create_run(_RUN_ID, "work")
         click = Click(_RUN_ID, "work", {}, "service", org_id=stage.org)
