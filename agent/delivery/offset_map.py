@@ -160,6 +160,8 @@ class OffsetMap:
         except ValueError:
             return None
         marks = marks.rstrip(bytes([Mark.OPEN]))
+        if agent and not notes and Mark.STARTED not in marks:
+            return None  # nobody is named who began nothing
         return cls(base, marks, MappingProxyType(notes), crowded == "c", base + unsure if unsure else 0, agent)
 
 

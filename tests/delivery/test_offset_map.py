@@ -54,11 +54,11 @@ def chars(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def framed(kind: str, body: bytes, notes: bytes = b"") -> str:
+def framed(kind: str, body: bytes, notes: bytes = b"", agent: str = "") -> str:
     """A text for the offset 0 with a good checksum around anything: what a defect would write."""
     head = f"AM2{kind}n"
-    checksum = zlib.crc32(f"{head}0:{len(body)}::".encode() + body + notes).to_bytes(4, "big")
-    return f"{head}{chars(checksum)}{chars(body)}.{chars(notes)}"
+    checksum = zlib.crc32(f"{head}0:{len(body)}:{agent}:".encode() + body + notes).to_bytes(4, "big")
+    return f"{head}{chars(checksum)}{chars(body)}.{chars(notes)}" + (f"@{agent}" if agent else "")
 
 
 @given(maps())
@@ -221,6 +221,12 @@ def test_a_body_that_no_encoder_makes_says_nothing(kind: str, body: bytes) -> No
 )
 def test_notes_that_no_encoder_makes_say_nothing(notes: bytes) -> None:
     assert OffsetMap.decode(framed("r", b"", notes), 0) is None
+
+
+def test_the_name_of_somebody_who_began_nothing_says_nothing() -> None:
+    unsure = bytes([0xD4, 0x3B])
+    assert OffsetMap.decode(framed("r", b"", unsure), 0) == OffsetMap(0, unsure_below=7636)
+    assert OffsetMap.decode(framed("r", b"", unsure, "ngE"), 0) is None
 
 
 @pytest.mark.parametrize("text", ["AM2rnAAAAAAB.", "AM2rnAAAAAA.B"])
