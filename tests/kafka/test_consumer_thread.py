@@ -655,3 +655,17 @@ def test_the_last_commit_is_sent_once_the_one_before_it_is_answered() -> None:
             assert "commit runs[0]@0" in at.client.history
 
     asyncio.run(scene())
+
+
+def test_reaching_the_end_of_a_partition_is_no_trouble_and_no_record() -> None:
+    async def scenario() -> None:
+        async with stage() as agent:
+            await agent.client.assign(P0)
+            await agent.read(P0, 0)
+            end = KafkaError(KafkaError._PARTITION_EOF)
+            await agent.client.play(lambda: Message(P0.topic, P0.index, 1, error=end))
+            await agent.read(P0, 1)
+            assert not [line for line in agent.client.history if "EOF" in line]
+            assert agent.thread._watch._standstills._ends == {P0: 1}
+
+    asyncio.run(scenario())
