@@ -154,6 +154,7 @@ def test_runs_that_ended_above_one_that_was_killed_are_not_executed_again(
         (stage.home / "gate").touch()
         heir = stage.start_agent("heir", settings)
         stage.wait_finished(timeout_s=60)
+        wait_until(stage.is_committed, timeout_s=60, what=stage.report)  # what had ended is still to be passed over
         assert heir.stop(timeout_s=30) == 0, heir.tail()
 
         executed, runs = stage.executions.by_run(), stage.port.runs()
