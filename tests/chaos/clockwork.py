@@ -6,7 +6,7 @@ import random
 import threading
 import time
 
-_STORM_EVERY_S = (20.0, 45.0)
+_STORM_EVERY_S = (40.0, 80.0)
 
 
 class Clockwork:

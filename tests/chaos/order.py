@@ -12,7 +12,8 @@ from agent.sandbox.messages import Click
 EXECUTORS = ("process", "http", "python_async", "python_sync")
 POLICIES = ("fail", "rerun")
 KEYS = 6
-PARTITIONS = 3
+PARTITIONS = 6
+"""Several for each agent: there is always something to be taken away, and something left."""
 MAX_ATTEMPTS = 3
 
 _KEYED = 0.25

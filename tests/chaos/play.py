@@ -22,6 +22,7 @@ from tests.chaos.clockwork import Clockwork
 from tests.chaos.customer import Customer, Demand
 from tests.chaos.diary import Diary, Harm
 from tests.chaos.evidence import Evidence, Offsets, PortRun
+from tests.chaos.order import PARTITIONS
 from tests.chaos.routes import AGENT_VARIABLE, write_routes
 from tests.chaos.stall_watch import Progress, StallWatch
 from tests.chaos.target import Target
@@ -70,7 +71,7 @@ def play(plan: Plan, libs: Path, home: Path, say: Callable[[str], None]) -> Evid
     try:
         kafka.start()
         with Stage(kafka, home, f"org_Chaos{plan.seed}") as stage:
-            stage.make_topics()
+            stage.make_topics(PARTITIONS)
             stage.routes.write_text(write_routes(home, worklog.file, target.url))
             return _Play(plan, stage, worklog, say).run()
     finally:

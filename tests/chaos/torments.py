@@ -81,7 +81,7 @@ def everything(agents: Sequence[AgentProcess], kafka: RealKafka, port: StandIn, 
 class AgentTorment:
     """Kills, stops and freezes one agent, and has it back each time, with the same state directory."""
 
-    calm_s = (2.0, 14.0)
+    calm_s = (3.0, 18.0)
 
     def __init__(self, agent: AgentProcess, diary: Diary) -> None:
         self._agent = agent
@@ -132,7 +132,7 @@ class AgentTorment:
 class BrokerTorment:
     """Stops, kills and freezes the broker; its records outlive that."""
 
-    calm_s = (12.0, 40.0)
+    calm_s = (25.0, 70.0)  # a client that lost it may wait ten seconds before it looks for it again
 
     def __init__(self, kafka: RealKafka, diary: Diary) -> None:
         self._kafka = kafka
