@@ -121,11 +121,15 @@ class NotOurs:
 
 @dataclass(frozen=True, slots=True)
 class Unacceptable:
-    """A message that is refused: ``reason`` is a metric label, ``detail`` a sentence without any payload."""
+    """A message that is refused: ``reason`` is a metric label, ``detail`` a sentence without any payload.
+
+    ``may_fit_later``: it is signed with a secret that we do not have, and that may be on its way to us.
+    """
 
     reason: str
     detail: str
     run_id: RunId | None = None
+    may_fit_later: bool = False
 
 
 @dataclass(frozen=True, slots=True)

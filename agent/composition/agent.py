@@ -27,7 +27,9 @@ from agent.dispatch.close_watch import CloseWatch
 from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
 from agent.dispatch.life import LifeSettings, Lives
 from agent.dispatch.lifecycle import Lifecycle, Stop
+from agent.dispatch.reception import Reception
 from agent.dispatch.redelivery import Redelivery
+from agent.dispatch.second_look import SecondLook
 from agent.dispatch.workspace import remove_tree
 from agent.domain.redaction import Redactor, is_maskable
 from agent.domain.route import Route
@@ -42,7 +44,7 @@ from agent.observability.server import HttpServer, probe
 from agent.observability.server_thread import ServerThread
 from agent.observability.status_board import StatusBoard
 from agent.observability.status_page import StatusPage
-from agent.ports import Clock, Router
+from agent.ports import Clock, Intake, Router, Source
 from agent.routing.reload import LiveRoutes
 from agent.runs_api.details import ReportLimits
 from agent.runs_api.journal import Journal
@@ -57,6 +59,8 @@ log = structlog.get_logger(__name__)
 _RELOAD_S = 2.0
 _REMIND_S = 60.0
 _SIGN_IN_S = 2.0
+_SIGNATURE_PATIENCE_S = 180.0
+"""The kubelet brings a renewed secret into its volume within about two minutes."""
 _REMOVAL_S = TIDY_S / 3
 LAST_TASKS_S = TIDY_S / 3
 """What whoever runs the agent may give to tasks that are left after it, such as those that actions began."""
@@ -104,31 +108,22 @@ class Agent:
             environment=environment,
             learn=redactor.add,
         )
-        router: Router = self._rules.routes
         lookup, lives = PortLookup(client), Lives(intake, self._reporter, observer, clock, life)
         self._close_watch = CloseWatch(lives, lookup, settings.AGENT_CLOSE_CHECK_S)
-        self._lifecycle = Lifecycle(
+        dispatcher = Dispatcher(
             source,
-            Dispatcher(
-                source,
-                intake,
-                router,
-                lives,
-                Redelivery(lookup, clock),
-                observer,
-                self._quarantine,
-                DispatchSettings(
-                    max_concurrent_runs=settings.AGENT_MAX_CONCURRENT_RUNS,
-                    max_waiting_runs=settings.AGENT_MAX_WAITING_RUNS,
-                    max_pending_reports=settings.AGENT_MAX_PENDING_REPORTS,
-                    ignore_unrouted=settings.AGENT_UNROUTED == "ignore",
-                ),
-            ),
-            self._reporter,
+            self._open_reception(source, intake, clock),
+            lives,
+            Redelivery(lookup, clock),
             observer,
-            self._timeline,
-            tuple(self._services()),
+            DispatchSettings(
+                max_concurrent_runs=settings.AGENT_MAX_CONCURRENT_RUNS,
+                max_waiting_runs=settings.AGENT_MAX_WAITING_RUNS,
+                max_pending_reports=settings.AGENT_MAX_PENDING_REPORTS,
+            ),
         )
+        services = tuple(self._services())
+        self._lifecycle = Lifecycle(source, dispatcher, self._reporter, observer, self._timeline, services)
 
     async def run(self, stop: Stop) -> int:
         """Runs until ``stop`` is asked; returns the exit code.
@@ -164,6 +159,21 @@ class Agent:
             removal = in_thread(partial(remove_tree, self._workspaces), "remove workspaces")
             written = in_thread(self._quarantine.close, "close quarantine")
             await asyncio.wait([removal, written], timeout=_REMOVAL_S)
+
+    def _open_reception(self, source: Source, intake: Intake, clock: Clock) -> Reception:
+        """Where the client secret may be renewed while we run, messages may come signed with it before it does."""
+        settings = self._settings
+        router: Router = self._rules.routes
+        may_be_renewed = settings.file_of("PORT_CLIENT_SECRET") is not None
+        return Reception(
+            source,
+            intake,
+            router,
+            self._listeners,
+            self._quarantine,
+            SecondLook(_SIGNATURE_PATIENCE_S if may_be_renewed else 0.0, clock),
+            ignore_unrouted=settings.AGENT_UNROUTED == "ignore",
+        )
 
     def _learn(self, secret: str) -> None:
         """The client secret was renewed: it is masked from now on, beside the old one."""

@@ -67,6 +67,13 @@ class Claim:
             raise
         return self._begun
 
+    def take_back(self) -> None:
+        """The work did not begin after all. Of no effect where `begin` was not called, or cancelled."""
+        if self._begun:
+            self._begun = False
+            for receipt in self._receipts:
+                self._claims.source.withdraw(receipt)
+
     def add(self, receipt: object) -> None:
         """The run was delivered once more: what becomes of it counts for this receipt, too."""
         self._receipts.append(receipt)

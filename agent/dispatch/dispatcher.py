@@ -22,9 +22,10 @@ from agent.domain.events import WaitingChanged
 from agent.domain.outcome import CancelReason, Failed, FailureKind
 from agent.domain.redaction import LOG_MASK
 from agent.domain.settlement import Settlement
-from agent.ports import Delivery, Intake, LeftOver, Observer, Quarantine, Router, Source
+from agent.ports import Delivery, LeftOver, Observer, Source
 
 _BREATH = 32
+_SECOND_LOOK_S = 2.0
 _DEFECT = "a defect of the agent broke this run off"
 
 log = structlog.get_logger(__name__)
@@ -32,18 +33,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DispatchSettings:
-    """Bounds and policy.
-
-    ``ignore_unrouted``: several agents filter one topic, so a message that no route of ours matches is left to
-    the others. While ``max_pending_reports`` wait for Port, or ``max_pending_bytes`` of them, no run starts.
-    """
+    """Bounds. While ``max_pending_reports`` wait for Port, or ``max_pending_bytes`` of them, no run starts."""
 
     max_concurrent_runs: int = 50
     max_waiting_runs: int = 12_000
     max_waiting_bytes: int = 64 * 1024 * 1024
     max_pending_reports: int = 1_000
     max_pending_bytes: int = 64 * 1024 * 1024
-    ignore_unrouted: bool = False
 
 
 class Dispatcher:
@@ -57,17 +53,14 @@ class Dispatcher:
     def __init__(
         self,
         source: Source,
-        intake: Intake,
-        router: Router,
+        reception: Reception,
         lives: Lives,
         redelivery: Redelivery,
         observer: Observer,
-        quarantine: Quarantine,
         settings: DispatchSettings,
     ) -> None:
         self._source = source
-        ignore_unrouted = settings.ignore_unrouted
-        self._reception = Reception(source, intake, router, observer, quarantine, ignore_unrouted=ignore_unrouted)
+        self._reception = reception
         self._lives = lives
         self._redelivery = redelivery
         self._observer = observer
@@ -102,6 +95,13 @@ class Dispatcher:
             claim = self._reception.claim_left_over(left_over.subject)  # before its message may come again
             self._begin(self._deliver(left_over, claim))
         await asyncio.sleep(0)  # they count as pending before anything is taken in
+        looking = asyncio.create_task(self._look_at_the_refused_again())
+        try:
+            await self._take_all()
+        finally:
+            looking.cancel()
+
+    async def _take_all(self) -> None:
         for taken in count(1):
             await self._door.wait()
             delivery = await self._source.next()
@@ -111,6 +111,13 @@ class Dispatcher:
             if taken % _BREATH == 0:
                 # A long backlog is always ready: runs, reports and probes need their turns too.
                 await asyncio.sleep(0)
+
+    async def _look_at_the_refused_again(self) -> None:
+        while True:
+            await asyncio.sleep(_SECOND_LOOK_S)
+            for delivery in self._reception.take_again():
+                self._take(delivery)
+            self._tell_waiting()
 
     def give_back(self) -> int:
         """Gives waiting runs back, to be delivered again, and begins no more; returns how many."""
@@ -152,7 +159,7 @@ class Dispatcher:
             case Refusal() as refusal:
                 self._begin(self._refuse(refusal))
             case None:
-                pass
+                self._tell_waiting()
 
     def _start_what_may(self) -> None:
         while not self._draining and self._backlog.has_room:
@@ -184,7 +191,8 @@ class Dispatcher:
 
     def _tell_waiting(self) -> None:
         oldest_s = next(iter(self._waiting_since.values()), None)
-        self._observer.notify(WaitingChanged(self._admission.waiting, oldest_s, len(self._tasks)))
+        in_hand = len(self._tasks) + self._reception.kept
+        self._observer.notify(WaitingChanged(self._admission.waiting, oldest_s, in_hand))
 
     async def _live(self, ticket: Ticket[Job]) -> None:
         """From its slot to its settlement, unless it turns out that there is nothing to do for it, or not yet."""
@@ -213,7 +221,10 @@ class Dispatcher:
         try:
             decision = await self._redelivery.decide(ticket.item)
             may_go_on = await claim.begin() if isinstance(decision, Begin) else claim.take_up()
+            if may_go_on and isinstance(decision, Begin) and await self._redelivery.has_ended_since(ticket.item):
+                decision = Over()
         except asyncio.CancelledError:
+            claim.take_back()
             claim.settle(Settlement.RELEASE)
             self._admission.release(ticket)
             raise

@@ -24,6 +24,9 @@ from agent.ports import Clock, Executor
 _MARGIN_S = 5.0
 """What an executor gets beyond its kill grace to let go, and again after the second cancellation."""
 
+_LATE_S = 0.5
+_NOTICE_S = 1.0
+
 _DETAIL = {
     CancelReason.AGENT_STOP: "the agent was stopped while the run was in progress",
     CancelReason.CLOSED_IN_PORT: "the run was closed in Port",
@@ -43,6 +46,9 @@ async def supervise(run: ActiveRun, executor: Executor, route: Route, clock: Clo
         remaining_s = max(0.0, run.deadline_s - clock.monotonic())
         either: list[asyncio.Future[Any]] = [task, run.stopped]
         await asyncio.wait(either, timeout=remaining_s, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and clock.monotonic() - run.deadline_s > _LATE_S:
+            # We stood still: it may have ended in time, and nobody has had the chance to notice.
+            await asyncio.wait(either, timeout=_NOTICE_S, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             timed_out = not run.stopped.done()
             await _end(task, kill_grace_s)

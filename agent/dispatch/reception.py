@@ -9,6 +9,7 @@ import structlog
 from agent.dispatch.admission import Ticket
 from agent.dispatch.claims import Claim, Claims
 from agent.dispatch.job import Job
+from agent.dispatch.second_look import SecondLook
 from agent.domain.errors import TemplateError
 from agent.domain.events import MessageIgnored, MessageRejected, RunReceived
 from agent.domain.invocation import Channel, Invocation, InvocationKind, RunId
@@ -50,8 +51,9 @@ class Refusal:
 class Reception:
     """Receives deliveries. Settles at once those that are no run of ours, or a run that is taken care of.
 
-    ``quarantine`` is given what cannot be acted on. ``ignore_unrouted``: several agents filter one topic, so a
-    message that no route of ours matches is left to the others.
+    ``quarantine`` is given what cannot be acted on, ``second_look`` what perhaps can be later.
+    ``ignore_unrouted``: several agents filter one topic, so a message that no route of ours matches is left to the
+    others.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Reception:
         router: Router,
         observer: Observer,
         quarantine: Quarantine,
+        second_look: SecondLook,
         *,
         ignore_unrouted: bool,
     ) -> None:
@@ -69,8 +72,18 @@ class Reception:
         self._router = router
         self._observer = observer
         self._quarantine = quarantine
+        self._second_look = second_look
         self._ignore_unrouted = ignore_unrouted
         self._claims = Claims(source)
+
+    @property
+    def kept(self) -> int:
+        """How many messages are kept for another look."""
+        return len(self._second_look)
+
+    def take_again(self) -> list[Delivery]:
+        """Those, as far as they are ours still, to be received once more."""
+        return [delivery for delivery in self._second_look.take() if self._source.is_ours(delivery.receipt)]
 
     def claim_left_over(self, subject: Subject) -> Claim:
         """Takes a run in hand that ended in an earlier life of this agent; its message may be delivered again."""
@@ -93,6 +106,8 @@ class Reception:
         match verdict:
             case NotOurs(reason):
                 self._pass_over(delivery, reason)
+            case Unacceptable(_, _, run_id, True) if self._second_look.keep(delivery):
+                log.debug("a signature does not fit: it is looked at again", run_id=run_id, origin=delivery.origin)
             case Unacceptable(reason, detail, run_id):
                 self._reject(delivery, reason, detail, run_id)
             case Decoded(invocation) | Unexecutable(invocation):

@@ -73,6 +73,16 @@ class Redelivery:
         patience = Patience(now_s - job.delivery.received_at_s, seen_s, self._look_again_s)
         return decide(earlier, standing, job.routed.route, patience)
 
+    async def has_ended_since(self, job: Job) -> bool:
+        """Whether a run that is to be repeated has ended in Port meanwhile: its former agent may just have told it.
+
+        For when the start of the repetition is marked.
+        """
+        earlier = job.delivery.earlier
+        if earlier is None or earlier.past not in (Past.INTERRUPTED, Past.HANDED_OVER):
+            return False
+        return await self.is_over(job.delivery, job.invocation)
+
     async def is_over(self, delivery: Delivery, invocation: Invocation) -> bool:
         """Whether there is nothing left to say of a run that is not to be executed; waits for Port as `decide`."""
         if delivery.earlier is None:

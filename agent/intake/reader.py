@@ -119,7 +119,7 @@ class MessageIntake:
         refusal = self._verifier.check(Signed(text, document, method.type, method.agent, wrapped))
         invocation = self._trusted(text, message, method)
         if refusal is not None:
-            return Unacceptable(refusal.reason, refusal.detail, invocation.run_id)
+            return Unacceptable(refusal.reason, refusal.detail, invocation.run_id, refusal.may_fit_later)
         return Decoded(invocation)
 
     def _trusted(self, text: str, message: Json, method: InvocationMethod) -> Invocation:

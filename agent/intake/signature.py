@@ -45,10 +45,14 @@ class SignatureMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a message is not believed: ``reason`` (signature, too_old) is a metric label, ``detail`` a sentence."""
+    """Why a message is not believed: ``reason`` (signature, too_old) is a metric label, ``detail`` a sentence.
+
+    ``may_fit_later``: another secret may have made the signature.
+    """
 
     reason: str
     detail: str
+    may_fit_later: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,8 @@ class SignatureVerifier:
         if timestamp is None or not isinstance(signature, str):
             return Refusal("signature", "the message's signature headers are malformed")
         if not self._is_genuine(message, signature, timestamp):
-            return Refusal("signature", "the signature is not one of this organisation's client secret")
+            detail = "the signature is not one of this organisation's client secret"
+            return Refusal("signature", detail, may_fit_later=True)
         return None if self._max_age_s is None else self._check_age(timestamp, self._max_age_s)
 
     def _is_genuine(self, message: Signed, signature: str, timestamp: str) -> bool:

@@ -101,6 +101,16 @@ class RunsClient:
             return Refused(404, str(error))
         return await self._look_up(request, lambda reply: wire.read_run(reply.body), timeout_s)
 
+    async def completed_node_runs(
+        self, run_id: RunId, timeout_s: float = 30.0
+    ) -> frozenset[RunId] | Refused | Undelivered:
+        """The ids of the completed node runs that have this one's id as their external id: itself, or none."""
+        try:
+            request = wire.node_runs_told(run_id)
+        except wire.UnfitIdentifierError as error:
+            return Refused(404, str(error))
+        return await self._look_up(request, lambda reply: wire.read_completed_node_runs(reply.body), timeout_s)
+
     async def running_runs(self, timeout_s: float = 30.0) -> frozenset[RunId] | Refused | Undelivered:
         """The ids of the organisation's action runs that have not ended; a thousand of them at most."""
         return await self._look_up(wire.running_runs(), lambda reply: wire.read_run_ids(reply.body), timeout_s)

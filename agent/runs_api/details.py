@@ -115,13 +115,14 @@ class KnownDetails:
     def conclude(self, own_words: str | None, note: str) -> Details:
         """What is left to tell at the end.
 
-        The outcome's ``own_words`` win over the summary that was set; a ``note`` follows either.
+        The outcome's ``own_words`` win over the summary that was set; a ``note`` follows either. The external id is
+        told once more, as whoever ends the run may want to know that it has one.
         """
         self.set_text("summary", own_words)
         if note:
             self._texts["summary"] = f"{self._texts.get('summary', '')}\n\n{note}".strip()
             self.untold.add("summary")
-        return self.told(self.untold)
+        return self.told({*self.untold, "external_run_id"})
 
     def _once(self, complaint: str) -> str | None:
         """``complaint``, unless it was made before: a loop must not fill the log with it."""

@@ -33,23 +33,41 @@ class PortLookup:
         self._backoff = backoff
 
     async def standing(self, run_id: RunId | None, kind: InvocationKind) -> Standing:
-        """How far the run is. Nodes of workflows cannot be asked about; nor can what names no run."""
-        if run_id is None or kind is not InvocationKind.ACTION_RUN:
+        """How far the run is. What names no run cannot be asked about.
+
+        Nodes of workflows can only be found by their external id, which they have once we ended them: of one that
+        is not found that way nothing is known.
+        """
+        if run_id is None or kind is InvocationKind.CHANGE_EVENT:
             return Standing.UNKNOWN
+        ask = self._standing_of_node if kind is InvocationKind.NODE_RUN else self._standing_of_run
         attempt = 0
         while True:
-            match await self._client.get_run(run_id):
-                case Refused(status_code, message):
-                    if status_code in _GONE:
-                        return Standing.UNKNOWN
-                    reason = f"{status_code}: {message}"
-                case Undelivered(said):
-                    reason = said
-                case run:
-                    return Standing.OVER if run.is_over else Standing.IN_PROGRESS
+            answer = await ask(run_id)
+            if isinstance(answer, Standing):
+                return answer
             attempt += 1
-            log.debug("Port does not tell how far this run is: asking again", run_id=run_id, reason=reason)
+            log.debug("Port does not tell how far this run is: asking again", run_id=run_id, reason=answer)
             await asyncio.sleep(self._backoff.wait_s(attempt, random.random()))  # noqa: S311 - jitter, no secret
+
+    async def _standing_of_run(self, run_id: RunId) -> Standing | str:
+        """Or why Port does not tell."""
+        match await self._client.get_run(run_id):
+            case Refused(status_code, message):
+                return Standing.UNKNOWN if status_code in _GONE else f"{status_code}: {message}"
+            case Undelivered(reason):
+                return reason
+            case run:
+                return Standing.OVER if run.is_over else Standing.IN_PROGRESS
+
+    async def _standing_of_node(self, run_id: RunId) -> Standing | str:
+        match await self._client.completed_node_runs(run_id):
+            case Refused():  # this way of asking is nowhere documented
+                return Standing.UNKNOWN
+            case Undelivered(reason):
+                return reason
+            case completed:
+                return Standing.OVER if run_id in completed else Standing.UNKNOWN
 
     async def closed(self, run_ids: Collection[RunId]) -> frozenset[RunId]:
         """Those that have ended: of one it asks itself, of many it asks for the list of the running ones.

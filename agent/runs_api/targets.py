@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from agent.domain.invocation import InvocationKind, RunId
@@ -92,8 +93,14 @@ class NodeRun:
         return wire.patch_node_run(self._run_id, links=details.links, external_run_id=details.external_run_id)
 
     def conclude(self, details: Details, conclusion: Conclusion) -> list[wire.Request]:
-        """The result with everything, with the summary, alone."""
-        return _less_and_less(lambda told: self._patch(told, _node_result(conclusion)), details)
+        """The result with everything, with the summary, alone.
+
+        Where the run has no external id, its own becomes it: that is how `agent.runs_api.lookup` finds it again.
+        """
+        result = _node_result(conclusion)
+        if result is not None and details.external_run_id is None:
+            details = replace(details, external_run_id=self._run_id)
+        return _less_and_less(lambda told: self._patch(told, result), details)
 
     def _patch(self, details: Details, result: wire.NodeResult | None) -> wire.Request:
         level = "INFO" if result in (None, wire.NodeResult.SUCCESS) else "ERROR"

@@ -66,6 +66,7 @@ def _path(route: str, **names: str) -> str:
 
 _RUNS = "/v1/actions/runs"
 _RUN = "/v1/actions/runs/{run_id}"
+_NODE_RUNS = "/v1/workflows/nodes/runs"
 _NODE_RUN = "/v1/workflows/nodes/runs/{run_id}"
 
 
@@ -118,6 +119,13 @@ def patch_run(
 def add_run_log(run_id: RunId, message: str) -> Request:
     """Adds one message, of any number of lines, to an action run's log. Sent twice, it shows twice."""
     return Request("POST", f"{_RUN}/logs", _path(f"{_RUN}/logs", run_id=run_id), {"message": message})
+
+
+def node_runs_told(run_id: RunId) -> Request:
+    """Asks for a node run that we ended, by the external id that it has then: there is no other way."""
+    if not is_identifier(run_id):
+        raise _unfit("run_id")
+    return Request("GET", _NODE_RUNS, _NODE_RUNS, query={"external_run_id": run_id})
 
 
 def patch_node_run(
@@ -257,6 +265,16 @@ def read_run_ids(body: Json) -> frozenset[RunId] | None:
     if not isinstance(runs, list):
         return None
     ids = (as_object(run).get("id") for run in runs)
+    return frozenset(RunId(run_id) for run_id in ids if isinstance(run_id, str))
+
+
+def read_completed_node_runs(body: Json) -> frozenset[RunId] | None:
+    """The ids of those in a list of node runs that are completed, or ``None`` where the answer is no such list."""
+    nodes = as_object(body).get("nodeRuns")
+    if not isinstance(nodes, list):
+        return None
+    read = map(as_object, nodes)
+    ids = (node.get("identifier", node.get("id")) for node in read if node.get("status") == "COMPLETED")
     return frozenset(RunId(run_id) for run_id in ids if isinstance(run_id, str))
 
 

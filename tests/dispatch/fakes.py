@@ -12,7 +12,9 @@ from typing import Any
 from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
 from agent.dispatch.life import LifeSettings, Lives
 from agent.dispatch.lifecycle import Lifecycle, Stop
+from agent.dispatch.reception import Reception
 from agent.dispatch.redelivery import Redelivery
+from agent.dispatch.second_look import SecondLook
 from agent.domain.earlier import Earlier, Ending
 from agent.domain.errors import DecryptionError, EntityRefusedError, SourceLostError
 from agent.domain.events import Event
@@ -175,6 +177,7 @@ class NameIntake:
 
     def __init__(self) -> None:
         self.recalled: list[str] = []
+        self.knows_new_secret = False
 
     def decode(self, body: bytes, channel: Channel) -> Verdict:
         name = body.decode().removeprefix("large ")
@@ -182,6 +185,8 @@ class NameIntake:
             return Unexecutable(invocation(name, agent=not name.startswith("kafka")), "the message is too large")
         if name.startswith("noise"):
             return NotOurs("not_for_agents")
+        if name.startswith("foreign") and not self.knows_new_secret:
+            return Unacceptable("signature", "not one of ours", RunId(f"r_{name}"), may_fit_later=True)
         if name.startswith("forged"):
             return Unacceptable("signature", "the signature does not fit", RunId(f"r_{name}"))
         if channel is Channel.CHANGE_LOG:
@@ -397,6 +402,8 @@ class House:
     timeline: Timeline = field(default_factory=lambda: Timeline(drain_s=5, kill_grace_s=0.1, report_s=0.5))
     environment: dict[str, str] = field(default_factory=dict)
     redeliver_when_stopped: bool = False
+    ignore_unrouted: bool = False
+    signature_patience_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.learned: list[str] = []
@@ -414,16 +421,16 @@ class House:
         )
         self.lives = lives = Lives(NameIntake(), self.reporter, self.events, clock, life)
         redelivery = Redelivery(self.lookup, clock, look_again_s=0.01)
-        self.dispatcher = Dispatcher(
+        reception = Reception(
             self.source,
             self.intake,
             Table(self.routes),
-            lives,
-            redelivery,
             self.events,
             self.quarantine,
-            self.settings,
+            SecondLook(self.signature_patience_s, clock),
+            ignore_unrouted=self.ignore_unrouted,
         )
+        self.dispatcher = Dispatcher(self.source, reception, lives, redelivery, self.events, self.settings)
         self.lifecycle = Lifecycle(
             self.source, self.dispatcher, self.reporter, self.events, self.timeline, services=()
         )

@@ -214,3 +214,18 @@ def test_what_went_is_not_taken_up() -> None:
     claim = Claims(source).open(RUN, delivery("a"))
     source.revoked.add("a")
     assert not claim.take_up()
+
+
+def test_a_start_that_is_taken_back_leaves_no_mark() -> None:
+    async def go() -> None:
+        source = MemorySource()
+        claims = Claims(source)
+        claim = claims.open(RUN, delivery("a"))
+        claim.take_back()
+        assert source.withdrawn == []
+        assert await claim.begin()
+        claims.has(RUN, delivery("b"))
+        claim.take_back()
+        assert source.withdrawn == ["a", "b"]
+
+    asyncio.run(go())

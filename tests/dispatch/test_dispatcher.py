@@ -143,7 +143,7 @@ def test_a_message_whose_route_was_not_found_in_time_is_counted_by_itself(
 
     async def go() -> House:
         rule = route(match=Match(when=Value(UnevaluatedError("took longer than 1 s"))))
-        house = House([(rule, returning(Succeeded()))], tmp_path, DispatchSettings(ignore_unrouted=ignore_unrouted))
+        house = House([(rule, returning(Succeeded()))], tmp_path, ignore_unrouted=ignore_unrouted)
         house.source.put(name)
         await house.settle(1)
         return house
@@ -156,7 +156,7 @@ def test_a_message_whose_route_was_not_found_in_time_is_counted_by_itself(
 def test_agents_that_share_a_topic_leave_unrouted_messages_alone(tmp_path: Path) -> None:
     async def go() -> House:
         rules = [(route(match=Match(actions=("deploy",))), returning(Succeeded()))]
-        house = House(rules, tmp_path, DispatchSettings(ignore_unrouted=True))
+        house = House(rules, tmp_path, ignore_unrouted=True)
         house.source.put("restart-1")
         await house.settle(1)
         return house
@@ -813,7 +813,7 @@ def test_without_a_route_it_fails_only_where_the_message_is_for_agents(tmp_path:
 
 def test_agents_that_share_a_topic_leave_what_cannot_be_read_and_has_no_route_alone(tmp_path: Path) -> None:
     nothing = route(match=Match(actions=("other",)))
-    house = House([(nothing, returning(Succeeded()))], tmp_path, DispatchSettings(ignore_unrouted=True))
+    house = House([(nothing, returning(Succeeded()))], tmp_path, ignore_unrouted=True)
     live(tmp_path, returning(Succeeded()), "large deploy-1", house=house)
     assert house.reporter.reports == {}
     assert [e.reason for e in house.events.of(MessageIgnored)] == ["unrouted"]

@@ -256,3 +256,47 @@ def test_a_defect_while_port_is_asked_about_what_is_refused_keeps_nothing_back(t
     outcome = scene.house.reporter.reports["r_deploy-1"].outcome
     assert isinstance(outcome, Failed)
     assert outcome.kind is FailureKind.NO_ROUTE
+
+
+@pytest.mark.parametrize("earlier", [INTERRUPTED, Earlier(Past.STOPPED, 1, "agent-a"), UNKNOWN])
+def test_a_repetition_asks_once_more_when_its_start_is_marked(tmp_path: Path, earlier: Earlier) -> None:
+    """Its former agent may be back since, and have told how it ended."""
+    scene = Scene(tmp_path, RERUN)
+    house = scene.house
+
+    async def go() -> None:
+        house.source.hold = asyncio.Event()
+        house.source.put("deploy-1", earlier=earlier)
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: house.source.begun == ["deploy-1"])
+        house.lookup.standings["r_deploy-1"] = Standing.OVER
+        house.source.hold.set()
+        await house.until(lambda: "deploy-1" in house.source.settled)
+        house.stop.ask()
+        assert await agent == 0
+
+    asyncio.run(go())
+    assert house.source.settled == {"deploy-1": Settlement.ACCEPT}
+    assert len(scene.executed) == (0 if earlier is INTERRUPTED else 1)
+    assert len(house.lookup.asked) == {INTERRUPTED: 2, UNKNOWN: 1}.get(earlier, 0)
+
+
+def test_a_drain_while_it_asks_once_more_takes_the_start_back(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, RERUN)
+    house = scene.house
+
+    async def go() -> None:
+        house.source.hold = asyncio.Event()
+        house.source.put("deploy-1", earlier=INTERRUPTED)
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: house.source.begun == ["deploy-1"])
+        house.lookup.hold = asyncio.Event()
+        house.source.hold.set()
+        await house.until(lambda: len(house.lookup.asked) == 2)
+        house.stop.ask()
+        assert await asyncio.wait_for(agent, 5) == 0
+
+    asyncio.run(go())
+    assert house.source.withdrawn == ["deploy-1"]
+    assert house.source.settled == {"deploy-1": Settlement.RELEASE}
+    assert scene.executed == []

@@ -142,7 +142,7 @@ def test_what_port_knows_already_is_not_told_again(tmp_path: Path) -> None:
     with_rig(scenario)
 
 
-def test_a_nodes_run_is_told_without_asking_since_port_cannot_be_asked(tmp_path: Path) -> None:
+def test_a_nodes_run_that_cannot_be_found_is_told(tmp_path: Path) -> None:
     async def scenario(rig: Rig) -> None:
         lives = Lives(rig, tmp_path)
         run_id = rig.api.ledger.create_run("act", run_id="wfnr_1")
@@ -162,6 +162,7 @@ def test_a_nodes_run_is_told_without_asking_since_port_cannot_be_asked(tmp_path:
             "status": "COMPLETED",
             "result": "SUCCESS",
             "output": {"answer": {"n": 42}},
+            "externalRunId": "wfnr_1",
         }
         lives.end()
 

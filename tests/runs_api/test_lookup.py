@@ -6,11 +6,13 @@ import pytest
 
 from agent.domain.invocation import InvocationKind, RunId
 from agent.domain.json import JsonObject
+from agent.domain.outcome import Succeeded
 from agent.domain.retry import Backoff
 from agent.ports import Standing
+from agent.runs_api.details import ReportLimits
 from agent.runs_api.lookup import PortLookup
 from agent.sandbox.port_api import Fault
-from tests.runs_api.rig import Rig, with_rig
+from tests.runs_api.rig import Rig, until, with_rig
 
 QUICK = Backoff(first_s=0.01, cap_s=0.02)
 
@@ -74,11 +76,53 @@ def test_asking_again_and_again_can_be_broken_off() -> None:
         (RunId("wfnr_1"), InvocationKind.NODE_RUN),
         (RunId("r_nobody_knows"), InvocationKind.ACTION_RUN),
         (RunId("no id/at all"), InvocationKind.ACTION_RUN),
+        (RunId("no id/at all"), InvocationKind.NODE_RUN),
     ],
 )
 def test_what_port_cannot_be_asked_about_is_unknown(run_id: RunId | None, kind: InvocationKind) -> None:
     async def scene(rig: Rig) -> None:
         assert await PortLookup(rig.client, QUICK).standing(run_id, kind) is Standing.UNKNOWN
+
+    with_rig(scene)
+
+
+# ── nodes of workflows ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_node_that_we_ended_is_found_and_another_one_is_not() -> None:
+    async def scene(rig: Rig) -> None:
+        lookup = PortLookup(rig.client, QUICK)
+        (ended, report), (going_on, _) = rig.node_run(), rig.node_run()
+        await report.finish(Succeeded())
+        assert await lookup.standing(RunId(ended), InvocationKind.NODE_RUN) is Standing.OVER
+        assert await lookup.standing(RunId(going_on), InvocationKind.NODE_RUN) is Standing.UNKNOWN
+
+    with_rig(scene)
+
+
+def test_the_id_that_an_action_gave_a_node_stays_and_so_it_cannot_be_found() -> None:
+    async def scene(rig: Rig) -> None:
+        run_id, report = rig.node_run()
+        report.external_run_id("jenkins/42")
+        await until(lambda: rig.api.ledger.runs[run_id].external_run_id == "jenkins/42")  # told early
+        await report.finish(Succeeded())
+        assert rig.api.ledger.runs[run_id].external_run_id == "jenkins/42"
+        standing = PortLookup(rig.client, QUICK).standing(RunId(run_id), InvocationKind.NODE_RUN)
+        assert await standing is Standing.UNKNOWN
+
+    with_rig(scene, report=ReportLimits(early_after_s=0.01))
+
+
+def test_where_nodes_cannot_be_asked_for_nothing_is_known_and_in_an_outage_it_asks_again() -> None:
+    async def scene(rig: Rig) -> None:
+        run_id, report = rig.node_run()
+        await report.finish(Succeeded())
+        lookup = PortLookup(rig.client, QUICK)
+        rig.faults(Fault("/v1/workflows/nodes/runs", status=404))
+        assert await lookup.standing(RunId(run_id), InvocationKind.NODE_RUN) is Standing.UNKNOWN
+        rig.faults(Fault("/v1/workflows/nodes/runs", status=200, body={"ok": True}))
+        rig.faults(Fault("/v1/workflows/nodes/runs", status=503))
+        assert await lookup.standing(RunId(run_id), InvocationKind.NODE_RUN) is Standing.OVER
 
     with_rig(scene)
 
