@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from itertools import count
 
@@ -13,20 +12,18 @@ import structlog
 
 from agent.dispatch.admission import Admission, Ticket
 from agent.dispatch.backlog import Backlog
-from agent.dispatch.claims import Claim
 from agent.dispatch.job import Job, subject_of
 from agent.dispatch.life import Ended, Lives
 from agent.dispatch.reception import Reception, Refusal
 from agent.dispatch.redelivery import Begin, Conclude, Decision, LookAgain, Over, Redelivery
+from agent.dispatch.telling import DEFECT, Telling, broken_off
 from agent.domain.events import WaitingChanged
-from agent.domain.outcome import CancelReason, Failed, FailureKind
-from agent.domain.redaction import LOG_MASK
+from agent.domain.outcome import CancelReason
 from agent.domain.settlement import Settlement
-from agent.ports import Delivery, LeftOver, Observer, Source
+from agent.ports import Delivery, Observer, Source
 
 _BREATH = 32
 _SECOND_LOOK_S = 2.0
-_DEFECT = "a defect of the agent broke this run off"
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +73,7 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._beginning: set[asyncio.Task[None]] = set()
         self._backlog = Backlog(settings.max_pending_reports, settings.max_pending_bytes)
+        self._telling = Telling(lives, self._backlog, self._start_what_may)
         self._draining = False
 
     @property
@@ -93,7 +91,7 @@ class Dispatcher:
         self._runs = runs
         for left_over in self._lives.left_over():
             claim = self._reception.claim_left_over(left_over.subject)  # before its message may come again
-            self._begin(self._deliver(left_over, claim))
+            self._begin(self._telling.deliver(left_over, claim))
         await asyncio.sleep(0)  # they count as pending before anything is taken in
         looking = asyncio.create_task(self._look_at_the_refused_again())
         try:
@@ -209,8 +207,8 @@ class Dispatcher:
                 self._admission.release(ticket)
                 self._start_what_may()
             if ended is not None:
-                with self._counted_as_pending(ended.report.size_bytes):
-                    await self._conclude(job.claim, ended)
+                with self._telling.counted(ended.report.size_bytes):
+                    await self._telling.conclude(job.claim, ended)
 
     async def _decide(self, ticket: Ticket[Job]) -> Decision | None:
         """What to do with a job in its slot, with its start made known; ``None``: it is not ours any more.
@@ -229,8 +227,8 @@ class Dispatcher:
             self._admission.release(ticket)
             raise
         except Exception:
-            log.exception(_DEFECT)
-            return Conclude(_broken_off())
+            log.exception(DEFECT)
+            return Conclude(broken_off())
         return decision if may_go_on else None
 
     async def _look_again(self, ticket: Ticket[Job], decision: LookAgain) -> None:
@@ -269,15 +267,15 @@ class Dispatcher:
         try:
             return await self._lives.execute(job, attempt, note)
         except Exception:
-            log.exception(_DEFECT)
-            return self._lives.unexecuted(job.subject, job.invocation.action, _broken_off())
+            log.exception(DEFECT)
+            return self._lives.unexecuted(job.subject, job.invocation.action, broken_off())
 
     async def _refuse(self, refusal: Refusal) -> None:
         """Ends a run that no executor will ever see, unless it has ended before or went to another agent."""
         invocation, claim = refusal.invocation, refusal.claim
         with (
             structlog.contextvars.bound_contextvars(run_id=invocation.run_id, route=refusal.route),
-            self._counted_as_pending(),
+            self._telling.counted(),
         ):
             is_over = await self._is_over(refusal)
             self._leave_beginning()
@@ -285,7 +283,9 @@ class Dispatcher:
                 claim.settle(Settlement.ACCEPT)
             elif claim.take_up():
                 subject = subject_of(refusal.delivery, invocation, refusal.route)
-                await self._conclude(claim, self._lives.unexecuted(subject, invocation.action, refusal.outcome))
+                await self._telling.conclude(
+                    claim, self._lives.unexecuted(subject, invocation.action, refusal.outcome)
+                )
             else:
                 claim.drop()
 
@@ -297,55 +297,5 @@ class Dispatcher:
             refusal.claim.settle(Settlement.RELEASE)
             raise
         except Exception:
-            log.exception(_DEFECT)
+            log.exception(DEFECT)
             return False
-
-    async def _deliver(self, left_over: LeftOver, claim: Claim) -> None:
-        """A drain breaks this off: what is left over stays so."""
-        subject = left_over.subject
-        settlement = Settlement.RELEASE
-        with (
-            structlog.contextvars.bound_contextvars(run_id=subject.run_id, route=subject.route),
-            self._counted_as_pending(),
-        ):
-            log.info("telling Port of a run that ended before this agent was started again")
-            try:
-                settlement = await self._lives.deliver(left_over)
-            except Exception:
-                log.exception("a defect of the agent: this outcome is left over for the next start")
-            finally:
-                claim.settle(settlement)
-
-    async def _conclude(self, claim: Claim, ended: Ended) -> None:
-        settlement = Settlement.RELEASE
-        try:
-            with structlog.contextvars.bound_contextvars(**{LOG_MASK: ended.report.masked}):
-                settlement = await self._report(ended)
-        finally:
-            claim.settle(settlement)
-
-    @contextmanager
-    def _counted_as_pending(self, size_bytes: int = 0) -> Iterator[None]:
-        """While Port must take something of a run; with too many of these nothing more is taken in."""
-        try:
-            with self._backlog.counting(size_bytes):
-                self._open_or_close_the_door()
-                yield
-        finally:
-            self._start_what_may()
-
-    async def _report(self, ended: Ended) -> Settlement:
-        """Delivers the end of a run; where that fails by a defect of ours, a plainer one."""
-        try:
-            return await self._lives.conclude(ended)
-        except Exception:
-            log.exception(_DEFECT)
-        try:
-            return await self._lives.conclude(self._lives.unexecuted(ended.subject, ended.action, _broken_off()))
-        except Exception:
-            log.exception("a defect of the agent left this run without its end; it will be delivered again")
-            return Settlement.RELEASE
-
-
-def _broken_off() -> Failed:
-    return Failed(f"{_DEFECT}; the agent's log says more", FailureKind.EXCEPTION)
