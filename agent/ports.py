@@ -161,7 +161,10 @@ class Intake(Protocol):
         """Reads and verifies one message. Never raises, whatever the bytes are."""
 
     def recall(self, body: bytes, channel: Channel) -> Invocation:
-        """The invocation of a message that `decode` has let in before, without verifying it once more."""
+        """The invocation of a message that `decode` has let in before, without verifying it once more.
+
+        Its kind and run id are those that `decode` gave, which the caller has.
+        """
 
     def unlock(
         self, invocation: Invocation, paths: Sequence[str]

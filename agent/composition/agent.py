@@ -28,7 +28,7 @@ from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
 from agent.dispatch.life import LifeSettings, Lives
 from agent.dispatch.lifecycle import Lifecycle, Stop
 from agent.dispatch.reception import Reception
-from agent.dispatch.redelivery import Redelivery
+from agent.dispatch.redelivery import Redelivery, Waits
 from agent.dispatch.second_look import SecondLook
 from agent.dispatch.workspace import remove_tree
 from agent.domain.redaction import Redactor, is_maskable
@@ -114,7 +114,7 @@ class Agent:
             source,
             self._open_reception(source, intake, clock),
             lives,
-            Redelivery(lookup, clock),
+            Redelivery(lookup, clock, _waits(settings)),
             observer,
             DispatchSettings(
                 max_concurrent_runs=settings.AGENT_MAX_CONCURRENT_RUNS,
@@ -268,3 +268,8 @@ class Agent:
             health = self._readiness.check()
             if not health.ok:
                 log.warning("not ready", reason=health.reason)
+
+
+def _waits(settings: Settings) -> Waits:
+    """At the end of a run's time an agent kills it, lets go, writes its entities, flushes its log."""
+    return Waits(margin_s=settings.AGENT_KILL_GRACE_S + 65.0, timeout_s=settings.AGENT_RUN_TIMEOUT_S)

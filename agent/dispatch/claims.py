@@ -11,19 +11,20 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from typing import TypeAlias
+from zlib import crc32
 
 from agent.domain.earlier import Ending
 from agent.domain.invocation import RunId
 from agent.domain.settlement import Settlement
 from agent.ports import Delivery, Source, Subject
 
-Key: TypeAlias = tuple[RunId, str]
+Key: TypeAlias = tuple[str, str]
 
 
 class Claim:
     """A run in hand, with every receipt under which it was delivered. Made by `Claims`."""
 
-    def __init__(self, claims: Claims, key: Key | None, *receipts: object) -> None:
+    def __init__(self, claims: Claims, key: Key, *receipts: object) -> None:
         self._claims = claims
         self._key = key
         self._receipts = [*receipts]
@@ -106,7 +107,7 @@ def _forget(_answer: asyncio.Future[bool]) -> None:
 class Claims:
     """All claims of one agent. Belongs to the event loop's thread.
 
-    Of runs that have ended, the last ``remembered`` are known. Messages without a run (change events) are not.
+    Of those that have ended, the last ``remembered`` are known.
     """
 
     def __init__(self, source: Source, remembered: int = 10_000) -> None:
@@ -122,8 +123,6 @@ class Claims:
         it: so they keep the order in which they stand in their partition.
         """
         key = _key(run_id, delivery)
-        if key is None:
-            return False
         if key in self._ended:
             self.source.settle(delivery.receipt, Settlement.ACCEPT)
             return True
@@ -136,23 +135,17 @@ class Claims:
     def open(self, run_id: RunId | None, delivery: Delivery) -> Claim:
         """Takes a run in hand that `has` does not know."""
         key = _key(run_id, delivery)
-        claim = Claim(self, key, delivery.receipt)
-        if key is not None:
-            self._in_hand[key] = claim
+        claim = self._in_hand[key] = Claim(self, key, delivery.receipt)
         return claim
 
     def open_left_over(self, subject: Subject) -> Claim:
         """Takes a run in hand that ended in an earlier life of this agent; its message may be delivered again."""
-        key = None if subject.run_id is None else (subject.run_id, subject.origin)
-        claim = Claim(self, key)
-        if key is not None:
-            self._in_hand[key] = claim
+        key = (subject.run_id or "", subject.origin)
+        claim = self._in_hand[key] = Claim(self, key)
         return claim
 
-    def forget(self, key: Key | None, claim: Claim, *, ended: bool = False) -> None:
+    def forget(self, key: Key, claim: Claim, *, ended: bool = False) -> None:
         """For claims: the run is in hand no more, unless another claim has it by now."""
-        if key is None:
-            return
         if self._in_hand.get(key) is claim:
             del self._in_hand[key]
         if ended:
@@ -161,5 +154,6 @@ class Claims:
                 self._ended.popitem(last=False)
 
 
-def _key(run_id: RunId | None, delivery: Delivery) -> Key | None:
-    return None if run_id is None else (run_id, delivery.origin)
+def _key(run_id: RunId | None, delivery: Delivery) -> Key:
+    """A message that names no run is known by what it says."""
+    return run_id or f"#{crc32(delivery.body):08x}", delivery.origin

@@ -15,7 +15,14 @@ from agent.dispatch.backlog import Backlog
 from agent.dispatch.job import Job, subject_of
 from agent.dispatch.life import Ended, Lives
 from agent.dispatch.reception import Reception, Refusal
-from agent.dispatch.redelivery import Begin, Conclude, Decision, LookAgain, Over, Redelivery
+from agent.dispatch.redelivery import (
+    Begin,
+    Conclude,
+    Decision,
+    LookAgain,
+    Over,
+    Redelivery,
+)
 from agent.dispatch.telling import DEFECT, Telling, broken_off
 from agent.domain.events import WaitingChanged
 from agent.domain.outcome import CancelReason
@@ -194,21 +201,22 @@ class Dispatcher:
 
     async def _live(self, ticket: Ticket[Job]) -> None:
         """From its slot to its settlement, unless it turns out that there is nothing to do for it, or not yet."""
-        job = ticket.item
-        with structlog.contextvars.bound_contextvars(run_id=job.invocation.run_id, route=job.routed.route.name):
+        claim, about = ticket.item.claim, ticket.item.subject
+        with structlog.contextvars.bound_contextvars(run_id=about.run_id, route=about.route):
             decision = await self._decide(ticket)
             if isinstance(decision, LookAgain):
                 await self._look_again(ticket, decision)
                 return
             self._leave_beginning()
             try:
-                ended = await self._carry_out(job, decision)
+                ended = await self._carry_out(ticket.item, decision)
             finally:
                 self._admission.release(ticket)
                 self._start_what_may()
+            del ticket  # a thousand ends may wait for Port, but not with all their messages
             if ended is not None:
                 with self._telling.counted(ended.report.size_bytes):
-                    await self._telling.conclude(job.claim, ended)
+                    await self._telling.conclude(claim, ended)
 
     async def _decide(self, ticket: Ticket[Job]) -> Decision | None:
         """What to do with a job in its slot, with its start made known; ``None``: it is not ours any more.
@@ -228,15 +236,14 @@ class Dispatcher:
             raise
         except Exception:
             log.exception(DEFECT)
-            return Conclude(broken_off())
+            decision, may_go_on = Conclude(broken_off()), claim.take_up()
         return decision if may_go_on else None
 
     async def _look_again(self, ticket: Ticket[Job], decision: LookAgain) -> None:
-        log.info("another agent may be at this run still, or have its outcome to tell", again_in_s=decision.in_s)
         self._admission.park(ticket)
         ticket.item.shed()
         self._start_what_may()
-        await asyncio.sleep(decision.in_s)
+        await _wait_for_another(decision)
         self._admission.unpark(ticket)
         self._start_what_may()
 
@@ -271,31 +278,40 @@ class Dispatcher:
             return self._lives.unexecuted(job.subject, job.invocation.action, broken_off())
 
     async def _refuse(self, refusal: Refusal) -> None:
-        """Ends a run that no executor will ever see, unless it has ended before or went to another agent."""
-        invocation, claim = refusal.invocation, refusal.claim
-        with (
-            structlog.contextvars.bound_contextvars(run_id=invocation.run_id, route=refusal.route),
-            self._telling.counted(),
-        ):
-            is_over = await self._is_over(refusal)
+        """Ends a run that no executor of ours will ever see, unless another agent's does, or has ended it."""
+        claim, about = refusal.claim, subject_of(refusal.delivery, refusal.invocation, refusal.route)
+        action = refusal.invocation.action
+        with structlog.contextvars.bound_contextvars(run_id=about.run_id, route=about.route):
+            decision = await self._decide_on_refused(refusal)
             self._leave_beginning()
-            if is_over:
+            del refusal  # see `_live`
+            if isinstance(decision, Over):
                 claim.settle(Settlement.ACCEPT)
             elif claim.take_up():
-                subject = subject_of(refusal.delivery, invocation, refusal.route)
-                await self._telling.conclude(
-                    claim, self._lives.unexecuted(subject, invocation.action, refusal.outcome)
-                )
+                with self._telling.counted():
+                    ended = self._lives.unexecuted(about, action, decision.outcome)
+                    await self._telling.conclude(claim, ended)
             else:
                 claim.drop()
 
-    async def _is_over(self, refusal: Refusal) -> bool:
+    async def _decide_on_refused(self, refusal: Refusal) -> Over | Conclude:
         """A drain cancels this, too."""
         try:
-            return await self._redelivery.is_over(refusal.delivery, refusal.invocation)
+            while True:
+                with self._telling.counted():
+                    decision = await self._redelivery.decide_on_refused(refusal)
+                if not isinstance(decision, LookAgain):
+                    return decision
+                await _wait_for_another(decision)
         except asyncio.CancelledError:
             refusal.claim.settle(Settlement.RELEASE)
             raise
         except Exception:
             log.exception(DEFECT)
-            return False
+            return Conclude(refusal.outcome)
+
+
+async def _wait_for_another(decision: LookAgain) -> None:
+    write = log.info if decision.is_first else log.debug
+    write("another agent may be at this run still, or have its outcome to tell", again_in_s=decision.in_s)
+    await asyncio.sleep(decision.in_s)

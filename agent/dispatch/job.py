@@ -22,15 +22,16 @@ class Job:
         self.claim = claim
         self.routed = routed
         self._invocation: Invocation | None = invocation
-        self._effort = invocation.effort
+        self._decided = (invocation.kind, invocation.run_id, invocation.effort)
         self._intake = intake
 
     @property
     def invocation(self) -> Invocation:
-        """The message, decoded again if it was shed. What its expressions have cost is not forgotten."""
+        """The message, decoded again if it was shed: its run stays, and so does what its expressions have cost."""
         if self._invocation is None:
             recalled = self._intake.recall(self.delivery.body, self.delivery.channel)
-            self._invocation = replace(recalled, effort=self._effort)
+            kind, run_id, effort = self._decided
+            self._invocation = replace(recalled, kind=kind, run_id=run_id, effort=effort)
         return self._invocation
 
     @property

@@ -139,12 +139,13 @@ class Lives:
         self._tell_finished(ended, "none", 0.0)
         return ended
 
-    async def conclude(self, ended: Ended) -> Settlement:
+    async def conclude(self, ended: Ended, *, is_ours: bool = True) -> Settlement:
         """Delivers the last report, however long Port takes, and decides over the message.
 
         A run that was stopped because the agent stops is left to the next agent, untold, where the settings say so.
+        But not where its message ``is_ours`` no more: whoever has it then takes it for one that goes on here.
         """
-        if self._is_to_be_repeated(ended.outcome):
+        if is_ours and self._is_to_be_repeated(ended.outcome):
             ended.report.abandon()
             self._tell_reported(ended.subject, NothingToReport())
             return Settlement.REPEAT

@@ -46,7 +46,7 @@ class Telling:
         settlement = Settlement.RELEASE
         try:
             with structlog.contextvars.bound_contextvars(**{LOG_MASK: ended.report.masked}):
-                settlement = await self._report(ended)
+                settlement = await self._report(ended, is_ours=claim.is_ours)
         finally:
             claim.settle(settlement)
 
@@ -63,10 +63,10 @@ class Telling:
             finally:
                 claim.settle(settlement)
 
-    async def _report(self, ended: Ended) -> Settlement:
+    async def _report(self, ended: Ended, *, is_ours: bool) -> Settlement:
         """Where it fails by a defect of ours, a plainer end is delivered."""
         try:
-            return await self._lives.conclude(ended)
+            return await self._lives.conclude(ended, is_ours=is_ours)
         except Exception:
             log.exception(DEFECT)
         try:

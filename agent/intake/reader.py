@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from agent.domain.invocation import Channel, Invocation, InvocationMethod
+from agent.domain.invocation import Channel, Invocation
 from agent.domain.json import Json
 from agent.intake.decode import (
     RunIdFinder,
@@ -70,14 +70,15 @@ class MessageIntake:
     def recall(self, body: bytes, channel: Channel) -> Invocation:
         """The invocation of a message that `decode` has let in before: what it was signed with does not matter now.
 
-        Raises `UndecodableError` for any other.
+        A run id of the operator's own path is not looked for again. Raises `UndecodableError` for any other.
         """
         text, document = parse(body, self._max_bytes)
         if channel is Channel.CHANGE_LOG:
             return change_event(document, text)
         inner = unwrapped(document)
         message = document if inner is None else inner
-        return self._trusted(text, message, invocation_method(message))
+        method = invocation_method(message)
+        return requested_run(without_signature(message, method.type), method, text)
 
     def unlock(
         self, invocation: Invocation, paths: Sequence[str]
@@ -117,13 +118,11 @@ class MessageIntake:
         if not (method.agent or wrapped or method.type in {"", _OWN_CONSUMERS_TYPE}):
             return NotOurs("not_for_agents")
         refusal = self._verifier.check(Signed(text, document, method.type, method.agent, wrapped))
-        invocation = self._trusted(text, message, method)
+        trusted = without_signature(message, method.type)
+        invocation = requested_run(trusted, method, text, self._extra_run_id)
         if refusal is not None:
             return Unacceptable(refusal.reason, refusal.detail, invocation.run_id, refusal.may_fit_later)
         return Decoded(invocation)
-
-    def _trusted(self, text: str, message: Json, method: InvocationMethod) -> Invocation:
-        return requested_run(without_signature(message, method.type), method, text, self._extra_run_id)
 
 
 def _listed(invocation: Invocation) -> Iterator[Sealed]:

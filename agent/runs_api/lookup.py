@@ -21,6 +21,9 @@ _BACKOFF = Backoff(first_s=1.0, cap_s=30.0)
 _GONE = frozenset({404, 410, 422})
 """What Port says of a run that it does not know, or of an id that cannot be one."""
 
+_NOT_TOLD = "Port does not tell how far this run is: asking again"
+_REFUSALS = 5
+"""So many answers that are none, but final ones, and nothing is known of a run."""
 _QUESTIONS = 20
 """So many runs are asked about one by one, each time."""
 
@@ -47,25 +50,31 @@ class PortLookup:
             if isinstance(answer, Standing):
                 return answer
             attempt += 1
-            log.debug("Port does not tell how far this run is: asking again", run_id=run_id, reason=answer)
+            if isinstance(answer, Refused):
+                if attempt == 1:
+                    log.warning(_NOT_TOLD, run_id=run_id, status_code=answer.status_code, reason=answer.message)
+                if attempt >= _REFUSALS:
+                    log.warning("Port refuses to tell how far this run is: taken for unknown", run_id=run_id)
+                    return Standing.UNKNOWN
+            else:  # the API's own trouble, which is told where it is asked
+                log.debug(_NOT_TOLD, run_id=run_id, reason=answer.reason)
             await asyncio.sleep(self._backoff.wait_s(attempt, random.random()))  # noqa: S311 - jitter, no secret
 
-    async def _standing_of_run(self, run_id: RunId) -> Standing | str:
-        """Or why Port does not tell."""
+    async def _standing_of_run(self, run_id: RunId) -> Standing | Refused | Undelivered:
         match await self._client.get_run(run_id):
-            case Refused(status_code, message):
-                return Standing.UNKNOWN if status_code in _GONE else f"{status_code}: {message}"
-            case Undelivered(reason):
-                return reason
+            case Refused(status_code) if status_code in _GONE:
+                return Standing.UNKNOWN
+            case Refused() | Undelivered() as untold:
+                return untold
             case run:
                 return Standing.OVER if run.is_over else Standing.IN_PROGRESS
 
-    async def _standing_of_node(self, run_id: RunId) -> Standing | str:
+    async def _standing_of_node(self, run_id: RunId) -> Standing | Undelivered:
         match await self._client.completed_node_runs(run_id):
             case Refused():  # this way of asking is nowhere documented
                 return Standing.UNKNOWN
-            case Undelivered(reason):
-                return reason
+            case Undelivered() as untold:
+                return untold
             case completed:
                 return Standing.OVER if run_id in completed else Standing.UNKNOWN
 

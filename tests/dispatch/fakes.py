@@ -13,7 +13,7 @@ from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
 from agent.dispatch.life import LifeSettings, Lives
 from agent.dispatch.lifecycle import Lifecycle, Stop
 from agent.dispatch.reception import Reception
-from agent.dispatch.redelivery import Redelivery
+from agent.dispatch.redelivery import Redelivery, Waits
 from agent.dispatch.second_look import SecondLook
 from agent.domain.earlier import Earlier, Ending
 from agent.domain.errors import DecryptionError, EntityRefusedError, SourceLostError
@@ -420,7 +420,7 @@ class House:
             learn=self.learned.append,
         )
         self.lives = lives = Lives(NameIntake(), self.reporter, self.events, clock, life)
-        redelivery = Redelivery(self.lookup, clock, look_again_s=0.01)
+        redelivery = Redelivery(self.lookup, clock, Waits(look_again_s=0.01))
         reception = Reception(
             self.source,
             self.intake,

@@ -119,10 +119,13 @@ def test_a_run_that_is_left_over_from_an_earlier_life_is_in_hand() -> None:
     assert claims.has(RUN, delivery("b"))
 
 
-def test_messages_without_a_run_are_never_taken_for_one_another() -> None:
+def test_messages_without_a_run_are_known_by_what_they_say_and_where_they_stand() -> None:
     claims = Claims(MemorySource())
-    claims.open(None, delivery("a")).settle(Settlement.ACCEPT)
-    assert not claims.has(None, delivery("b"))
+    event = Delivery(b"changed", "a", Channel.CHANGE_LOG, 0.0, "change.log[0]@7")
+    claims.open(None, event).settle(Settlement.ACCEPT)
+    assert claims.has(None, Delivery(b"changed", "b", Channel.CHANGE_LOG, 0.0, "change.log[0]@7"))
+    assert not claims.has(None, Delivery(b"changed", "c", Channel.CHANGE_LOG, 0.0, "change.log[0]@8"))
+    assert not claims.has(None, Delivery(b"changed otherwise", "d", Channel.CHANGE_LOG, 0.0, "change.log[0]@7"))
 
 
 def test_another_message_of_the_same_run_is_another_message() -> None:

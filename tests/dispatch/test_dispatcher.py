@@ -860,3 +860,28 @@ def test_what_is_in_hand_is_told_until_it_is_reported(tmp_path: Path) -> None:
         assert await agent == 0
 
     asyncio.run(go())
+
+
+def test_a_run_that_a_stop_cuts_short_is_told_where_its_message_is_somebody_elses(tmp_path: Path) -> None:
+    """Who took it over in the drain takes it for one that goes on here: nobody would begin it anew."""
+
+    async def forever(run: RunContext) -> Outcome:
+        del run
+        await asyncio.Event().wait()
+        return Succeeded()
+
+    async def go() -> House:
+        timeline = Timeline(0.2, 0.1, 1.0)
+        house = House([(route(), Work(forever))], tmp_path, timeline=timeline, redeliver_when_stopped=True)
+        house.source.put("a-1")
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: house.dispatcher.in_flight == 1)
+        house.stop.ask()
+        house.source.revoked.add("a-1")
+        assert await agent == 0
+        return house
+
+    house = asyncio.run(go())
+    report = house.reporter.reports["r_a-1"]
+    assert isinstance(report.outcome, Cancelled)
+    assert not report.abandoned

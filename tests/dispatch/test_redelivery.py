@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from agent.dispatch.dispatcher import DispatchSettings
-from agent.dispatch.redelivery import Begin, Conclude, Decision, LookAgain, Over, Patience, decide
+from agent.dispatch.redelivery import (
+    Begin,
+    Conclude,
+    Decision,
+    LookAgain,
+    Over,
+    Patience,
+    Waits,
+    decide,
+    decide_on_refused,
+)
 from agent.domain.earlier import Earlier, Ending, Past
 from agent.domain.outcome import Failed, FailureKind, Outcome, Succeeded
 from agent.domain.route import Match, OnInterrupted, Route
@@ -28,6 +38,7 @@ def route(**options: Any) -> Route:
     return Route(name="all", match=options.pop("match", Match()), executor="work", **options)
 
 
+WAITS = Waits(margin_s=60.0, return_s=30.0, timeout_s=500.0, look_again_s=7.0)
 FAIL = route(timeout_s=100.0)
 RERUN = route(timeout_s=100.0, on_interrupted=OnInterrupted.RERUN, max_attempts=2)
 
@@ -55,19 +66,25 @@ RERUN = route(timeout_s=100.0, on_interrupted=OnInterrupted.RERUN, max_attempts=
                 )
             ),
         ),
-        (HANDED_OVER, Standing.IN_PROGRESS, FAIL, 0, LookAgain(7)),
-        (HANDED_OVER, Standing.IN_PROGRESS, FAIL, 159.9, LookAgain(7)),
+        (STOPPED, Standing.OVER, FAIL, 0, Over()),
+        (STOPPED, Standing.IN_PROGRESS, FAIL, 0, Begin(2, "attempt 2: the one before was stopped in order")),
+        (HANDED_OVER, Standing.IN_PROGRESS, FAIL, 0, LookAgain(7, is_first=True)),
+        (HANDED_OVER, Standing.IN_PROGRESS, FAIL, 30, LookAgain(7)),
+        (HANDED_OVER, Standing.IN_PROGRESS, FAIL, 120, LookAgain(20)),
         (HANDED_OVER, Standing.IN_PROGRESS, FAIL, 160, GIVE_UP),
-        (HANDED_OVER, Standing.UNKNOWN, RERUN, 160, Begin(2, f"attempt 2 of 2: the one before was {SENTENCE}")),
+        (HANDED_OVER, Standing.IN_PROGRESS, RERUN, 160, Begin(2, f"attempt 2 of 2: the one before was {SENTENCE}")),
+        (HANDED_OVER, Standing.UNKNOWN, RERUN, 160, GIVE_UP),  # it may have ended, and nobody can tell
     ],
 )
 def test_the_rule(earlier: Earlier, standing: Standing, rule: Route, waited_s: float, expected: Decision) -> None:
-    assert decide(earlier, standing, rule, Patience(waited_s, waited_s, 7)) == expected
+    assert decide(earlier, standing, rule, Patience(waited_s, waited_s, WAITS)) == expected
 
 
-@pytest.mark.parametrize(("seen_s", "expected"), [(0, LookAgain(7)), (59.9, LookAgain(7)), (60, GIVE_UP)])
+@pytest.mark.parametrize(
+    ("seen_s", "expected"), [(0, LookAgain(42, is_first=True)), (59.9, LookAgain(42)), (60, GIVE_UP)]
+)
 def test_after_an_outage_of_port_the_other_agent_gets_time_to_tell(seen_s: float, expected: Decision) -> None:
-    assert decide(HANDED_OVER, Standing.IN_PROGRESS, FAIL, Patience(9_999, seen_s, 7)) == expected
+    assert decide(HANDED_OVER, Standing.IN_PROGRESS, FAIL, Patience(9_999, seen_s, WAITS)) == expected
 
 
 SUCCEEDED = Succeeded("succeeded on agent-a, which could not tell Port; its links and outputs are lost")
@@ -77,10 +94,10 @@ SUCCEEDED = Succeeded("succeeded on agent-a, which could not tell Port; its link
     ("ending", "standing", "seen_s", "expected"),
     [
         (Ending.SUCCESS, Standing.OVER, 0, Over()),
-        (Ending.SUCCESS, Standing.IN_PROGRESS, 29.9, LookAgain(7)),
+        (Ending.SUCCESS, Standing.IN_PROGRESS, 29.9, LookAgain(42)),
         (Ending.SUCCESS, Standing.IN_PROGRESS, 30, Conclude(SUCCEEDED)),
         (Ending.SUCCESS, Standing.UNKNOWN, 30, Conclude(SUCCEEDED)),
-        (Ending.FAILURE, Standing.IN_PROGRESS, 29.9, LookAgain(7)),
+        (Ending.FAILURE, Standing.IN_PROGRESS, 29.9, LookAgain(42)),
         (
             Ending.FAILURE,
             Standing.IN_PROGRESS,
@@ -95,7 +112,29 @@ def test_what_has_ended_is_never_begun_again_and_told_if_its_agent_does_not_come
     ending: Ending, standing: Standing, seen_s: float, expected: Decision, rule: Route
 ) -> None:
     earlier = Earlier(Past.ENDED, 1, "agent-a", ending)
-    assert decide(earlier, standing, rule, Patience(9_999, seen_s, 7)) == expected
+    assert decide(earlier, standing, rule, Patience(9_999, seen_s, WAITS)) == expected
+
+
+REFUSED = Failed("no route matched", FailureKind.NO_ROUTE)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "standing", "waited_s", "expected"),
+    [
+        (INTERRUPTED, Standing.OVER, 0, Over()),
+        (INTERRUPTED, Standing.IN_PROGRESS, 0, Conclude(REFUSED)),
+        (UNKNOWN, Standing.UNKNOWN, 0, Conclude(REFUSED)),
+        (STOPPED, Standing.IN_PROGRESS, 0, Conclude(REFUSED)),
+        (HANDED_OVER, Standing.IN_PROGRESS, 30, LookAgain(7)),
+        (HANDED_OVER, Standing.IN_PROGRESS, 560, Conclude(REFUSED)),
+        (Earlier(Past.ENDED, 1, "agent-a", Ending.SUCCESS), Standing.IN_PROGRESS, 29, LookAgain(7)),
+        (Earlier(Past.ENDED, 1, "agent-a", Ending.SUCCESS), Standing.IN_PROGRESS, 30, Conclude(SUCCEEDED)),
+    ],
+)
+def test_what_we_cannot_execute_may_be_executed_by_another_agent_or_have_been(
+    earlier: Earlier, standing: Standing, waited_s: float, expected: Decision
+) -> None:
+    assert decide_on_refused(earlier, standing, REFUSED, Patience(waited_s, waited_s, WAITS)) == expected
 
 
 class Scene:
@@ -165,10 +204,11 @@ def test_a_run_that_was_interrupted_runs_once_more_where_its_route_says_so(tmp_p
     assert line == ("INFO", f"attempt 2 of 2: the one before was {SENTENCE}")
 
 
-def test_a_run_that_was_stopped_in_order_runs_again_and_costs_no_lookup(tmp_path: Path) -> None:
-    scene = Scene(tmp_path).live(("deploy-1", STOPPED))
+def test_a_run_that_was_stopped_in_order_runs_again_unless_it_was_closed_meanwhile(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.house.lookup.standings["r_deploy-2"] = Standing.OVER
+    scene.live(("deploy-1", STOPPED), ("deploy-2", STOPPED))
     assert scene.executed == [("r_deploy-1", 2)]
-    assert scene.house.lookup.asked == []
 
 
 def test_a_run_that_another_agent_may_be_at_is_waited_for_without_a_slot(tmp_path: Path) -> None:
@@ -278,7 +318,7 @@ def test_a_repetition_asks_once_more_when_its_start_is_marked(tmp_path: Path, ea
     asyncio.run(go())
     assert house.source.settled == {"deploy-1": Settlement.ACCEPT}
     assert len(scene.executed) == (0 if earlier is INTERRUPTED else 1)
-    assert len(house.lookup.asked) == {INTERRUPTED: 2, UNKNOWN: 1}.get(earlier, 0)
+    assert len(house.lookup.asked) == (2 if earlier is INTERRUPTED else 1)
 
 
 def test_a_drain_while_it_asks_once_more_takes_the_start_back(tmp_path: Path) -> None:
@@ -300,3 +340,29 @@ def test_a_drain_while_it_asks_once_more_takes_the_start_back(tmp_path: Path) ->
     assert house.source.withdrawn == ["deploy-1"]
     assert house.source.settled == {"deploy-1": Settlement.RELEASE}
     assert scene.executed == []
+
+
+def test_a_run_that_has_no_route_here_and_goes_on_elsewhere_is_left_to_end_there(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, route(match=Match(actions=("other",))))
+    house = scene.house
+
+    async def go() -> None:
+        house.source.put("deploy-1", earlier=HANDED_OVER)
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: len(house.lookup.asked) >= 2)
+        assert house.reporter.reports == {}
+        house.lookup.standings["r_deploy-1"] = Standing.OVER
+        await house.until(lambda: "deploy-1" in house.source.settled)
+        house.stop.ask()
+        assert await agent == 0
+
+    asyncio.run(go())
+    assert house.source.settled == {"deploy-1": Settlement.ACCEPT}
+    assert house.reporter.reports == {}
+
+
+def test_a_drain_does_not_wait_for_it(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, route(match=Match(actions=("other",))))
+    scene.stop_when(lambda house: len(house.lookup.asked) >= 2, "deploy-1", HANDED_OVER)
+    assert scene.house.source.settled == {"deploy-1": Settlement.RELEASE}
+    assert scene.house.reporter.reports == {}

@@ -269,3 +269,19 @@ def test_whatever_a_message_is_made_of_skimming_is_quick() -> None:
             begun_s = time.process_time()
             read(body)
             assert time.process_time() - begun_s < 2, (piece, frame)
+
+
+def test_a_run_id_of_the_operators_own_path_is_looked_for_once() -> None:
+    asked: list[object] = []
+
+    def finder(found: object) -> str:
+        asked.append(found)
+        return "r_own"
+
+    intake = MessageIntake(lambda: [SECRET], StillClock(), extra_run_id=finder)
+    body = b'{"invocationMethod": {"type": "KAFKA"}, "ticket": 1}'
+    decoded = intake.decode(body, Channel.RUNS)
+    assert isinstance(decoded, Decoded)
+    assert decoded.invocation.run_id == "r_own"
+    assert intake.recall(body, Channel.RUNS).run_id is None
+    assert len(asked) == 1

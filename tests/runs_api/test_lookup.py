@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent.domain.invocation import InvocationKind, RunId
 from agent.domain.json import JsonObject
@@ -82,6 +83,20 @@ def test_asking_again_and_again_can_be_broken_off() -> None:
 def test_what_port_cannot_be_asked_about_is_unknown(run_id: RunId | None, kind: InvocationKind) -> None:
     async def scene(rig: Rig) -> None:
         assert await PortLookup(rig.client, QUICK).standing(run_id, kind) is Standing.UNKNOWN
+
+    with_rig(scene)
+
+
+def test_what_port_refuses_to_tell_again_and_again_is_unknown_and_told_once() -> None:
+    async def scene(rig: Rig) -> None:
+        run_id = rig.api.ledger.create_run("act")
+        rig.faults(Fault("/v1/actions/runs/*", status=403, times=None))
+        with capture_logs() as lines:
+            standing = PortLookup(rig.client, QUICK).standing(RunId(run_id), InvocationKind.ACTION_RUN)
+            assert await standing is Standing.UNKNOWN
+        assert len(rig.requests_of(run_id)) == 5
+        warnings = [line for line in lines if line["log_level"] == "warning"]
+        assert [line.get("status_code") for line in warnings] == [403, None]
 
     with_rig(scene)
 
