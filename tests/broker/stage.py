@@ -68,9 +68,9 @@ class Stage:
             "password": account.password,
         }
 
-    def make_topics(self) -> None:
+    def make_topics(self, partitions: int = 3) -> None:
         """The organisation's two topics, as Port provisions them, with the agent's rights."""
-        self.client.create_topic(self.topic, 3)
+        self.client.create_topic(self.topic, partitions)
         self.client.create_topic(f"{self.org}.change.log", 1)
         self.client.allow_agent(self.org, self._account)
 

@@ -44,7 +44,11 @@ def test_two_agents_one_stopped_half_way_finish_2000_mixed_runs_once_each(
         leaver, stayer = stage.start_agent("leaver", settings), stage.start_agent("stayer", settings)
         leaver.wait_ready()
         stayer.wait_ready()
-        stage.place(orders(chance, 2000, stage.org, stage.port.client_secret), noise(chance, 200, stage.org))
+        stage.place([], noise(chance, 200, stage.org))
+        wait_until(
+            stage.is_committed, timeout_s=60, what=stage.report
+        )  # of the group's first records Port is asked
+        stage.place(orders(chance, 2000, stage.org, stage.port.client_secret))
 
         stage.wait_executed(1000)
         assert leaver.stop(timeout_s=60) == 0, leaver.tail()
