@@ -31,6 +31,7 @@ from agent.domain.route import Route, RoutingTable, Unrouted
 from agent.domain.settlement import Delivered, NothingToReport, Reported, Settlement, Undelivered
 from agent.domain.timeline import Timeline
 from agent.ports import (
+    Clock,
     Decoded,
     Delivery,
     EntityChange,
@@ -397,13 +398,14 @@ class House:
     timeline: Timeline = field(default_factory=lambda: Timeline(drain_s=5, kill_grace_s=0.1, report_s=0.5))
     environment: dict[str, str] = field(default_factory=dict)
     redeliver_when_stopped: bool = False
+    clock: Clock = field(default_factory=RealClock)
 
     def __post_init__(self) -> None:
         self.learned: list[str] = []
         self.source, self.reporter, self.events, self.stop = MemorySource(), Reporter(), Events(), Stop()
         self.lookup, self.intake = Lookup(), NameIntake()
         self.quarantine = Quarantine()
-        clock = RealClock()
+        clock = self.clock
         life = LifeSettings(
             self.workspaces,
             self.timeline.kill_grace_s,

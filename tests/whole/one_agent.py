@@ -54,7 +54,7 @@ class OneAgent:
         self.settings = self._needed() | dict(settings or {})
         if routes is not None:
             self.routes_file.write_text(routes)
-            self.settings |= {"AGENT_ROUTES_PATH": str(self.routes_file)}
+            self.settings = {"AGENT_ROUTES_PATH": str(self.routes_file)} | self.settings
         self.process = AgentProcess(self.settings, self.home, self._log_file)
 
     def _needed(self) -> dict[str, str]:
