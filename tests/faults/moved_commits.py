@@ -97,7 +97,7 @@ def played(kafka: RealKafka, home: Path) -> Story:
         for number in range(len(MOVES)):
             gated.open(f"{STUCK[0]}{number}-")
         second = stage.start_agent("second", settings)
-        wait_until(stage.is_committed, timeout_s=90, what=stage.report)
+        stage.wait_committed(timeout_s=90)
         assert second.stop(timeout_s=60) == 0, second.tail()
         assert {known.marks for known in stage.offset_maps().values()} == {b""}, stage.report()
         asked = stage.port.ledger()["requests"][asked_before:]

@@ -14,7 +14,6 @@ import pytest
 
 from tests.broker.real_kafka import RealKafka
 from tests.broker.stage import Stage
-from tests.broker.waiting import wait_until
 from tests.faults.gated import Gated
 from tests.faults.moved_commits import CUT, MOVES, Fate, Story, played
 
@@ -98,7 +97,7 @@ def test_after_all_that_was_committed_is_deleted_nothing_that_has_ended_is_execu
         new = gated.place("new", 4)
         second = stage.start_agent("second")
         stage.wait_finished(timeout_s=60)
-        wait_until(stage.is_committed, timeout_s=60, what=stage.report)
+        stage.wait_committed()
         assert second.stop(timeout_s=60) == 0, second.tail()
         assert [gated.statuses(run_id) for run_id in (*ended, *new)] == [(["SUCCESS"], [])] * 12, stage.report()
         executed = gated.worklog.by_run()

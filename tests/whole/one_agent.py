@@ -172,6 +172,16 @@ class OneAgent:
         """Returns once the agent has said its last word on the run. Needs LOG_LEVEL=DEBUG."""
         self.wait_line("run reported", run_id=run_id)
 
+    def wait_committed(self) -> None:
+        """Returns once its group has committed everything that its topic holds."""
+        broker = self.world.broker
+
+        def is_committed() -> bool:
+            committed = {p: offset for p, (offset, _) in broker.committed(self.group, self.topic).items()}
+            return sum(broker.end_offsets(self.topic).values()) == sum(committed.values())
+
+        self.wait_until(is_committed, "all to be committed")
+
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of one of its pages."""
         host, _, port = self.process.url.removeprefix("http://").partition(":")
