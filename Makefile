@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FUZZ   := .cache/fuzz/venv
 
-.PHONY: help venv lint format test fuzz chaos sandbox lock
+.PHONY: help venv lint format test fuzz chaos soak sandbox lock
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ $(FUZZ)/.ready: requirements/fuzz.txt
 
 chaos: venv ## agents on a real Kafka while everything breaks: make chaos SECONDS=120 SEED=7; needs Java 17 and Maven
 	KAFKA_LIBS="$${KAFKA_LIBS:-$$(.ci/kafka/fetch)}" $(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak: venv ## an agent under mixed runs must not grow: make soak SECONDS=3600
+	SOAK_SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest -s tests/faults/test_20_soak.py $(ARGS)
 
 sandbox: venv ## the agent on this machine without an account: make sandbox ARGS=--once
 	$(BIN)/action-agent sandbox $(ARGS)

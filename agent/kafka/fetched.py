@@ -16,8 +16,6 @@ from agent.ports import Clock, Observer
 
 _LOOK_UP_S = 5.0
 _ASK_AGAIN_S = 1.0
-_FRESH_S = 300.0
-"""Where a group begins, only what is older than this may have a past: it is a new agent's first backlog else."""
 
 
 class Fetched:
@@ -125,17 +123,10 @@ class Fetched:
     def _without_map(self, consumer: Consumer, partition: Partition, committed: int) -> OffsetMap:
         """What is there already was perhaps begun by whoever read it before. Raises `KafkaException`.
 
-        That is all there is now, where somebody else committed or an offset was moved by hand. A group that has
-        committed nothing begins with what the topic keeps, of which only the older part can have a past.
+        That is all there is now, whether somebody else committed, an offset was moved by hand, or nothing is
+        committed: the group may be new, or what it had committed was deleted, and nothing tells which.
         """
-        place = topic_partition(partition)
-        _low, end = consumer.get_watermark_offsets(place, timeout=_LOOK_UP_S)
-        if committed < 0:
-            place.offset = int((self._clock.epoch() - _FRESH_S) * 1000)
-            [first_fresh] = consumer.offsets_for_times([place], timeout=_LOOK_UP_S)
-            if first_fresh.error is not None:
-                raise KafkaException(first_fresh.error)
-            end = first_fresh.offset if first_fresh.offset >= 0 else end
+        _low, end = consumer.get_watermark_offsets(topic_partition(partition), timeout=_LOOK_UP_S)
         return OffsetMap(max(0, committed), unsure_below=end)
 
 

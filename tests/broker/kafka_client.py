@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it does not mark what it re-exports
     AclBinding,
     AclOperation,
@@ -71,8 +71,8 @@ class KafkaClient:
         for future in admin.create_acls(grants).values():
             future.result(_TIMEOUT_S)
 
-    def produce(self, topic: str, values: Iterable[bytes | None]) -> None:
-        """Appends records without key, spread over the partitions, and waits until the broker has them."""
+    def produce(self, topic: str, values: Iterable[bytes | None], partition: int | None = None) -> None:
+        """Appends records without key, to ``partition`` or spread over all, and waits until the broker has them."""
         failures: list[KafkaError] = []
 
         def note(error: KafkaError | None, _: Message) -> None:
@@ -84,7 +84,7 @@ class KafkaClient:
             {**self._kafka.client_config(), "partitioner": "random", "sticky.partitioning.linger.ms": 0}
         )
         for value in values:
-            producer.produce(topic, value, on_delivery=note)
+            producer.produce(topic, value, partition=-1 if partition is None else partition, on_delivery=note)
             producer.poll(0)
         left = producer.flush(_TIMEOUT_S)
         assert not left, f"{left} records were not taken by Kafka within {_TIMEOUT_S:g} s"
@@ -106,6 +106,30 @@ class KafkaClient:
                 found.partition: Committed(found.offset if found.offset >= 0 else None, found.metadata or "")
                 for found in consumer.committed(asked, _TIMEOUT_S)
             }
+
+    def set_committed(self, group: str, topic: str, places: Mapping[int, Committed]) -> None:
+        """Moves by hand what ``group``, which must have no members, has committed."""
+        moved = [
+            TopicPartition(topic, partition, place.offset or 0, place.metadata)
+            for partition, place in places.items()
+        ]
+        admin = AdminClient(self._kafka.client_config())
+        asked = ConsumerGroupTopicPartitions(group, moved)
+        answer = admin.alter_consumer_group_offsets([asked])[group].result(_TIMEOUT_S)
+        errors = [place.error for place in answer.topic_partitions or [] if place.error is not None]
+        assert not errors, f"Kafka did not move what {group} has committed: {errors}"
+
+    def delete_group(self, group: str) -> None:
+        """Deletes by hand all that ``group``, which must have no members, has committed."""
+        admin = AdminClient(self._kafka.client_config())
+        admin.delete_consumer_groups([group])[group].result(_TIMEOUT_S)
+
+    def delete_before(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Cuts the log: by partition, the records below an offset go, as retention makes them go."""
+        admin = AdminClient(self._kafka.client_config())
+        cut = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        for future in admin.delete_records(cut).values():
+            future.result(_TIMEOUT_S)
 
     def members(self, group: str) -> int:
         """How many consumers belong to ``group`` now."""

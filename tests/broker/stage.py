@@ -107,6 +107,10 @@ class Stage:
         """Returns once every run has a terminal status; fails with how things stand."""
         wait_until(lambda: self.port.unfinished() == 0, timeout_s=timeout_s, what=self.report)
 
+    def wait_committed(self, timeout_s: float = 60) -> None:
+        """Returns once the group has committed everything; fails with how things stand."""
+        wait_until(self.is_committed, timeout_s=timeout_s, what=self.report)
+
     def wait_executed(self, count: int, timeout_s: float = 60) -> None:
         """Returns once that many executions have begun."""
         wait_until(

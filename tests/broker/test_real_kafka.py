@@ -44,7 +44,9 @@ def test_two_agents_one_stopped_half_way_finish_2000_mixed_runs_once_each(
         leaver, stayer = stage.start_agent("leaver", settings), stage.start_agent("stayer", settings)
         leaver.wait_ready()
         stayer.wait_ready()
-        stage.place(orders(chance, 2000, stage.org, stage.port.client_secret), noise(chance, 200, stage.org))
+        stage.place([], noise(chance, 200, stage.org))
+        stage.wait_committed()  # of the group's first records Port is asked
+        stage.place(orders(chance, 2000, stage.org, stage.port.client_secret))
 
         stage.wait_executed(1000)
         assert leaver.stop(timeout_s=60) == 0, leaver.tail()
@@ -186,7 +188,7 @@ def test_an_agent_that_stood_still_and_lost_its_partitions_executes_nothing_twic
         (stage.home / "gate").touch()
         stage.wait_finished(timeout_s=60)
         # Each message comes again, and is passed over.
-        wait_until(stage.is_committed, timeout_s=60, what=stage.report)
+        stage.wait_committed()
         assert agent.stop(timeout_s=30) == 0, agent.tail()
         stage.check_each_run_once()
 

@@ -35,7 +35,7 @@ def test_a_password_that_is_changed_in_the_middle_of_runs_loses_nothing(kafka: R
         stage.give_out(new)
 
         stage.wait_finished(timeout_s=90)
-        wait_until(stage.is_committed, timeout_s=60, what=stage.report)
+        stage.wait_committed()
         assert agent.stop(timeout_s=30) == 0, agent.tail()
         stage.check_each_run_once()
         assert [p for p in (old.password, new.password) if p in agent.output()] == []
@@ -66,6 +66,6 @@ def test_brokers_that_are_all_others_now_end_the_agent_in_order_and_the_next_one
         stage.give_out(new)
         heir = stage.start_agent("heir")
         stage.wait_finished(timeout_s=90)
-        wait_until(stage.is_committed, timeout_s=60, what=stage.report)
+        stage.wait_committed()
         assert heir.stop(timeout_s=30) == 0, heir.tail()
         stage.check_each_run_once()

@@ -33,6 +33,7 @@ from agent.domain.route import Route, RoutingTable, Unrouted
 from agent.domain.settlement import Delivered, NothingToReport, Reported, Settlement, Undelivered
 from agent.domain.timeline import Timeline
 from agent.ports import (
+    Clock,
     Decoded,
     Delivery,
     EntityChange,
@@ -404,13 +405,14 @@ class House:
     redeliver_when_stopped: bool = False
     ignore_unrouted: bool = False
     signature_patience_s: float = 0.0
+    clock: Clock = field(default_factory=RealClock)
 
     def __post_init__(self) -> None:
         self.learned: list[str] = []
         self.source, self.reporter, self.events, self.stop = MemorySource(), Reporter(), Events(), Stop()
         self.lookup, self.intake = Lookup(), NameIntake()
         self.quarantine = Quarantine()
-        clock = RealClock()
+        clock = self.clock
         life = LifeSettings(
             self.workspaces,
             self.timeline.kill_grace_s,

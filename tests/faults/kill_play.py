@@ -8,7 +8,6 @@ from pathlib import Path
 from agent.sandbox.messages import Click, kafka_v1, wire_text
 from tests.broker.real_kafka import RealKafka
 from tests.broker.stage import Stage
-from tests.broker.waiting import wait_until
 from tests.broker.worklog import SHELL, Worklog
 
 _SETTINGS = {"KAFKA_CONSUMER_SESSION_TIMEOUT_MS": "6000"}
@@ -63,7 +62,7 @@ def played(case: Case, kafka: RealKafka, home: Path) -> End:
         heir = stage.start_agent("victim" if case.heir == "same" else "heir", _SETTINGS)
         heir.wait_ready()
         stage.wait_finished(timeout_s=90)
-        wait_until(stage.is_committed, timeout_s=60, what=stage.report)
+        stage.wait_committed()
         assert heir.stop(timeout_s=30) == 0, heir.tail()
         assert {known.marks for known in stage.offset_maps().values()} == {b""}, stage.report()
 

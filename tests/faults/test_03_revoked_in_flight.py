@@ -67,7 +67,7 @@ def test_runs_of_a_revoked_partition_are_told_by_their_agent_and_committed_by_th
         )
         assert committed(stage, moved) == handed_over, stage.report()
         second.send(signal.SIGCONT)
-        wait_until(stage.is_committed, timeout_s=60, what=stage.report)
+        stage.wait_committed()
         for agent in (first, second):
             assert agent.stop(timeout_s=30) == 0, agent.tail()
 
@@ -89,7 +89,7 @@ def test_what_a_frozen_agent_learns_of_lost_partitions_is_not_committed(kafka: R
         frozen.send(signal.SIGSTOP)
         heir = stage.start_agent("heir", settings)
         stage.wait_finished(timeout_s=60)  # interrupted, as far as anybody can know
-        wait_until(stage.is_committed, timeout_s=60, what=stage.report)
+        stage.wait_committed()
         later = gated.place("later", 6)
         wait_until(lambda: gated.worklog.begun() == COUNT + len(later), timeout_s=60, what=stage.report)
         wait_until(lambda: marks(stage, Mark.STARTED) == len(later), timeout_s=30, what=stage.report)
@@ -109,7 +109,7 @@ def test_what_a_frozen_agent_learns_of_lost_partitions_is_not_committed(kafka: R
         assert offsets(stage) == taken_over, stage.report()
         gated.open("later")
         stage.wait_finished(timeout_s=60)
-        wait_until(stage.is_committed, timeout_s=60, what=stage.report)
+        stage.wait_committed()
         for agent in (frozen, heir):
             assert agent.stop(timeout_s=30) == 0, agent.tail()
 

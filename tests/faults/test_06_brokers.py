@@ -48,7 +48,7 @@ def test_runs_in_flight_finish_and_report_while_the_broker_is_down_and_their_com
         wait_until(lambda: time.monotonic() > down_until_s, timeout_s=DOWN_S + 5, what="the outage to last")
         kafka.start()
         stage.wait_finished(timeout_s=90)
-        wait_until(stage.is_committed, timeout_s=60, what=stage.report)
+        stage.wait_committed()
         assert agent.stop(timeout_s=30) == 0, agent.tail()
         stage.check_each_run_once()
 
@@ -72,7 +72,7 @@ def test_a_password_that_is_refused_for_a_while_and_then_taken_again_loses_nothi
         wait_until(lambda: "uthentication" in agent.output(), timeout_s=60, what=agent.tail)
         stage.client.set_password(right)  # Port gave out the right one all the time
         stage.wait_finished(timeout_s=90)
-        wait_until(stage.is_committed, timeout_s=60, what=stage.report)
+        stage.wait_committed()
         assert agent.stop(timeout_s=30) == 0, agent.tail()
         stage.check_each_run_once()
 
@@ -98,7 +98,7 @@ def test_a_broker_that_answers_no_commit_for_longer_than_the_agent_waits_loses_n
         finally:
             kafka.thaw()
         stage.wait_finished(timeout_s=120)
-        wait_until(stage.is_committed, timeout_s=60, what=stage.report)
+        stage.wait_committed()
         assert agent.stop(timeout_s=30) == 0, agent.tail()
         stage.check_each_run_once()
 
@@ -121,7 +121,7 @@ def test_runs_go_on_when_the_broker_that_coordinates_their_group_is_killed(
             kafka.kill_coordinator()
             assert stage.port.unfinished() > 0, "it was killed too late: all runs had ended"
             stage.wait_finished(timeout_s=120)
-            wait_until(stage.is_committed, timeout_s=60, what=stage.report)
+            stage.wait_committed()
             assert agent.stop(timeout_s=30) == 0, agent.tail()
             stage.check_each_run_once()
     finally:

@@ -53,7 +53,7 @@ def test_runs_three_times_as_long_as_the_interval_cost_the_agent_no_partition(
         stage.place(placed)
         stage.wait_finished(timeout_s=RUN_S + 60)
         assert time.monotonic() - began_s >= RUN_S > 2 * INTERVAL_S
-        wait_until(stage.is_committed, timeout_s=30, what=stage.report)
+        stage.wait_committed(timeout_s=30)
         moved = [
             line
             for line in agent.output().splitlines()

@@ -9,7 +9,6 @@ from pathlib import Path
 from agent.sandbox.port_api import Effect, Fault
 from tests.broker.waiting import wait_until
 from tests.faults.conftest import Begin
-from tests.whole.one_agent import OneAgent
 from tests.whole.world import World
 
 ROUTES = """\
@@ -108,15 +107,4 @@ def test_a_run_that_port_has_closed_meanwhile_is_no_trouble(world: World, begin:
     agent.wait_line("run reported", run_id=run_id)
     run = world.ledger.runs[run_id]
     assert (run.terminal_statuses, run.summary) == (["FAILURE"], "by hand")
-    _check_settled(agent)
-
-
-def _check_settled(agent: OneAgent) -> None:
-    world = agent.world
-
-    def is_committed() -> bool:
-        ends = world.broker.end_offsets(agent.topic)
-        committed = {p: offset for p, (offset, _) in world.broker.committed(agent.group, agent.topic).items()}
-        return sum(ends.values()) == sum(committed.values())
-
-    agent.wait_until(is_committed, "all to be committed")
+    agent.wait_committed()

@@ -59,7 +59,7 @@ def test_outcomes_survive_a_kill_9_in_an_outage_and_are_told_first(
     fresh = agent.result_of("work")
     assert fresh.terminal_statuses == ["SUCCESS"]
     # Their messages come again, and are passed over: everything is committed, and nothing was executed twice.
-    _wait_committed(agent)
+    agent.wait_committed()
     assert sorted(executions.read_text().split()) == sorted([*run_ids, fresh.id])
     assert all(world.ledger.runs[run_id].refused_statuses == [] for run_id in run_ids)
     agent.wait_metric("agent_journal_pending_reports", 0)
@@ -109,16 +109,5 @@ def test_an_orderly_stop_in_an_outage_leaves_its_outcomes_to_the_next_start(
     start_again(agent)
     for run_id in run_ids:
         assert world.ended(run_id).terminal_statuses == ["SUCCESS"]
-    _wait_committed(agent)
+    agent.wait_committed()
     assert sorted(executions.read_text().split()) == sorted(run_ids)
-
-
-def _wait_committed(agent: OneAgent) -> None:
-    world = agent.world
-
-    def is_committed() -> bool:
-        ends = world.broker.end_offsets(agent.topic)
-        committed = {p: offset for p, (offset, _) in world.broker.committed(agent.group, agent.topic).items()}
-        return sum(ends.values()) == sum(committed.values())
-
-    agent.wait_until(is_committed, "all to be committed")

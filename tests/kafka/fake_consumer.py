@@ -22,8 +22,8 @@ class FakeConsumer:
     """Does nothing by itself: every poll waits for `play`. ``history`` holds, in their order, what the client was
     told to do with partitions and what observers heard of rebalances and trouble. ``stored`` is what the group has
     committed; ``deaf``: nobody answers who asks for that; ``refusals``: so many commits are refused. While
-    ``silent`` no commit in the background is answered. ``first``, ``ends`` and ``fresh_from`` say where logs begin
-    and end, and from where on their records are new; else all are old. As it is closed it revokes what is assigned.
+    ``silent`` no commit in the background is answered. ``first`` and ``ends`` say where logs begin and end. As it
+    is closed it revokes what is assigned.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,6 @@ class FakeConsumer:
         self.silent = False
         self.ends: dict[Partition, int] = {}
         self.first = 0
-        self.fresh_from: dict[Partition, int] = {}
         self.during_commit: Callable[[], None] = lambda: None
         self.refusals = 0
         self._steps: queue.Queue[tuple[Step, Future[None]]] = queue.Queue()
@@ -129,12 +128,6 @@ class FakeConsumer:
         if self.deaf and not how.get("cached"):
             raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT))
         return self.first, self.ends.get(Partition(partition.topic, partition.partition), 0)
-
-    def offsets_for_times(self, places: list[TopicPartition], **_how: object) -> list[TopicPartition]:
-        """The offset of what is asked for is a time in milliseconds."""
-        assert all(place.offset > 1_000_000_000_000 for place in places)
-        fresh = [(p, self.fresh_from.get(Partition(p.topic, p.partition), -1)) for p in places]
-        return [TopicPartition(p.topic, p.partition, offset) for p, offset in fresh]
 
     def consumer_group_metadata(self) -> bytes:
         """In no group as yet: else membership without partitions would be told, too."""

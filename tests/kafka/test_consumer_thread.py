@@ -579,11 +579,12 @@ def test_what_the_last_owner_knew_comes_with_the_delivery() -> None:
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize("metadata", ["", "written by another consumer"])
-def test_what_another_consumer_left_may_have_been_begun(metadata: str) -> None:
+@pytest.mark.parametrize("left", [None, Commit(3, ""), Commit(3, "written by another consumer")])
+def test_what_another_consumer_left_or_nobody_committed_may_have_been_begun(left: Commit | None) -> None:
     async def scene() -> None:
         async with stage() as at:
-            at.client.stored[P0] = Commit(3, metadata)
+            if left is not None:
+                at.client.stored[P0] = left
             at.client.ends[P0] = 4
             await at.client.assign(P0)
             told = []
@@ -591,31 +592,6 @@ def test_what_another_consumer_left_may_have_been_begun(metadata: str) -> None:
                 await at.client.record(P0, offset)
                 told.append((await at.delivery()).earlier)
             assert told == [Earlier(Past.UNKNOWN), None]
-
-    asyncio.run(scene())
-
-
-@pytest.mark.parametrize(
-    ("fresh_from", "unknown"),
-    [
-        ({P0: 4}, [3]),  # the rest came within the last minutes
-        ({}, [3, 4]),  # nothing did
-        ({P0: 0}, []),  # all did
-    ],
-)
-def test_of_a_group_that_never_committed_only_what_is_old_may_have_been_begun(
-    fresh_from: dict[Partition, int], unknown: list[int]
-) -> None:
-    async def scene() -> None:
-        async with stage() as at:
-            at.client.ends[P0] = 5
-            at.client.fresh_from = fresh_from
-            await at.client.assign(P0)
-            told = {}
-            for offset in (3, 4):
-                await at.client.record(P0, offset)
-                told[offset] = (await at.delivery()).earlier
-            assert [offset for offset, earlier in told.items() if earlier == Earlier(Past.UNKNOWN)] == unknown
 
     asyncio.run(scene())
 

@@ -19,7 +19,7 @@ from tests.kafka.still_clock import StillClock
 
 P0, P1 = Partition("runs", 0), Partition("runs", 1)
 UNKNOWN = Earlier(Past.UNKNOWN)
-COMMITTED, PLACE, TIME = "committed", "place", "time"
+COMMITTED, PLACE = "committed", "place"
 
 
 @dataclass
@@ -42,8 +42,6 @@ class Broker:
     def __init__(self) -> None:
         self.stored: dict[Partition, Commit] = {}
         self.ends: dict[Partition, int] = {}
-        self.fresh_from: dict[Partition, int] = {}
-        self.asked_for_times: list[int] = []
         self.deaf: set[tuple[str, Partition | None]] = set()
         self.asked: list[str] = []
 
@@ -56,17 +54,6 @@ class Broker:
         del timeout
         self._hear(PLACE, partition_of(place))
         return 0, self.ends.get(partition_of(place), 0)
-
-    def offsets_for_times(self, places: list[TopicPartition], *, timeout: float) -> list[TopicPartition]:
-        del timeout
-        self._hear(TIME, None)
-        self.asked_for_times += [place.offset for place in places]
-        found = [(p, self.fresh_from.get(partition_of(p), -1)) for p in places]
-        return [
-            # where it fails, the offset that was asked for, a time, is left as it was
-            self._answer(TIME, p, Commit(p.offset if (TIME, partition_of(p)) in self.deaf else offset))
-            for p, offset in found
-        ]
 
     def _hear(self, request: str, partition: Partition | None) -> None:
         self.asked.append(request)
@@ -154,29 +141,18 @@ def test_without_a_map_all_that_is_there_already_is_unsure(metadata: str, told: 
     assert stage.broker.asked == [COMMITTED, PLACE]
 
 
-def test_where_a_group_begins_only_what_is_older_than_five_minutes_is_unsure() -> None:
-    stage = Stage()
-    stage.broker.ends[P0] = 9
-    stage.broker.fresh_from[P0] = 8
-    stage.assign(P0)
-    assert stage.read(P0, 7, 8) == {7: UNKNOWN, 8: None}
-    assert stage.broker.asked_for_times == [int((stage.clock.epoch() - 300) * 1000)]
-
-
-def test_where_a_group_begins_with_a_log_that_is_old_altogether_all_of_it_is_unsure() -> None:
+def test_where_nothing_is_committed_all_that_is_there_already_is_unsure() -> None:
     stage = Stage()
     stage.broker.ends[P0] = 9
     stage.assign(P0)
-    assert stage.read(P0, 8, 9) == {8: UNKNOWN, 9: None}
+    assert stage.read(P0, 7, 8, 9) == {7: UNKNOWN, 8: UNKNOWN, 9: None}
+    assert stage.broker.asked == [COMMITTED, PLACE]
 
 
-@pytest.mark.parametrize(
-    ("request_", "partition"), [(COMMITTED, None), (COMMITTED, P0), (PLACE, P0), (TIME, None), (TIME, P0)]
-)
+@pytest.mark.parametrize(("request_", "partition"), [(COMMITTED, None), (COMMITTED, P0), (PLACE, P0)])
 def test_records_wait_while_kafka_does_not_tell(request_: str, partition: Partition | None) -> None:
     stage = Stage()
-    stage.broker.ends[P0] = 9
-    stage.broker.fresh_from[P0] = 8
+    stage.broker.ends[P0] = 8
     stage.broker.deaf = {(request_, partition)}
     stage.assign(P0)
     assert stage.read(P0, 7) == {}

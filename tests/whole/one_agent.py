@@ -54,7 +54,7 @@ class OneAgent:
         self.settings = self._needed() | dict(settings or {})
         if routes is not None:
             self.routes_file.write_text(routes)
-            self.settings |= {"AGENT_ROUTES_PATH": str(self.routes_file)}
+            self.settings = {"AGENT_ROUTES_PATH": str(self.routes_file)} | self.settings
         self.process = AgentProcess(self.settings, self.home, self._log_file)
 
     def _needed(self) -> dict[str, str]:
@@ -171,6 +171,16 @@ class OneAgent:
     def wait_settled(self, run_id: str) -> None:
         """Returns once the agent has said its last word on the run. Needs LOG_LEVEL=DEBUG."""
         self.wait_line("run reported", run_id=run_id)
+
+    def wait_committed(self) -> None:
+        """Returns once its group has committed everything that its topic holds."""
+        broker = self.world.broker
+
+        def is_committed() -> bool:
+            committed = {p: offset for p, (offset, _) in broker.committed(self.group, self.topic).items()}
+            return sum(broker.end_offsets(self.topic).values()) == sum(committed.values())
+
+        self.wait_until(is_committed, "all to be committed")
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of one of its pages."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from agent.domain.signature import signature_of
 from agent.sandbox import messages
 from agent.sandbox.messages import Click
 from agent.sandbox.port_api import Credentials, PortApi
+from tests.whole.mount import Mount
 from tests.whole.one_agent import OneAgent
 from tests.whole.world import CLIENT_SECRET, World
 
@@ -32,31 +32,6 @@ routes:
 
 
 _KEPT = "a signature does not fit: it is looked at again"
-
-
-class Mount:
-    """Files as Kubernetes mounts a Secret: links through ``..data``, which is swapped as a whole."""
-
-    def __init__(self, home: Path, **values: str) -> None:
-        home.mkdir()
-        self._home = home
-        self._versions = 0
-        self.swap(**values)
-        for name in values:
-            self.path(name).symlink_to(Path("..data", name))
-
-    def path(self, name: str) -> Path:
-        return self._home / name
-
-    def swap(self, **values: str) -> None:
-        self._versions += 1
-        version = self._home / f"..version-{self._versions}"
-        version.mkdir()
-        for name, value in values.items():
-            (version / name).write_text(value)
-        fresh = self._home / "..data_tmp"
-        fresh.symlink_to(version.name)
-        fresh.replace(self._home / "..data")
 
 
 class Rotation:
