@@ -113,10 +113,12 @@ class Admission(Generic[T]):
         self._waiting += 1
         self._waiting_bytes += ticket.size_bytes
 
-    def unpark(self, ticket: Ticket[T]) -> None:
-        """A parked run wants a slot again. One that was withdrawn meanwhile is passed over."""
-        if self._parked.pop(id(ticket), None) is not None:
-            self._enqueue(ticket)
+    def unpark(self, ticket: Ticket[T]) -> bool:
+        """A parked run wants a slot again. ``False``: it was withdrawn meanwhile, or waits already."""
+        if self._parked.pop(id(ticket), None) is None:
+            return False
+        self._enqueue(ticket)
+        return True
 
     def release(self, ticket: Ticket[T]) -> None:
         """A run that was admitted has ended: its slot is free, and the next of its key may take its turn."""

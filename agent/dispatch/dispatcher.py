@@ -12,17 +12,11 @@ import structlog
 
 from agent.dispatch.admission import Admission, Ticket
 from agent.dispatch.backlog import Backlog
+from agent.dispatch.decision import Begin, Conclude, Decision, LookAgain, Over
 from agent.dispatch.job import Job, subject_of
 from agent.dispatch.life import Ended, Lives
 from agent.dispatch.reception import Reception, Refusal
-from agent.dispatch.redelivery import (
-    Begin,
-    Conclude,
-    Decision,
-    LookAgain,
-    Over,
-    Redelivery,
-)
+from agent.dispatch.redelivery import Redelivery
 from agent.dispatch.telling import DEFECT, Telling, broken_off
 from agent.domain.events import WaitingChanged
 from agent.domain.outcome import CancelReason
@@ -31,6 +25,8 @@ from agent.ports import Delivery, Observer, Source
 
 _BREATH = 32
 _SECOND_LOOK_S = 2.0
+_QUESTIONS = 20
+"""So many runs are asked about at once: what was delivered before may be thousands, and Port counts requests."""
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +77,7 @@ class Dispatcher:
         self._beginning: set[asyncio.Task[None]] = set()
         self._backlog = Backlog(settings.max_pending_reports, settings.max_pending_bytes)
         self._telling = Telling(lives, self._backlog, self._start_what_may)
+        self._questions = asyncio.Semaphore(_QUESTIONS)
         self._draining = False
 
     @property
@@ -200,13 +197,13 @@ class Dispatcher:
         self._observer.notify(WaitingChanged(self._admission.waiting, oldest_s, in_hand))
 
     async def _live(self, ticket: Ticket[Job]) -> None:
-        """From its slot to its settlement, unless it turns out that there is nothing to do for it, or not yet."""
+        """From its slot to its settlement, or back to wait for a slot, where it must be asked about first."""
         claim, about = ticket.item.claim, ticket.item.subject
         with structlog.contextvars.bound_contextvars(run_id=about.run_id, route=about.route):
-            decision = await self._decide(ticket)
-            if isinstance(decision, LookAgain):
-                await self._look_again(ticket, decision)
+            if ticket.item.decision is None:
+                await self._look_up(ticket)
                 return
+            decision = await self._take_up(ticket, ticket.item.decision)
             self._leave_beginning()
             try:
                 ended = await self._carry_out(ticket.item, decision)
@@ -218,14 +215,40 @@ class Dispatcher:
                 with self._telling.counted(ended.report.size_bytes):
                     await self._telling.conclude(claim, ended)
 
-    async def _decide(self, ticket: Ticket[Job]) -> Decision | None:
-        """What to do with a job in its slot, with its start made known; ``None``: it is not ours any more.
+    async def _look_up(self, ticket: Ticket[Job]) -> None:
+        """Finds out what became of it before; meanwhile it has no slot, for Port may be away for long.
+
+        A drain withdraws the ticket, and cancels this.
+        """
+        job = ticket.item
+        job.shed()
+        self._admission.park(ticket)
+        self._start_what_may()
+        job.decision = await self._decision_on(job)
+        if self._admission.unpark(ticket):
+            self._waiting_since[id(ticket)] = job.delivery.received_at_s
+            self._waiting_since.move_to_end(id(ticket), last=False)
+        self._start_what_may()
+
+    async def _decision_on(self, job: Job) -> Decision:
+        while True:
+            try:
+                async with self._questions:
+                    decision = await self._redelivery.decide(job)
+            except Exception:
+                log.exception(DEFECT)
+                return Conclude(broken_off())
+            if not isinstance(decision, LookAgain):
+                return decision
+            await _wait_for_another(decision)
+
+    async def _take_up(self, ticket: Ticket[Job], decision: Decision) -> Decision | None:
+        """Makes the start known where there is one; ``None``: the run is not ours any more.
 
         A drain cancels this: the job is given back as it came.
         """
         claim = ticket.item.claim
         try:
-            decision = await self._redelivery.decide(ticket.item)
             may_go_on = await claim.begin() if isinstance(decision, Begin) else claim.take_up()
             if may_go_on and isinstance(decision, Begin) and await self._redelivery.has_ended_since(ticket.item):
                 decision = Over()
@@ -238,14 +261,6 @@ class Dispatcher:
             log.exception(DEFECT)
             decision, may_go_on = Conclude(broken_off()), claim.take_up()
         return decision if may_go_on else None
-
-    async def _look_again(self, ticket: Ticket[Job], decision: LookAgain) -> None:
-        self._admission.park(ticket)
-        ticket.item.shed()
-        self._start_what_may()
-        await _wait_for_another(decision)
-        self._admission.unpark(ticket)
-        self._start_what_may()
 
     def _leave_beginning(self) -> None:
         """From here on a drain waits for the run, and does not break it off."""

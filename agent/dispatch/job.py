@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.dispatch.claims import Claim
+from agent.dispatch.decision import Begin, Decision
 from agent.domain.invocation import Invocation
 from agent.ports import Delivery, Intake, Routed, Subject
 
@@ -13,6 +14,7 @@ class Job:
     """A delivery with its route, and the claim under which its run is in hand.
 
     While thousands wait, most of what they would take is their messages, decoded: `shed` leaves the bytes alone.
+    ``decision`` is ``None`` until it is known what became of it before.
     """
 
     def __init__(
@@ -21,8 +23,11 @@ class Job:
         self.delivery = delivery
         self.claim = claim
         self.routed = routed
+        self.kind = invocation.kind
+        self.run_id = invocation.run_id
+        self.decision: Decision | None = Begin() if delivery.earlier is None else None
         self._invocation: Invocation | None = invocation
-        self._decided = (invocation.kind, invocation.run_id, invocation.effort)
+        self._effort = invocation.effort
         self._intake = intake
 
     @property
@@ -30,14 +35,13 @@ class Job:
         """The message, decoded again if it was shed: its run stays, and so does what its expressions have cost."""
         if self._invocation is None:
             recalled = self._intake.recall(self.delivery.body, self.delivery.channel)
-            kind, run_id, effort = self._decided
-            self._invocation = replace(recalled, kind=kind, run_id=run_id, effort=effort)
+            self._invocation = replace(recalled, kind=self.kind, run_id=self.run_id, effort=self._effort)
         return self._invocation
 
     @property
     def subject(self) -> Subject:
         """What its report is about."""
-        return subject_of(self.delivery, self.invocation, self.routed.route.name)
+        return Subject(self.run_id, self.kind, self.delivery.origin, self.routed.route.name)
 
     def shed(self) -> None:
         """It has to wait: forgets what can be had again."""

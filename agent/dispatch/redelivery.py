@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 from agent.dispatch.claims import Claim
+from agent.dispatch.decision import Begin, Conclude, Decision, DecisionOnRefused, LookAgain, Over
 from agent.dispatch.job import Job
 from agent.dispatch.reception import Refusal
 from agent.domain.earlier import Earlier, Ending, Past
-from agent.domain.invocation import Invocation
 from agent.domain.outcome import Failed, FailureKind, Succeeded
 from agent.domain.route import OnInterrupted, Route
 from agent.ports import Clock, RunLookup, Standing
-
-
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """Its work is to be done. ``attempt`` counts from 1; ``note`` is for the run's log."""
-
-    attempt: int = 1
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Over:
-    """It has ended: nothing is left to do or to say."""
-
-
-@dataclass(frozen=True, slots=True)
-class LookAgain:
-    """Another agent may be at it still: it is to be looked at again after so many seconds."""
-
-    in_s: float
-    is_first: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Conclude:
-    """Nothing is to be done for it, but Port is to be told that this is how it ended."""
-
-    outcome: Succeeded | Failed
-
-
-Decision: TypeAlias = Begin | Over | LookAgain | Conclude
-DecisionOnRefused: TypeAlias = Over | LookAgain | Conclude
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +67,7 @@ class Redelivery:
         earlier = job.delivery.earlier
         if earlier is None:
             return Begin()
-        standing = await self._standing(job.invocation)
+        standing = await self._lookup.standing(job.run_id, job.kind)
         return decide(earlier, standing, job.routed.route, self._patience(job.claim, job.delivery.received_at_s))
 
     async def decide_on_refused(self, refusal: Refusal) -> DecisionOnRefused:
@@ -108,7 +75,7 @@ class Redelivery:
         earlier = refusal.delivery.earlier
         if earlier is None:
             return Conclude(refusal.outcome)
-        standing = await self._standing(refusal.invocation)
+        standing = await self._lookup.standing(refusal.invocation.run_id, refusal.invocation.kind)
         patience = self._patience(refusal.claim, refusal.delivery.received_at_s)
         return decide_on_refused(earlier, standing, refusal.outcome, patience)
 
@@ -120,10 +87,7 @@ class Redelivery:
         earlier = job.delivery.earlier
         if earlier is None or earlier.past not in (Past.INTERRUPTED, Past.HANDED_OVER):
             return False
-        return await self._standing(job.invocation) is Standing.OVER
-
-    async def _standing(self, invocation: Invocation) -> Standing:
-        return await self._lookup.standing(invocation.run_id, invocation.kind)
+        return await self._lookup.standing(job.run_id, job.kind) is Standing.OVER
 
     def _patience(self, claim: Claim, received_at_s: float) -> Patience:
         now_s = self._clock.monotonic()

@@ -7,19 +7,13 @@ from typing import Any
 
 import pytest
 
+from agent.dispatch.decision import Begin, Conclude, Decision, LookAgain, Over
 from agent.dispatch.dispatcher import DispatchSettings
-from agent.dispatch.redelivery import (
-    Begin,
-    Conclude,
-    Decision,
-    LookAgain,
-    Over,
-    Patience,
-    Waits,
-    decide,
-    decide_on_refused,
-)
+from agent.dispatch.redelivery import Patience, Waits, decide, decide_on_refused
 from agent.domain.earlier import Earlier, Ending, Past
+from agent.domain.events import WaitingChanged
+from agent.domain.invocation import View
+from agent.domain.json import Json
 from agent.domain.outcome import Failed, FailureKind, Outcome, Succeeded
 from agent.domain.route import Match, OnInterrupted, Route
 from agent.domain.settlement import Settlement
@@ -366,3 +360,52 @@ def test_a_drain_does_not_wait_for_it(tmp_path: Path) -> None:
     scene.stop_when(lambda house: len(house.lookup.asked) >= 2, "deploy-1", HANDED_OVER)
     assert scene.house.source.settled == {"deploy-1": Settlement.RELEASE}
     assert scene.house.reporter.reports == {}
+
+
+def test_runs_that_are_asked_about_take_no_slot_from_new_ones_and_not_all_are_asked_at_once(tmp_path: Path) -> None:
+    """While Port is away, new runs go on."""
+    scene = Scene(tmp_path, slots=2)
+    house = scene.house
+
+    async def go() -> None:
+        house.lookup.hold = asyncio.Event()
+        for number in range(50):
+            house.source.put(f"old-{number}", earlier=UNKNOWN)
+        for number in range(5):
+            house.source.put(f"new-{number}")
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: len(house.source.settled) == 5)
+        assert len(house.lookup.asked) == 20
+        assert house.events.of(WaitingChanged)[-1].count == 50
+        house.lookup.hold.set()
+        await house.until(lambda: len(house.source.settled) == 55)
+        house.stop.ask()
+        assert await agent == 0
+
+    asyncio.run(go())
+    assert len(scene.executed) == 55
+
+
+def test_runs_of_a_key_wait_for_the_one_that_is_asked_about(tmp_path: Path) -> None:
+    class Same:
+        def render(self, view: View) -> Json:
+            del view
+            return "same"
+
+    scene = Scene(tmp_path, route(key=Same()))
+    house = scene.house
+
+    async def go() -> None:
+        house.lookup.hold = asyncio.Event()
+        house.source.put("old", earlier=UNKNOWN)
+        house.source.put("new")
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: bool(house.lookup.asked) and house.source.queue.empty())
+        assert scene.executed == []
+        house.lookup.hold.set()
+        await house.until(lambda: len(house.source.settled) == 2)
+        house.stop.ask()
+        assert await agent == 0
+
+    asyncio.run(go())
+    assert scene.executed == [("r_old", 1), ("r_new", 1)]
