@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from agent.dispatch.active_run import ActiveRun
@@ -10,45 +11,40 @@ from agent.domain.errors import EntityRefusedError, TemplateError
 from agent.domain.json import Json, as_text
 from agent.domain.outcome import Accepted, Failed, FailureKind, Outcome, Rejected, Succeeded, outcome_label
 from agent.domain.route import EntityRule, EntityVerb, ReportRule, Route, Template
-from agent.ports import Clock, EntityChange, RunReport
+from agent.ports import EntityChange, RunReport
 
-_AT_LEAST_S = 30.0
 _WHEN_STOPPED_S = 3.0
 
 
-async def bounded_rules(run: ActiveRun, route: Route, report: RunReport, outcome: Outcome, clock: Clock) -> Outcome:
-    """`apply_rules`, within the run's time, or `_AT_LEAST_S` where less of it is left.
+async def until_stopped(work: Coroutine[Any, Any, Outcome], run: ActiveRun) -> Outcome | None:
+    """What ``work`` gives, however long it takes; ``None`` if the run is to stop before.
 
-    When the agent stops meanwhile, `_WHEN_STOPPED_S` more: the status must still have its turn. A success whose
-    entities could not be written by then is a failure.
+    It then has a few seconds more: the status must still have its turn.
     """
-    rules = asyncio.ensure_future(apply_rules(run, route, report, outcome))
-    either: list[asyncio.Future[Any]] = [rules, run.stopped]
+    task = asyncio.ensure_future(work)
+    either: list[asyncio.Future[Any]] = [task, run.stopped]
     try:
-        left_s = max(run.deadline_s - clock.monotonic(), _AT_LEAST_S)
-        await asyncio.wait(either, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-        if run.stopped.done():
-            await asyncio.wait([rules], timeout=_WHEN_STOPPED_S)
-        if rules.done():
-            return rules.result()
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            await asyncio.wait([task], timeout=_WHEN_STOPPED_S)
+        return task.result() if task.done() else None
     finally:
-        if not rules.done():
-            rules.cancel()
-            await asyncio.gather(rules, return_exceptions=True)
-    unwritten = "Port did not take the route's entities in time"
-    report.log(unwritten, "ERROR")
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def unwritten(report: RunReport, outcome: Outcome) -> Outcome:
+    """What a run comes to whose entities Port did not take in time: nobody shall look for what is not there."""
+    problem = "Port did not take the route's entities in time"
+    report.log(problem, "ERROR")
     if isinstance(outcome, Succeeded | Accepted):
-        return Failed(f"the work was done, but {unwritten}", FailureKind.BAD_OUTPUT)
+        return Failed(f"the work was done, but {problem}", FailureKind.BAD_OUTPUT)
     return outcome
 
 
-async def apply_rules(run: ActiveRun, route: Route, report: RunReport, outcome: Outcome) -> Outcome:
-    """Evaluates the route's ``report`` and ``entities`` and returns the outcome, which they may change.
-
-    A report expression that fails or is null changes nothing and says so in the run's log. An entity that cannot
-    be written makes a success a failure: nobody shall look for an entity that is not there.
-    """
-    outcome = _apply_report(run, route.report, report, outcome)
+async def write_entities(run: ActiveRun, route: Route, report: RunReport, outcome: Outcome) -> Outcome:
+    """Writes the route's ``entities`` and returns the outcome: one that is refused makes a success a failure."""
     for index, rule in enumerate(route.entities):
         if outcome_label(outcome) not in rule.on and "always" not in rule.on:
             continue
@@ -62,7 +58,11 @@ async def apply_rules(run: ActiveRun, route: Route, report: RunReport, outcome: 
     return outcome
 
 
-def _apply_report(run: ActiveRun, rule: ReportRule, report: RunReport, outcome: Outcome) -> Outcome:
+def apply_report(run: ActiveRun, rule: ReportRule, report: RunReport, outcome: Outcome) -> Outcome:
+    """Evaluates the route's ``report`` and returns the outcome, which it may change.
+
+    An expression that fails or is null changes nothing and says so in the run's log.
+    """
     for name, template, put in (
         ("link", rule.link, report.link),
         ("status_label", rule.status_label, report.status_label),

@@ -84,7 +84,9 @@ class Claim:
             self._claims.source.end(receipt, self._ending)
 
     def end(self, ending: Ending) -> None:
-        """The work that was begun came to its end, and Port has still to be told."""
+        """The work came to its end, and Port has still to be told. Of no effect where none was begun here."""
+        if not self._begun:
+            return
         self._ending = ending
         for receipt in self._receipts:
             self._claims.source.end(receipt, ending)

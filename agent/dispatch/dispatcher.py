@@ -272,10 +272,7 @@ class Dispatcher:
         """Executes the job if that was decided; ``None`` where there is no more to do for it."""
         match decision:
             case Begin(attempt, note):
-                ended = await self._execute(job, attempt, note)
-                if (ending := self._lives.ending(ended)) is not None:
-                    job.claim.end(ending)
-                return ended
+                return await self._execute(job, attempt, note)
             case Conclude(outcome):
                 return self._lives.unexecuted(job.subject, job.invocation.action, outcome)
             case Over():

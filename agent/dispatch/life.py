@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
 import structlog
 
 from agent.dispatch.active_run import ActiveRun
-from agent.dispatch.aftermath import bounded_rules
+from agent.dispatch.aftermath import apply_report, until_stopped, unwritten, write_entities
 from agent.dispatch.execution import supervise
 from agent.dispatch.job import Job
 from agent.dispatch.workspace import Workspace
@@ -65,17 +65,30 @@ class LifeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """What a route's entities still need of a run whose work is over."""
+
+    run: ActiveRun
+    route: Route
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
-    """An execution that is over, and the report that must still be delivered. ``action`` is for log lines."""
+    """An execution that is over, and the report that must still be delivered. ``action`` is for log lines.
+
+    ``rest`` is what `Lives.complete` has to do first, if anything.
+    """
 
     subject: Subject
     action: str | None
     report: RunReport
     outcome: Outcome
+    rest: Rest | None = None
 
 
 class Lives:
-    """Lives the runs that the dispatcher starts: first `execute` (or `unexecuted`), then `conclude`."""
+    """Lives the runs that the dispatcher starts: `execute` (or `unexecuted`), then `complete`, then `conclude`."""
 
     def __init__(
         self, intake: Intake, reporter: Reporter, observer: Observer, clock: Clock, settings: LifeSettings
@@ -109,7 +122,7 @@ class Lives:
             run.stop(reason)
 
     async def execute(self, job: Job, attempt: int = 1, note: str = "") -> Ended:
-        """Does the work of a job, from opening its inputs to the route's rules; what fails is its outcome.
+        """Does the work of a job, from opening its inputs on; what fails is its outcome.
 
         ``attempt`` counts from 1; ``note`` is the first line of the run's log, if there is anything to note.
         """
@@ -124,14 +137,37 @@ class Lives:
         )
         # What only this run knows as a secret is masked in the agent's log, too, whatever makes it say it.
         with structlog.contextvars.bound_contextvars(**{LOG_MASK: report.masked}):
+            run: ActiveRun | None = None
             try:
-                outcome = await self._work(job.routed, invocation, report, started_s, attempt)
+                outcome, run = await self._work(job.routed, invocation, report, started_s, attempt)
             except Exception as error:
                 log.exception("a defect of the agent ended this run")
                 outcome = Failed(f"internal error of the agent: {type(error).__name__}", FailureKind.EXCEPTION)
+        duration_s = self._clock.monotonic() - started_s
+        if run is not None and route.entities:
+            return Ended(job.subject, invocation.action, report, outcome, Rest(run, route, duration_s))
         ended = Ended(job.subject, invocation.action, report, outcome)
-        self._tell_finished(ended, route.executor, self._clock.monotonic() - started_s)
+        self._tell_finished(ended, route.executor, duration_s)
         return ended
+
+    async def complete(self, ended: Ended) -> Ended:
+        """Writes what the route says of entities, however long Port takes; that may change the outcome.
+
+        Asked to stop meanwhile, it soon gives up: a success that could not be written in full is a failure then.
+        """
+        if (rest := ended.rest) is None:
+            return ended
+        writing = write_entities(rest.run, rest.route, ended.report, ended.outcome)
+        self._active[rest.run] = self._clock.monotonic() - rest.duration_s
+        try:
+            outcome = await until_stopped(writing, rest.run)
+        finally:
+            del self._active[rest.run]
+        if outcome is None:
+            outcome = unwritten(ended.report, ended.outcome)
+        done = replace(ended, outcome=outcome, rest=None)
+        self._tell_finished(done, rest.route.executor, rest.duration_s)
+        return done
 
     def unexecuted(self, subject: Subject, action: str | None, outcome: Succeeded | Failed) -> Ended:
         """The end of a run that no executor of this agent will ever see."""
@@ -181,17 +217,18 @@ class Lives:
 
     async def _work(
         self, routed: Routed, invocation: Invocation, report: RunReport, started_s: float, attempt: int
-    ) -> Outcome:
+    ) -> tuple[Outcome, ActiveRun | None]:
+        """The run only where the route's rules on entities apply to it."""
         try:
             invocation, plain = self._intake.unlock(invocation, routed.route.decrypt)
         except DecryptionError as error:
-            return Failed(str(error), FailureKind.DECRYPTION)
+            return Failed(str(error), FailureKind.DECRYPTION), None
         _mask(report, plain)
         return await self._supervise(routed, invocation, report, started_s, attempt)
 
     async def _supervise(
         self, routed: Routed, invocation: Invocation, report: RunReport, started_s: float, attempt: int
-    ) -> Outcome:
+    ) -> tuple[Outcome, ActiveRun | None]:
         route = routed.route
         workspace = Workspace(self._settings.workspaces)
         deadline_s = started_s + route.timeout_s
@@ -199,12 +236,12 @@ class Lives:
         self._active[run] = started_s
         try:
             outcome = await supervise(run, routed.executor, route, self._clock, self._settings.kill_grace_s)
-            if not isinstance(outcome, Cancelled):
-                outcome = await bounded_rules(run, route, report, outcome, self._clock)
         finally:
             del self._active[run]
             await workspace.remove()
-        return outcome
+        if isinstance(outcome, Cancelled):
+            return outcome, None
+        return apply_report(run, route.report, report, outcome), run
 
     def _tell_finished(self, ended: Ended, executor: str, duration_s: float) -> None:
         reason, detail = _words(ended.outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import structlog
 
@@ -42,10 +43,16 @@ class Telling:
             self._on_change()
 
     async def conclude(self, claim: Claim, ended: Ended) -> None:
-        """Delivers the end of a run, and settles its message. Cancelled, the message is to come again."""
+        """Writes its entities, delivers the end of a run, and settles its message.
+
+        Cancelled, the message is to come again.
+        """
         settlement = Settlement.RELEASE
         try:
             with structlog.contextvars.bound_contextvars(**{LOG_MASK: ended.report.masked}):
+                ended = await self._complete(ended)
+                if (ending := self._lives.ending(ended)) is not None:
+                    claim.end(ending)
                 settlement = await self._report(ended, is_ours=claim.is_ours)
         finally:
             claim.settle(settlement)
@@ -62,6 +69,13 @@ class Telling:
                 log.exception("a defect of the agent: this outcome is left over for the next start")
             finally:
                 claim.settle(settlement)
+
+    async def _complete(self, ended: Ended) -> Ended:
+        try:
+            return await self._lives.complete(ended)
+        except Exception:
+            log.exception(DEFECT)
+            return replace(ended, outcome=broken_off(), rest=None)
 
     async def _report(self, ended: Ended, *, is_ours: bool) -> Settlement:
         """Where it fails by a defect of ours, a plainer end is delivered."""

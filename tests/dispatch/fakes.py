@@ -233,7 +233,7 @@ class Report:
     entities: list[EntityChange] = field(default_factory=list)
     outcome: Outcome | None = None
     refuse_entities: bool = False
-    hold_entities: bool = False
+    entity_gate: asyncio.Event | None = None
     hold: asyncio.Event | None = None
     abandoned: bool = False
 
@@ -271,8 +271,8 @@ class Report:
         if self.refuse_entities:
             raise EntityRefusedError("blueprint not found")
         self.entities.append(change)
-        if self.hold_entities:
-            await asyncio.Event().wait()
+        if self.entity_gate is not None:
+            await self.entity_gate.wait()
 
     async def finish(self, outcome: Outcome) -> Reported:
         assert self.outcome is None, "finished twice"
@@ -311,7 +311,7 @@ class Reporter:
         self.left: list[LeftOver] = []
         self.answer: Reported = Delivered()
         self.refuse_entities = False
-        self.hold_entities = False
+        self.entity_gate: asyncio.Event | None = None
         self.hold: asyncio.Event | None = None
         self.hurried = False
 
@@ -324,7 +324,7 @@ class Reporter:
             self.answer,
             list(secrets),
             refuse_entities=self.refuse_entities,
-            hold_entities=self.hold_entities,
+            entity_gate=self.entity_gate,
             hold=self.hold,
         )
         self.reports[subject.run_id or ""] = report

@@ -375,7 +375,7 @@ def test_runs_that_are_asked_about_take_no_slot_from_new_ones_and_not_all_are_as
             house.source.put(f"new-{number}")
         agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
         await house.until(lambda: len(house.source.settled) == 5)
-        assert len(house.lookup.asked) == 20
+        await house.until(lambda: len(house.lookup.asked) == 20)
         assert house.events.of(WaitingChanged)[-1].count == 50
         house.lookup.hold.set()
         await house.until(lambda: len(house.source.settled) == 55)
