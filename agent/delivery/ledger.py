@@ -106,13 +106,21 @@ class Ledger:
     def start(self, offset: int) -> None:
         """The work of a message begins. Raises `IllegalTransitionError` unless it is open."""
         self._move(offset, _START, "start")
-        note = self._notes.get(offset, Note(0))
-        self._before[offset] = (self._marked(offset), note)
-        self._notes[offset] = Note(note.begun + 1)
-        self._mark(offset, Mark.STARTED)
+        self._begun(offset, self._note(offset).begun + 1)
+
+    def resume(self, offset: int) -> None:
+        """The work of a message goes on, which began here before it was read again: that counts no second time.
+
+        Raises `IllegalTransitionError` unless it is open.
+        """
+        self._move(offset, _START, "resume")
+        self._begun(offset, max(1, self._note(offset).begun))
 
     def withdraw(self, offset: int) -> None:
-        """The work did not begin after all: all is as before `start`. Raises `IllegalTransitionError`."""
+        """The work did not begin after all: all is as before `start` or `resume`.
+
+        Raises `IllegalTransitionError` unless it is started.
+        """
         self._move(offset, _WITHDRAW, "withdraw")
         self._restore(offset)
 
@@ -210,6 +218,14 @@ class Ledger:
         self._states[offset] = after
         self._open += (after is State.OPEN) - (before is State.OPEN)
         self._commit = None
+
+    def _begun(self, offset: int, times: int) -> None:
+        self._before[offset] = (self._marked(offset), self._note(offset))
+        self._notes[offset] = Note(times)
+        self._mark(offset, Mark.STARTED)
+
+    def _note(self, offset: int) -> Note:
+        return self._notes.get(offset, Note(0))
 
     def _restore(self, offset: int) -> None:
         mark, note = self._before.pop(offset)

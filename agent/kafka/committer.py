@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -48,7 +49,7 @@ class Committer:
         self._sent_at_s = 0.0
         self._state = CommitState(policy)
         self._markers = StartMarkers(tell_starts)
-        self._has_ended = False
+        self._has_news = False
 
     @property
     def is_awaited(self) -> bool:
@@ -75,15 +76,24 @@ class Committer:
             raise
         self._markers.add(position, token)
 
+    def resume(self, position: Position) -> None:
+        """Notes that work goes on which began here before its message came again; nobody waits for that."""
+        self._assignment.resume(position)
+        self._has_news = True
+
     def withdraw(self, position: Position) -> None:
-        """Takes `start` back."""
+        """Takes `start` or `resume` back."""
         self._markers.withdraw(position)
         self._assignment.withdraw(position)
 
     def end(self, position: Position, ending: Ending) -> None:
-        """Notes how the work of a message came to its end; sent soon, for until then a crash would count as one."""
+        """Notes how the work of a message came to its end; sent soon, for until then a crash would count as one.
+
+        A start of it that still waits has no point any more.
+        """
+        self._markers.withdraw(position)
         self._assignment.end(position, ending)
-        self._has_ended = True
+        self._has_news = True
 
     def settle(self, position: Position, settlement: Settlement) -> None:
         """Notes what became of a message; a start of it that still waits has no point any more."""
@@ -93,9 +103,9 @@ class Committer:
     def commit_if_due(self, consumer: Consumer) -> None:
         """Sends what has changed, if it is time; the answer comes by `on_commit`."""
         now_s = self._clock.monotonic()
-        if not self._state.is_time(now_s, urgent=self._markers.are_waiting or self._has_ended):
+        if not self._state.is_time(now_s, urgent=self._markers.are_waiting or self._has_news):
             return
-        self._has_ended = False
+        self._has_news = False
         all_commits = self._assignment.commits()
         commits = self._state.changed(all_commits)
         self._note_known({p: commit for p, commit in all_commits.items() if p not in commits})
@@ -170,8 +180,10 @@ class Committer:
         return next((answer.error for answer in answers if answer.error is not None), None)
 
     def _give_up(self, partitions: Iterable[Partition]) -> None:
+        """Raises nothing: what came of it within a rebalance would end the consumer."""
         for position in self._markers.give_up(partitions):
-            self._assignment.withdraw(position)
+            with suppress(IllegalTransitionError):  # what is no start any more needs no withdrawal
+                self._assignment.withdraw(position)
 
     def _note_known(self, commits: Mapping[Partition, Commit]) -> None:
         """The broker has these already: what was withdrawn and is begun again may need no further commit."""

@@ -116,8 +116,12 @@ class ConsumerThread:
         if self._ended:
             self._tell_starts([token], False)
 
+    def resume_work(self, position: Position) -> None:
+        """Notes that the work of a message goes on, which began here before the message came again."""
+        self._commands.append(lambda: self._committer.resume(position))
+
     def withdraw(self, position: Position) -> None:
-        """Takes `start` back: the work did not begin, nor will it."""
+        """Takes `start_work` or `resume_work` back: the work did not begin, nor will it."""
         self._commands.append(lambda: self._committer.withdraw(position))
 
     def end_work(self, position: Position, ending: Ending) -> None:

@@ -84,6 +84,10 @@ class KafkaSource:
         self._owner(receipt).start_work(_position(receipt), answer)
         return answer
 
+    def resume(self, receipt: object) -> None:
+        """Queues it for the consumer's thread."""
+        self._owner(receipt).resume_work(_position(receipt))
+
     def withdraw(self, receipt: object) -> None:
         """Takes a start back."""
         self._owner(receipt).withdraw(_position(receipt))

@@ -51,6 +51,7 @@ def test_a_released_message_holds_the_watermark_for_ever(begun: list[int], data:
 
 ALLOWED = {
     (State.OPEN, "start"): State.STARTED,
+    (State.OPEN, "resume"): State.STARTED,
     (State.OPEN, "accept"): State.CLOSED,
     (State.OPEN, "reject"): State.CLOSED,
     (State.OPEN, "release"): State.HELD,
@@ -64,7 +65,7 @@ ALLOWED = {
     (State.ENDED, "reject"): State.CLOSED,
     (State.ENDED, "release"): State.HELD,
 }
-VERBS = ["start", "withdraw", "end", *Settlement]
+VERBS = ["start", "resume", "withdraw", "end", *Settlement]
 
 
 @pytest.mark.parametrize("before", ["absent", *State])
@@ -83,10 +84,8 @@ def test_transition_table(before: State | str, verb: str) -> None:
     states_before, open_before = dict(ledger._states), ledger.open
 
     def act() -> None:
-        if verb == "start":
-            ledger.start(target)
-        elif verb == "withdraw":
-            ledger.withdraw(target)
+        if verb in ("start", "resume", "withdraw"):
+            getattr(ledger, verb)(target)
         elif verb == "end":
             ledger.end(target, Ending.FAILURE)
         else:
@@ -184,6 +183,23 @@ def test_a_start_that_is_withdrawn_leaves_what_was_known_before() -> None:
         assert ledger.commit != before
         ledger.withdraw(offset)
     assert ledger.commit == before
+
+
+def test_work_that_goes_on_as_its_message_comes_again_counts_no_second_time() -> None:
+    known = OffsetMap(10, bytes([Mark.STARTED, Mark.STARTED]), {10: Note(3, goes_on=True)}, agent="one")
+    ledger = Ledger(known, "one")
+    for offset in (10, 11, 12):
+        ledger.begin(offset)
+        ledger.resume(offset)
+    commit = ledger.commit_handing_over
+    assert commit is not None
+    handed_over = OffsetMap.decode(commit.metadata, 10)
+    assert handed_over is not None
+    assert [handed_over.earlier(offset) for offset in (10, 11, 12)] == [
+        Earlier(Past.HANDED_OVER, 3, "one"),
+        Earlier(Past.HANDED_OVER, 1, "one"),
+        Earlier(Past.HANDED_OVER, 1, "one"),
+    ]
 
 
 def test_the_messages_of_a_crowded_map_stay_as_unclear_as_they_were() -> None:
@@ -293,6 +309,16 @@ class SuccessionMachine(RuleBasedStateMachine):
         self.open.remove(offset)
         self.started[offset] = before = self.says[offset]
         self.says[offset] = Earlier(Past.INTERRUPTED, before.begun + 1 if isinstance(before, Earlier) else 1, "one")
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        offset = data.draw(st.sampled_from(sorted(self.open)))
+        self.ledger.resume(offset)
+        self.open.remove(offset)
+        self.started[offset] = before = self.says[offset]
+        begun = before.begun if isinstance(before, Earlier) else 0
+        self.says[offset] = Earlier(Past.INTERRUPTED, max(1, begun), "one")
 
     @precondition(lambda self: self.started)
     @rule(data=st.data())

@@ -287,6 +287,51 @@ def test_a_partition_that_goes_takes_along_what_has_begun_and_not_what_waits() -
     assert stage.answers == {"begun": True, "here": False, "there": True}
 
 
+def test_work_that_goes_on_is_handed_over_again_though_nothing_was_committed_meanwhile() -> None:
+    stage = Stage()
+    stage.committer.resume(stage.at[P0, 0])
+    assert not stage.committer.is_awaited
+    stage.committer.hand_over(stage.client, [P0], we_go=False)
+    assert stage.broker.maps[P0].earlier(0) == Earlier(Past.HANDED_OVER, 1, "one")
+
+
+def test_work_that_goes_on_is_committed_soon_and_may_be_withdrawn() -> None:
+    stage = Stage()
+    stage.committer.resume(stage.at[P0, 0])
+    assert stage.pass_by(0.01) == 1
+    assert stage.broker.maps[P0].earlier(0) == Earlier(Past.INTERRUPTED, 1, "one")
+    stage.answer()
+    stage.committer.withdraw(stage.at[P0, 0])
+    assert stage.pass_by(1.0) == 1
+    assert stage.broker.maps[P0] == OffsetMap(0)
+
+
+def test_an_end_takes_a_start_that_waits_along() -> None:
+    stage = Stage()
+    stage.start(P0, 0, "again")
+    stage.committer.end(stage.at[P0, 0], Ending.SUCCESS)
+    assert stage.answers == {"again": False}
+    stage.committer.hand_over(stage.client, [P0], we_go=False)
+    assert stage.broker.maps[P0].earlier(0) == Earlier(Past.ENDED, 1, "one", Ending.SUCCESS)
+
+
+@pytest.mark.parametrize("how", ["handed over", "given up"])
+def test_a_start_that_is_none_any_more_is_no_trouble_as_its_partition_goes(how: str) -> None:
+    """Whatever the ledger says of it: an error within a rebalance would end the consumer."""
+    stage = Stage()
+    stage.start(P0, 0, "first")
+    stage.start(P0, 1, "second")
+    stage.assignment.end(stage.at[P0, 0], Ending.SUCCESS)
+    if how == "handed over":
+        stage.committer.hand_over(stage.client, [P0], we_go=False)
+    else:
+        stage.committer.give_up()
+        assert stage.committer.commit_now(stage.client)
+    assert stage.answers == {"first": False, "second": False}
+    assert stage.broker.maps[P0].earlier(0) == Earlier(Past.ENDED, 1, "one", Ending.SUCCESS)
+    assert stage.broker.maps[P0].earlier(1) is None
+
+
 def test_as_the_agent_goes_too_what_has_begun_is_interrupted() -> None:
     stage = Stage()
     stage.start(P0, 0, "begun")

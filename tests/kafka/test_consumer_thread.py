@@ -425,6 +425,27 @@ def test_a_start_that_waits_in_a_partition_that_goes_never_begins_and_leaves_no_
     asyncio.run(scene())
 
 
+def test_a_run_whose_partition_was_lost_and_came_back_is_handed_over_as_one_that_goes_on() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            first = await at.read(P0, 0)
+            at.thread.start_work(first, "first")
+            assert await at.answered("first") is True
+            await at.client.play(lambda: at.client.call_back("lost", P0))
+            await at.client.assign(P0)
+            again = await at.read(P0, 0)
+
+            def while_polling() -> None:
+                at.thread.resume_work(again)
+                at.client.call_back("revoke", P0)
+
+            await at.client.play(while_polling)
+            assert at.stored(P0).earlier(0) == Earlier(Past.HANDED_OVER, 1, "one")
+
+    asyncio.run(scene())
+
+
 def test_work_that_ended_and_that_port_does_not_know_of_is_told_by_the_last_commit() -> None:
     async def scene() -> OffsetMap:
         async with stage() as at:
