@@ -26,9 +26,9 @@ _TRY_AGAIN_S = 0.1
 class Committer:
     """Commits what the ledgers allow. Belongs to the consumer's thread, which lends it the client.
 
-    ``tell_starts`` is told which starts may begin: those whose marker the broker has taken. An answer that is read
-    later than ``believed_for_s`` after its commit was sent counts for none, and the commit is sent again: we stood
-    still, and the group may have given our partitions to others, who have read that marker.
+    ``tell_starts`` is told which starts may begin: those whose marker the broker has taken, until
+    ``believed_for_s`` after that commit was sent. An answer that is read later counts for none, and the commit is
+    sent again: we stood still, and the group may have given our partitions to others, who have read that marker.
     """
 
     def __init__(
@@ -46,7 +46,6 @@ class Committer:
         self._clock = clock
         self._tell_starts = tell_starts
         self._believed_for_s = believed_for_s
-        self._sent_at_s = 0.0
         self._state = CommitState(policy)
         self._markers = StartMarkers(tell_starts)
         self._has_news = False
@@ -54,7 +53,7 @@ class Committer:
     @property
     def is_awaited(self) -> bool:
         """Whether somebody's work waits for a commit."""
-        return self._markers.are_waiting
+        return bool(self._markers.partitions)
 
     @property
     def is_unanswered(self) -> bool:
@@ -67,12 +66,12 @@ class Committer:
         Raises `IllegalTransitionError`, as the others do, for what the ledger does not allow.
         """
         if not self._assignment.is_current(position):
-            self._tell_starts([token], False)
+            self._tell_starts([token], None)
             return
         try:
             self._assignment.start(position)
         except IllegalTransitionError:
-            self._tell_starts([token], False)
+            self._tell_starts([token], None)
             raise
         self._markers.add(position, token)
 
@@ -101,21 +100,24 @@ class Committer:
         self._assignment.settle(position, settlement)
 
     def commit_if_due(self, consumer: Consumer) -> None:
-        """Sends what has changed, if it is time; the answer comes by `on_commit`."""
+        """Sends what has changed, if it is time; the answer comes by `on_commit`.
+
+        Where a start waits that is done also without a change: the marker may be in a commit that is long ago.
+        """
         now_s = self._clock.monotonic()
-        if not self._state.is_time(now_s, urgent=self._markers.are_waiting or self._has_news):
+        if not self._state.is_time(now_s, urgent=self.is_awaited or self._has_news):
             return
         self._has_news = False
         all_commits = self._assignment.commits()
-        commits = self._state.changed(all_commits)
-        self._note_known({p: commit for p, commit in all_commits.items() if p not in commits})
+        awaited = {p: all_commits[p] for p in self._markers.partitions}
+        commits = {**self._state.changed(all_commits), **awaited}
         if not commits:
             return
         self._note_sent(commits)
         try:
             consumer.commit(offsets=topic_partitions(commits), asynchronous=True)
         except KafkaException as error:
-            self.on_commit(error.args[0], [])
+            self._note_refused(error.args[0])
 
     def commit_now(self, consumer: Consumer) -> bool:
         """Commits all and waits for the answer; ``False`` if not all was taken."""
@@ -153,16 +155,22 @@ class Committer:
 
     def on_commit(self, error: KafkaError | None, answers: list[TopicPartition]) -> None:
         """What the broker took, partition by partition; it may be the answer to an earlier commit."""
-        if error is None and self._clock.monotonic() - self._sent_at_s >= self._believed_for_s:
+        until_s = self._state.answered(_said(answers)) + self._believed_for_s
+        if error is None and self._clock.monotonic() >= until_s:
             error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 - librdkafka's own error codes are spelled so
-        answered = [answer for answer in answers if error is None and answer.error is None]
-        taken = {partition_of(a): Commit(a.offset, a.metadata or "") for a in answered}
+        taken = _said(answer for answer in answers if error is None and answer.error is None)
         self._state.ended(taken)
-        self._markers.taken(taken)
+        self._markers.taken(taken, until_s)
         failed = error or next((a.error for a in answers if a.error is not None), None)
         if failed is not None:
             self._state.ended({})  # what was refused is sent again after a while, though the rest was taken
         self._observer.notify(Committed("ok" if failed is None else failed.name()))
+
+    def _note_refused(self, error: KafkaError) -> None:
+        """The client did not even send it, or did not wait for its answer."""
+        self._state.unsent()
+        self._state.ended({})
+        self._observer.notify(Committed(error.name()))
 
     def _commit_and_wait(self, consumer: Consumer, commits: Mapping[Partition, Commit]) -> KafkaError | None:
         """Why not all was taken."""
@@ -174,7 +182,7 @@ class Committer:
             answers = consumer.commit(offsets=topic_partitions(commits), asynchronous=False) or []
         except KafkaException as error:
             refusal: KafkaError = error.args[0]
-            self.on_commit(refusal, [])
+            self._note_refused(refusal)
             return refusal
         self.on_commit(None, answers)
         return next((answer.error for answer in answers if answer.error is not None), None)
@@ -185,12 +193,10 @@ class Committer:
             with suppress(IllegalTransitionError):  # what is no start any more needs no withdrawal
                 self._assignment.withdraw(position)
 
-    def _note_known(self, commits: Mapping[Partition, Commit]) -> None:
-        """The broker has these already: what was withdrawn and is begun again may need no further commit."""
-        self._markers.sent(commits)
-        self._markers.taken(commits)
-
     def _note_sent(self, commits: Mapping[Partition, Commit]) -> None:
-        self._sent_at_s = self._clock.monotonic()
-        self._state.began(self._sent_at_s, commits)
+        self._state.began(self._clock.monotonic(), commits)
         self._markers.sent(commits)
+
+
+def _said(answers: Iterable[TopicPartition]) -> dict[Partition, Commit]:
+    return {partition_of(answer): Commit(answer.offset, answer.metadata or "") for answer in answers}

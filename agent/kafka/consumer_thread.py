@@ -114,7 +114,7 @@ class ConsumerThread:
         """
         self._commands.append(lambda: self._committer.start(position, token))
         if self._ended:
-            self._tell_starts([token], False)
+            self._tell_starts([token], None)
 
     def resume_work(self, position: Position) -> None:
         """Notes that the work of a message goes on, which began here before the message came again."""

@@ -79,6 +79,7 @@ class Stage:
         self.clock = StillClock()
         self.assignment = Assignment("one")
         self.answers: dict[object, bool] = {}
+        self.until_s: float | None = None
         self.results: list[str] = []
         self.broker = Broker()
         self.committer = Committer(
@@ -116,9 +117,10 @@ class Stage:
         assert begun is not None
         return begun.position
 
-    def _tell(self, tokens: list[object], verdict: bool) -> None:  # noqa: FBT001 - `Tell` has it so
+    def _tell(self, tokens: list[object], until_s: float | None) -> None:
         assert not self.answers.keys() & set(tokens), "a start was answered twice"
-        self.answers.update(dict.fromkeys(tokens, verdict))
+        self.answers.update(dict.fromkeys(tokens, until_s is not None))
+        self.until_s = until_s
 
 
 def test_a_start_is_committed_soon_and_begins_with_the_answer() -> None:
@@ -148,6 +150,32 @@ def test_an_answer_that_is_read_late_lets_nothing_begin_until_the_broker_has_sai
     stage.clock.now_s += BELIEVED_FOR_S - 0.01
     stage.answer()
     assert stage.answers == {"first": True}
+
+
+def test_the_answer_to_an_old_commit_is_old_though_the_same_was_sent_again_just_now() -> None:
+    stage = Stage()
+    stage.start(P0, 0, "first")
+    assert stage.pass_by(0.01) == 1
+    assert stage.pass_by(POLICY.patience_s) == 1
+    stage.clock.now_s += 1.0
+    stage.answer()
+    assert stage.answers == {}
+    assert stage.results[-1] == "_TIMED_OUT"
+    stage.answer()
+    assert stage.answers == {"first": True}
+    assert stage.until_s == stage.clock.now_s - 1.0 + BELIEVED_FOR_S
+
+
+def test_a_commit_that_could_not_be_sent_has_no_answer_that_another_might_be_taken_for() -> None:
+    stage = Stage()
+    stage.start(P0, 0, "first")
+    assert stage.pass_by(0.01) == 1
+    stage.broker.gone = True
+    stage.pass_by(POLICY.patience_s)
+    assert stage.results[-1] == "_WAIT_COORD"
+    stage.answer()  # to the one that was sent
+    assert stage.answers == {}
+    assert stage.results[-1] == "_TIMED_OUT"
 
 
 def test_without_a_start_the_next_commit_waits_for_its_interval() -> None:
@@ -245,15 +273,17 @@ def test_a_start_that_was_settled_meanwhile_is_no_trouble_as_its_partition_goes(
     assert stage.broker.maps[P0] == OffsetMap(1)
 
 
-def test_what_is_begun_again_before_its_withdrawal_was_committed_begins() -> None:
-    """The marker is in the last commit still: there is nothing new to commit, nor to wait for."""
+def test_what_is_begun_again_before_its_withdrawal_was_committed_begins_with_a_commit_of_its_own() -> None:
+    """The marker is in the last commit still, but that may be long ago."""
     stage = Stage()
     stage.start(P0, 0, "first")
     stage.pass_by(0.01)
     stage.answer()
     stage.committer.withdraw(stage.at[P0, 0])
     stage.start(P0, 0, "again")
-    assert stage.pass_by(0.01) == 0
+    assert stage.pass_by(0.01) == 1
+    assert stage.answers == {"first": True}
+    stage.answer()
     assert stage.answers == {"first": True, "again": True}
 
 

@@ -92,9 +92,9 @@ async def stage(room: int = 100) -> AsyncIterator[Stage]:
     client = FakeConsumer()
     answers: dict[object, bool] = {}
 
-    def note(tokens: list[object], verdict: bool) -> None:  # noqa: FBT001 - `Tell` has it so
+    def note(tokens: list[object], until_s: float | None) -> None:
         assert not answers.keys() & set(tokens), "a start was answered twice"
-        answers.update(dict.fromkeys(tokens, verdict))
+        answers.update(dict.fromkeys(tokens, until_s is not None))
 
     handoff = WatchedHandoff(asyncio.get_running_loop(), max_records=room, max_bytes=1_000_000)
     handoff.waits_s = []
