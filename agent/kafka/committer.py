@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -19,7 +19,7 @@ from agent.kafka.client import partition_of, passes_soon, topic_partitions
 from agent.kafka.start_markers import StartMarkers, Tell
 from agent.ports import Clock, Observer
 
-_LAST_TRIES = 20
+_LAST_TRIES_S = 2.0
 _TRY_AGAIN_S = 0.1
 
 
@@ -29,6 +29,7 @@ class Committer:
     ``tell_starts`` is told which starts may begin: those whose marker the broker has taken, until
     ``believed_for_s`` after that commit was sent. An answer that is read later counts for none, and the commit is
     sent again: we stood still, and the group may have given our partitions to others, who have read that marker.
+    ``wait`` is given seconds to pass.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class Committer:
         tell_starts: Tell,
         *,
         believed_for_s: float,
+        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._assignment = assignment
         self._observer = observer
         self._clock = clock
         self._tell_starts = tell_starts
         self._believed_for_s = believed_for_s
+        self._wait = wait
         self._state = CommitState(policy)
         self._markers = StartMarkers(tell_starts)
         self._has_news = False
@@ -126,7 +129,8 @@ class Committer:
     def hand_over(self, consumer: Consumer, partitions: Iterable[Partition], *, we_go: bool) -> None:
         """The last commit of ``partitions``, which then are ours no more; a refusal is told, and runs come again.
 
-        One that should pass is tried again for about two seconds: while this goes on, nobody else has them.
+        One that should pass is tried again, and no more once about two seconds are over: while this goes on, nobody
+        else has them.
         What has begun goes on here, unless ``we_go`` as well: then it is interrupted. What has not begun is the
         next owner's to begin, and must not look interrupted.
         """
@@ -137,11 +141,11 @@ class Committer:
         else:
             commits = dict(self._assignment.commits_handing_over(partitions))
         self._assignment.revoke(partitions)  # from here on nothing begins that the next owner begins as well
-        for _ in range(_LAST_TRIES):
-            refusal = self._commit_and_wait(consumer, commits)
-            if refusal is None or not passes_soon(refusal):
+        deadline_s = self._clock.monotonic() + _LAST_TRIES_S
+        while (refusal := self._commit_and_wait(consumer, commits)) is not None and passes_soon(refusal):
+            if self._clock.monotonic() >= deadline_s:
                 return
-            time.sleep(_TRY_AGAIN_S)
+            self._wait(_TRY_AGAIN_S)
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """``partitions`` went, or start anew: no start that waits there will ever begin."""

@@ -83,7 +83,13 @@ class Stage:
         self.results: list[str] = []
         self.broker = Broker()
         self.committer = Committer(
-            self.assignment, POLICY, self, self.clock, self._tell, believed_for_s=BELIEVED_FOR_S
+            self.assignment,
+            POLICY,
+            self,
+            self.clock,
+            self._tell,
+            believed_for_s=BELIEVED_FOR_S,
+            wait=self._wait,
         )
         self.assignment.assign([P0, P1])
         self.at = {(p, offset): self._begin(p, offset) for p in (P0, P1) for offset in (0, 1)}
@@ -108,6 +114,10 @@ class Stage:
         self.committer.commit_if_due(self.client)
         return self.broker.sent - before
 
+    def pass_by_alone(self, seconds: float) -> None:
+        """Time passes, and nothing is done."""
+        self.clock.now_s += seconds
+
     def answer(self) -> None:
         """The oldest commit is answered."""
         self.committer.on_commit(None, self.broker.unanswered.pop(0))
@@ -116,6 +126,10 @@ class Stage:
         begun = self.assignment.begin(partition, offset)
         assert begun is not None
         return begun.position
+
+    def _wait(self, seconds: float) -> None:
+        assert seconds > 0
+        self.pass_by_alone(seconds)
 
     def _tell(self, tokens: list[object], until_s: float | None) -> None:
         assert not self.answers.keys() & set(tokens), "a start was answered twice"
@@ -384,9 +398,19 @@ def test_a_refused_hand_over_is_told_and_lets_the_partition_go() -> None:
     assert stage.assignment.partitions == (P1,)
 
 
-@pytest.mark.parametrize("passing", [KafkaError.STALE_MEMBER_EPOCH, KafkaError.COORDINATOR_LOAD_IN_PROGRESS])
-def test_a_hand_over_that_meets_what_passes_is_repeated(passing: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.kafka.committer._TRY_AGAIN_S", 0.0)
+@pytest.mark.parametrize(
+    "passing",
+    [
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError._WAIT_COORD,
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+    ],
+)
+def test_a_hand_over_that_meets_what_passes_is_repeated(passing: int) -> None:
     stage = Stage()
     stage.committer.settle(stage.at[P0, 0], Settlement.ACCEPT)
     stage.broker.errors = [passing, passing]
@@ -395,14 +419,18 @@ def test_a_hand_over_that_meets_what_passes_is_repeated(passing: int, monkeypatc
     assert stage.results[-3:] == [KafkaError(passing).name()] * 2 + ["ok"]
 
 
-def test_a_hand_over_that_goes_on_being_refused_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.kafka.committer._TRY_AGAIN_S", 0.0)
+@pytest.mark.parametrize("each_takes_s", [0.0, 0.5, 60.0])
+def test_a_hand_over_that_goes_on_being_refused_ends_by_the_clock(each_takes_s: float) -> None:
     stage = Stage()
     stage.committer.settle(stage.at[P0, 0], Settlement.ACCEPT)
     stage.broker.errors = [KafkaError.STALE_MEMBER_EPOCH] * 1000
+    stage.broker.during_commit = lambda: stage.pass_by_alone(each_takes_s)
+    began_s = stage.clock.now_s
     stage.committer.hand_over(stage.client, [P0], we_go=False)
     assert not stage.assignment.is_current(stage.at[P0, 0])
-    assert 1 < 1000 - len(stage.broker.errors) < 100
+    took_s = stage.clock.now_s - began_s
+    assert 2.0 <= took_s < 2.2 + 2 * each_takes_s
+    assert (len(stage.broker.errors) == 999) is (each_takes_s > 2)
 
 
 @pytest.mark.parametrize(
