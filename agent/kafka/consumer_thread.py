@@ -82,7 +82,7 @@ class ConsumerThread:
             observer,
             clock,
             tell_starts,
-            believed_for_s=settings.session_timeout_ms / 2000,
+            believed_for_s=settings.believed_for_s,
         )
         self._config = {**config, "error_cb": self._on_error, "on_commit": self._committer.on_commit}
         self._commands: deque[Callable[[], None]] = deque()

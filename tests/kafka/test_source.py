@@ -453,6 +453,13 @@ def test_the_configuration_of_ports_brokers() -> None:
     assert "secret" not in repr(KafkaCredentials(("a:1",), "user", "secret"))
 
 
+@pytest.mark.parametrize(("protocol", "believed_for_s"), [(CLASSIC, 22.5), (CONSUMER, 3.0)])
+def test_a_commit_is_believed_within_a_session_that_we_know_of_only(protocol: str, believed_for_s: float) -> None:
+    """The brokers set that of the protocol "consumer", whatever is set here."""
+    settings = KafkaSettings(GROUP, RUNS, CHANGES, session_timeout_ms=45_000, group_protocol=protocol)
+    assert settings.believed_for_s == believed_for_s
+
+
 def test_brokers_set_by_hand_need_nobody() -> None:
     settings = KafkaSettings(GROUP, RUNS, CHANGES, security_protocol="plaintext", bootstrap_servers="k:9092")
     assert not settings.needs_credentials
