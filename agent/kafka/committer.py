@@ -20,6 +20,8 @@ from agent.kafka.start_markers import StartMarkers, Tell
 from agent.ports import Clock, Observer
 
 _LAST_TRIES_S = 2.0
+_LAST_TRIES_AS_WE_GO_S = 0.5
+"""The last commit was tried for seconds before, and the agent's end has a time of its own."""
 _TRY_AGAIN_S = 0.1
 
 
@@ -129,8 +131,8 @@ class Committer:
     def hand_over(self, consumer: Consumer, partitions: Iterable[Partition], *, we_go: bool) -> None:
         """The last commit of ``partitions``, which then are ours no more; a refusal is told, and runs come again.
 
-        One that should pass is tried again, and no more once about two seconds are over: while this goes on, nobody
-        else has them.
+        One that should pass is tried again, and no more once about two seconds are over (less if ``we_go``): while
+        this goes on, nobody else has them.
         What has begun goes on here, unless ``we_go`` as well: then it is interrupted. What has not begun is the
         next owner's to begin, and must not look interrupted.
         """
@@ -141,7 +143,7 @@ class Committer:
         else:
             commits = dict(self._assignment.commits_handing_over(partitions))
         self._assignment.revoke(partitions)  # from here on nothing begins that the next owner begins as well
-        deadline_s = self._clock.monotonic() + _LAST_TRIES_S
+        deadline_s = self._clock.monotonic() + (_LAST_TRIES_AS_WE_GO_S if we_go else _LAST_TRIES_S)
         while (refusal := self._commit_and_wait(consumer, commits)) is not None and passes_soon(refusal):
             if self._clock.monotonic() >= deadline_s:
                 return

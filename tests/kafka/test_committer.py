@@ -433,6 +433,15 @@ def test_a_hand_over_that_goes_on_being_refused_ends_by_the_clock(each_takes_s: 
     assert (len(stage.broker.errors) == 999) is (each_takes_s > 2)
 
 
+def test_as_the_agent_goes_a_hand_over_takes_less_of_its_time() -> None:
+    stage = Stage()
+    stage.committer.settle(stage.at[P0, 0], Settlement.ACCEPT)
+    stage.broker.gone = True
+    began_s = stage.clock.now_s
+    stage.committer.hand_over(stage.client, [P0], we_go=True)
+    assert 0.3 < stage.clock.now_s - began_s < 0.8
+
+
 @pytest.mark.parametrize(
     "final", [KafkaError.FENCED_MEMBER_EPOCH, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION]
 )
