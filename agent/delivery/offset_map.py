@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import permutations
 from types import MappingProxyType
 from typing import Final
 
@@ -47,6 +48,7 @@ _ENDINGS: Final = {124: Ending.SUCCESS, 125: Ending.FAILURE, 126: Ending.ACCEPTE
 """In place of a number of attempts, which then does not matter any more."""
 _ENDED: Final = {ending: code for code, ending in _ENDINGS.items()}
 _RUN = re.compile(rb"\x00+|\x01+|\x02+")
+_CHANGES: Final = tuple(bytes(pair) for pair in permutations(range(3), 2))
 
 
 class Mark(IntEnum):
@@ -199,14 +201,22 @@ def _inflated(body: bytes) -> bytes:
 
 def _shortest(marks: bytes) -> tuple[str, bytes]:
     """The kind and body of the shortest spelling; commits are made often, so it looks no further than it must."""
-    kind, body = "r", _as_runs(marks)
-    if len(body) * _TRITS > len(marks):
-        trits = _as_trits(marks)
-        kind, body = min(("t", trits), (kind, body), key=lambda candidate: len(candidate[1]))
+    if _runs_in(marks) * _TRITS > len(marks) + _TRITS:  # a run takes a byte or more
+        kind, body = "t", _as_trits(marks)
+    else:
+        kind, body = "r", _as_runs(marks)
+        if len(body) * _TRITS > len(marks):
+            trits = _as_trits(marks)
+            kind, body = min(("t", trits), (kind, body), key=lambda candidate: len(candidate[1]))
     if len(body) > _WORTH_DEFLATING_BYTES:
         deflated = zlib.compress(body, 6)
         kind, body = min((kind, body), (kind.upper(), deflated), key=lambda candidate: len(candidate[1]))
     return kind, body
+
+
+def _runs_in(marks: bytes) -> int:
+    """How many `_as_runs` would spell out one by one, which is dear where there are many."""
+    return 1 + sum(map(marks.count, _CHANGES))
 
 
 def _as_runs(marks: bytes) -> bytes:
