@@ -23,7 +23,8 @@ class FakeConsumer:
     told to do with partitions and what observers heard of rebalances and trouble. ``stored`` is what the group has
     committed; ``deaf``: nobody answers who asks for that; ``refusals``: so many commits are refused. While
     ``silent`` no commit in the background is answered. ``first``, ``ends`` and ``fresh_from`` say where logs begin
-    and end, and from where on their records are new; else all are old. As it is closed it revokes what is assigned.
+    and end, and from where on their records are new; else all are old. ``patience_s`` is how long the last poll
+    was to wait. As it is closed it revokes what is assigned.
     """
 
     def __init__(self) -> None:
@@ -37,6 +38,7 @@ class FakeConsumer:
         self.fresh_from: dict[Partition, int] = {}
         self.during_commit: Callable[[], None] = lambda: None
         self.refusals = 0
+        self.patience_s = 0.0
         self._steps: queue.Queue[tuple[Step, Future[None]]] = queue.Queue()
         self._played: Future[None] | None = None
         self._callbacks: dict[str, Any] = {}
@@ -85,6 +87,7 @@ class FakeConsumer:
         self._callbacks = {"assign": on_assign, "revoke": on_revoke, "lost": on_lost}
 
     def poll(self, timeout: float) -> Message | None:
+        self.patience_s = timeout
         if self._played is not None:
             self._played.set_result(None)
             self._played = None

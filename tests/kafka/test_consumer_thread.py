@@ -19,8 +19,9 @@ from agent.domain.settlement import Settlement
 from agent.kafka.config import KafkaSettings
 from agent.kafka.consumer_thread import ConsumerThread
 from agent.kafka.handoff import Handoff
-from agent.ports import Delivery
+from agent.ports import Clock, Delivery
 from tests.kafka.fake_consumer import FakeConsumer
+from tests.kafka.still_clock import StillClock
 from tests.kafka.waiting import until
 
 P0, P1 = Partition("runs", 0), Partition("runs", 1)
@@ -86,7 +87,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(room: int = 100) -> AsyncIterator[Stage]:
+async def stage(room: int = 100, clock: Clock | None = None) -> AsyncIterator[Stage]:
     """``room`` records that nobody takes, and no more is fetched."""
     settings = KafkaSettings("group", "runs", "changes", commit_interval_s=3600.0, agent_name="one")
     client = FakeConsumer()
@@ -103,7 +104,7 @@ async def stage(room: int = 100) -> AsyncIterator[Stage]:
         {},
         handoff,
         client,
-        SystemClock(),
+        clock or SystemClock(),
         on_refused=lambda: None,
         tell_starts=note,
         open_consumer=client.open,
@@ -537,6 +538,46 @@ def test_a_start_does_not_wait_for_the_dispatcher_to_make_room() -> None:
             at.thread.start_work(first, "first")
             assert await at.answered("first") is True
             assert set(at.handoff.waits_s) == {0.0}
+
+    asyncio.run(scene())
+
+
+def test_a_run_that_waits_for_long_does_not_keep_the_thread_busy_and_one_that_may_begin_now_does() -> None:
+    async def scene() -> None:
+        clock = StillClock()
+        async with stage(clock=clock) as at:
+            await at.client.assign(P0)
+            assert at.client.patience_s == 0.1
+            first = await at.read(P0, 0)
+            await at.read(P0, 1)
+            assert at.client.patience_s == 0.002
+            clock.now_s += 0.2
+            await at.client.play()
+            assert at.client.patience_s == 0.01
+            at.thread.settle(first, Settlement.ACCEPT)  # its slot is free: the other may begin
+            await until(lambda: at.client.patience_s == 0.002)
+            clock.now_s += 0.2
+            await until(lambda: at.client.patience_s == 0.01)
+
+    asyncio.run(scene())
+
+
+def test_a_start_that_waits_for_a_commit_keeps_the_thread_busy() -> None:
+    async def scene() -> None:
+        clock = StillClock()
+        async with stage(clock=clock) as at:
+            await at.client.assign(P0)
+            first = await at.read(P0, 0)
+            await at.fall_silent()
+            clock.now_s += 0.2
+            at.thread.start_work(first, "first")
+            await at.marked(0)
+            clock.now_s += 0.2
+            await at.client.play()
+            assert at.client.patience_s == 0.002
+            at.client.silent = False
+            assert await at.answered("first") is True
+            await until(lambda: at.client.patience_s == 0.1)
 
     asyncio.run(scene())
 
