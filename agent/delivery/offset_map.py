@@ -76,9 +76,10 @@ class OffsetMap:
     """The marks of the offsets from ``base`` on, one byte each; what lies beyond them is open.
 
     ``notes`` holds what differs from the rule: an open message was never begun, a started one once, by ``agent``,
-    which is gone. Where more differ than have room the map is ``crowded``: a started message without a note was
-    begun `MANY` times and may go on, which is the careful reading of both. Of open messages below ``unsure_below``
-    it is not known whether they were begun: they were there before the first map was made.
+    which is gone; an empty text where they are of several agents. Where more differ than have room the map is
+    ``crowded``: a started message without a note was begun `MANY` times and may go on, which is the careful reading
+    of both. Of open messages below ``unsure_below`` it is not known whether they were begun: they were there before
+    the first map was made.
     """
 
     base: int
@@ -133,7 +134,7 @@ class OffsetMap:
         kind, body = _shortest(marks)
         crowded = self.crowded or len(self.notes) > MAX_NOTES
         notes = _as_notes(self.base, max(0, self.unsure_below - self.base), sorted(self.notes.items())[:MAX_NOTES])
-        agent = _UNFIT.sub("-", self.agent)[:_AGENT_CHARS] if Mark.STARTED in marks or self.notes else ""
+        agent = fit_name(self.agent) if Mark.STARTED in marks or self.notes else ""
         head = f"{_MAGIC}{kind}{'c' if crowded else 'n'}"
         checksum = _text(_checksum(head, self.base, body, notes, agent))
         return f"{head}{checksum}{_text(body)}.{_text(notes)}" + (f"@{agent}" if agent else "")
@@ -165,6 +166,11 @@ class OffsetMap:
         if agent and not notes and Mark.STARTED not in marks:
             return None  # nobody is named who began nothing
         return cls(base, marks, MappingProxyType(notes), crowded == "c", base + unsure if unsure else 0, agent)
+
+
+def fit_name(agent: str) -> str:
+    """The name of an agent as maps spell it."""
+    return _UNFIT.sub("-", agent)[:_AGENT_CHARS]
 
 
 def _checksum(head: str, base: int, body: bytes, notes: bytes, agent: str) -> bytes:

@@ -260,7 +260,7 @@ def test_what_ended_under_the_last_owner_is_passed_over_and_stays_remembered() -
 
     async def scene() -> FakeConsumer:
         async with stage() as at:
-            at.client.stored[P0] = Commit(10, OffsetMap(10, marks).encode())
+            at.client.stored[P0] = Commit(10, OffsetMap(10, marks, agent="zero").encode())
             await at.client.assign(P0)
             taken = []
             for offset in range(10, 14):
@@ -273,7 +273,7 @@ def test_what_ended_under_the_last_owner_is_passed_over_and_stays_remembered() -
 
     left = asyncio.run(scene()).stored[P0]
     expected = bytes([Mark.OPEN, Mark.DONE, Mark.STARTED, Mark.DONE, Mark.DONE])
-    assert left == Commit(10, OffsetMap(10, expected, agent="one").encode())
+    assert left == Commit(10, OffsetMap(10, expected, agent="zero").encode())
 
 
 def test_records_wait_until_it_is_known_what_was_committed() -> None:
