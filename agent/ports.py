@@ -86,8 +86,15 @@ class Source(Protocol):
         not; whoever stops waiting calls `withdraw`.
         """
 
+    def resume(self, receipt: object) -> None:
+        """Makes it known that the work goes on, which began here under another receipt: that counts no second time.
+
+        In place of `begin`, for a delivery that came again. Never blocks; a receipt from before a rebalance is
+        ignored.
+        """
+
     def withdraw(self, receipt: object) -> None:
-        """Takes `begin` back: the work did not begin, and will not before the next `begin`. Never blocks."""
+        """Takes `begin` or `resume` back: the work did not begin, and will not before the next. Never blocks."""
 
     def end(self, receipt: object, ending: Ending) -> None:
         """Makes it known, soon, how the work that was begun came to its end; `settle` follows once Port knows.

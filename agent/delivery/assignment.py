@@ -90,8 +90,13 @@ class Assignment:
         if self.is_current(position):
             self._ledgers[position.partition].start(position.offset)
 
+    def resume(self, position: Position) -> None:
+        """States that the work of a message goes on, which began here before; stale positions are ignored."""
+        if self.is_current(position):
+            self._ledgers[position.partition].resume(position.offset)
+
     def withdraw(self, position: Position) -> None:
-        """Takes `start` back; stale positions are ignored."""
+        """Takes `start` or `resume` back; stale positions are ignored."""
         if self.is_current(position):
             self._ledgers[position.partition].withdraw(position.offset)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ class CommitState:
         self._policy = policy
         self._committed: dict[Partition, Commit] = {}
         self._sent: dict[Partition, Commit] = {}
+        self._under_way: list[tuple[float, Mapping[Partition, Commit]]] = []
         self._in_flight = False
         self._failed = False
         self._last_try_s: float | None = None
@@ -66,9 +68,25 @@ class CommitState:
         """``commits`` were sent: until they are answered nobody knows what the broker has."""
         self._in_flight = True
         self._last_try_s = now_s
+        self._under_way.append((now_s, dict(commits)))
         self._sent.update(commits)
         for partition in commits:
             self._committed.pop(partition, None)
+
+    def unsent(self) -> None:
+        """The last one could not be sent after all, or not be waited for: there is no further answer to it."""
+        self._under_way.pop()
+
+    def answered(self, said: Mapping[Partition, Commit]) -> float:
+        """When the commit was sent whose answer this is; each has one answer. ``said``: what the answer quotes.
+
+        Of several that say the same it is the oldest, so that none is taken for younger than it is; also where the
+        answer quotes none of them, for answers come in order. With none under way it was ages ago.
+        """
+        if not self._under_way:
+            return -math.inf
+        same = (index for index, (_, commits) in enumerate(self._under_way) if commits == said)
+        return self._under_way.pop(next(same, 0))[0]
 
     def ended(self, taken: Mapping[Partition, Commit]) -> None:
         """An answer came, be it to the last commit or to one that was given up: the broker has ``taken`` these.

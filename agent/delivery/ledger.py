@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 
-from agent.delivery.offset_map import MAX_SPAN, Mark, Note, OffsetMap
+from agent.delivery.offset_map import MAX_SPAN, Mark, Note, OffsetMap, fit_name
 from agent.delivery.positions import Commit
 from agent.domain.earlier import Earlier, Ending
 from agent.domain.settlement import Settlement
@@ -46,8 +46,8 @@ class Ledger:
 
     ``known`` is what the last owner of the partition left in its commit: the messages that it marks as done are
     closed as soon as they begin, and what it says of others is kept until they have ended here. ``agent`` is who we
-    are, for whoever reads our marks. Offsets come in rising order, with gaps wherever the log has them (compaction,
-    transaction markers).
+    are, for whoever reads our marks; what others have begun stays theirs. Offsets come in rising order, with gaps
+    wherever the log has them (compaction, transaction markers).
 
     Guarantees: `committable` never passes a message that is not closed, never falls, and does not depend on
     the order in which messages are settled; once all are settled it is the last offset plus one.
@@ -57,10 +57,11 @@ class Ledger:
 
     def __init__(self, known: OffsetMap | None = None, agent: str = "") -> None:
         self._known = known or OffsetMap(0)
-        self._agent = agent
+        self._agent = fit_name(agent)
         self._states: dict[int, State] = {}
         self._marks = bytearray()  # from `committable` on
         self._notes: dict[int, Note] = {}
+        self._inherited: set[int] = set()  # those of the notes that somebody else made
         self._before: dict[int, tuple[Mark, Note]] = {}
         self._order: deque[int] = deque()
         self._open = 0
@@ -92,6 +93,7 @@ class Ledger:
             self._open += 1
             if note != Note(0):
                 self._notes[offset] = note
+                self._inherited.add(offset)
         self._trim()
         return mark
 
@@ -106,13 +108,21 @@ class Ledger:
     def start(self, offset: int) -> None:
         """The work of a message begins. Raises `IllegalTransitionError` unless it is open."""
         self._move(offset, _START, "start")
-        note = self._notes.get(offset, Note(0))
-        self._before[offset] = (self._marked(offset), note)
-        self._notes[offset] = Note(note.begun + 1)
-        self._mark(offset, Mark.STARTED)
+        self._begun(offset, self._note(offset).begun + 1)
+
+    def resume(self, offset: int) -> None:
+        """The work of a message goes on, which began here before it was read again: that counts no second time.
+
+        Raises `IllegalTransitionError` unless it is open.
+        """
+        self._move(offset, _START, "resume")
+        self._begun(offset, max(1, self._note(offset).begun))
 
     def withdraw(self, offset: int) -> None:
-        """The work did not begin after all: all is as before `start`. Raises `IllegalTransitionError`."""
+        """The work did not begin after all: all is as before `start` or `resume`.
+
+        Raises `IllegalTransitionError` unless it is started.
+        """
         self._move(offset, _WITHDRAW, "withdraw")
         self._restore(offset)
 
@@ -136,6 +146,7 @@ class Ledger:
             self._mark(offset, Mark.OPEN)
         elif self._states[offset] is State.CLOSED:
             self._notes.pop(offset, None)
+            self._inherited.discard(offset)
             self._mark(offset, Mark.DONE)
             self._trim()
 
@@ -195,7 +206,16 @@ class Ledger:
         unsure = known.unsure_below if base < known.unsure_below else 0
         marks = bytes(self._marks) + beyond
         crowded = known.crowded and bool(beyond)
-        return Commit(base, OffsetMap(base, marks, told, crowded, unsure, self._agent).encode())
+        return Commit(base, OffsetMap(base, marks, told, crowded, unsure, self._maker(end)).encode())
+
+    def _maker(self, end: int) -> str:
+        """Who made the marks; nobody is named where several did. Of what is not read yet the last owner did."""
+        known = self._known
+        ours = len(self._notes) > len(self._inherited)
+        theirs = self._inherited or Mark.STARTED in known.beyond(end) or any(o >= end for o in known.notes)
+        if not theirs:
+            return self._agent
+        return "" if ours and known.agent != self._agent else known.agent
 
     def _rule(self, offset: int) -> Note:
         """What a mark says by itself, in a map that is not crowded."""
@@ -211,6 +231,15 @@ class Ledger:
         self._open += (after is State.OPEN) - (before is State.OPEN)
         self._commit = None
 
+    def _begun(self, offset: int, times: int) -> None:
+        self._before[offset] = (self._marked(offset), self._note(offset))
+        self._inherited.discard(offset)
+        self._notes[offset] = Note(times)
+        self._mark(offset, Mark.STARTED)
+
+    def _note(self, offset: int) -> Note:
+        return self._notes.get(offset, Note(0))
+
     def _restore(self, offset: int) -> None:
         mark, note = self._before.pop(offset)
         self._mark(offset, mark)
@@ -218,6 +247,7 @@ class Ledger:
             del self._notes[offset]
         else:
             self._notes[offset] = note
+            self._inherited.add(offset)
 
     def _mark(self, offset: int, mark: Mark) -> None:
         self._marks[offset - self._order[0]] = mark

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import permutations
 from types import MappingProxyType
 from typing import Final
 
@@ -47,6 +48,7 @@ _ENDINGS: Final = {124: Ending.SUCCESS, 125: Ending.FAILURE, 126: Ending.ACCEPTE
 """In place of a number of attempts, which then does not matter any more."""
 _ENDED: Final = {ending: code for code, ending in _ENDINGS.items()}
 _RUN = re.compile(rb"\x00+|\x01+|\x02+")
+_CHANGES: Final = tuple(bytes(pair) for pair in permutations(range(3), 2))
 
 
 class Mark(IntEnum):
@@ -74,9 +76,10 @@ class OffsetMap:
     """The marks of the offsets from ``base`` on, one byte each; what lies beyond them is open.
 
     ``notes`` holds what differs from the rule: an open message was never begun, a started one once, by ``agent``,
-    which is gone. Where more differ than have room the map is ``crowded``: a started message without a note was
-    begun `MANY` times and may go on, which is the careful reading of both. Of open messages below ``unsure_below``
-    it is not known whether they were begun: they were there before the first map was made.
+    which is gone; an empty text where they are of several agents. Where more differ than have room the map is
+    ``crowded``: a started message without a note was begun `MANY` times and may go on, which is the careful reading
+    of both. Of open messages below ``unsure_below`` it is not known whether they were begun: they were there before
+    the first map was made.
     """
 
     base: int
@@ -131,7 +134,7 @@ class OffsetMap:
         kind, body = _shortest(marks)
         crowded = self.crowded or len(self.notes) > MAX_NOTES
         notes = _as_notes(self.base, max(0, self.unsure_below - self.base), sorted(self.notes.items())[:MAX_NOTES])
-        agent = _UNFIT.sub("-", self.agent)[:_AGENT_CHARS] if Mark.STARTED in marks or self.notes else ""
+        agent = fit_name(self.agent) if Mark.STARTED in marks or self.notes else ""
         head = f"{_MAGIC}{kind}{'c' if crowded else 'n'}"
         checksum = _text(_checksum(head, self.base, body, notes, agent))
         return f"{head}{checksum}{_text(body)}.{_text(notes)}" + (f"@{agent}" if agent else "")
@@ -163,6 +166,11 @@ class OffsetMap:
         if agent and not notes and Mark.STARTED not in marks:
             return None  # nobody is named who began nothing
         return cls(base, marks, MappingProxyType(notes), crowded == "c", base + unsure if unsure else 0, agent)
+
+
+def fit_name(agent: str) -> str:
+    """The name of an agent as maps spell it."""
+    return _UNFIT.sub("-", agent)[:_AGENT_CHARS]
 
 
 def _checksum(head: str, base: int, body: bytes, notes: bytes, agent: str) -> bytes:
@@ -199,14 +207,22 @@ def _inflated(body: bytes) -> bytes:
 
 def _shortest(marks: bytes) -> tuple[str, bytes]:
     """The kind and body of the shortest spelling; commits are made often, so it looks no further than it must."""
-    kind, body = "r", _as_runs(marks)
-    if len(body) * _TRITS > len(marks):
-        trits = _as_trits(marks)
-        kind, body = min(("t", trits), (kind, body), key=lambda candidate: len(candidate[1]))
+    if _runs_in(marks) * _TRITS > len(marks) + _TRITS:  # a run takes a byte or more
+        kind, body = "t", _as_trits(marks)
+    else:
+        kind, body = "r", _as_runs(marks)
+        if len(body) * _TRITS > len(marks):
+            trits = _as_trits(marks)
+            kind, body = min(("t", trits), (kind, body), key=lambda candidate: len(candidate[1]))
     if len(body) > _WORTH_DEFLATING_BYTES:
         deflated = zlib.compress(body, 6)
         kind, body = min((kind, body), (kind.upper(), deflated), key=lambda candidate: len(candidate[1]))
     return kind, body
+
+
+def _runs_in(marks: bytes) -> int:
+    """How many `_as_runs` would spell out one by one, which is dear where there are many."""
+    return 1 + sum(map(marks.count, _CHANGES))
 
 
 def _as_runs(marks: bytes) -> bytes:

@@ -58,14 +58,16 @@ class Claim:
         self._waits = False
         asked: list[object] = []
         try:
-            while coming := self._receipts[len(asked) :]:  # more may be added meanwhile
+            while not self._begun and (coming := self._receipts[len(asked) :]):  # more may be added meanwhile
                 asked += coming
-                answers = await asyncio.gather(*map(source.begin, coming))
-                self._begun |= any(answers)
+                self._begun = any(await asyncio.gather(*map(source.begin, coming)))
         except asyncio.CancelledError:
             for receipt in asked:
                 source.withdraw(receipt)
             raise
+        if self._begun:
+            for receipt in self._receipts[len(asked) :]:
+                source.resume(receipt)
         return self._begun
 
     def take_back(self) -> None:
@@ -79,7 +81,7 @@ class Claim:
         """The run was delivered once more: what becomes of it counts for this receipt, too."""
         self._receipts.append(receipt)
         if self._begun:
-            asyncio.ensure_future(self._claims.source.begin(receipt)).add_done_callback(_forget)
+            self._claims.source.resume(receipt)
         if self._ending is not None:
             self._claims.source.end(receipt, self._ending)
 
@@ -100,10 +102,6 @@ class Claim:
         for receipt in self._receipts:
             self._claims.source.settle(receipt, settlement)
         self._claims.forget(self._key, self, ended=settlement in (Settlement.ACCEPT, Settlement.REJECT))
-
-
-def _forget(_answer: asyncio.Future[bool]) -> None:
-    """The work goes on already, whatever the answer is."""
 
 
 class Claims:

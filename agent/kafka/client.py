@@ -22,6 +22,12 @@ _PASSING = frozenset(
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        # The coordinator is away, as while its broker starts anew, or moves to another broker.
+        KafkaError._WAIT_COORD,  # noqa: SLF001 - likewise
+        KafkaError._TRANSPORT,  # noqa: SLF001 - likewise
+        KafkaError._TIMED_OUT,  # noqa: SLF001 - likewise
     }
 )
 _UNSUPPORTED = (KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE)  # noqa: SLF001 - likewise

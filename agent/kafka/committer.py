@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -18,16 +19,19 @@ from agent.kafka.client import partition_of, passes_soon, topic_partitions
 from agent.kafka.start_markers import StartMarkers, Tell
 from agent.ports import Clock, Observer
 
-_LAST_TRIES = 20
+_LAST_TRIES_S = 2.0
+_LAST_TRIES_AS_WE_GO_S = 0.5
+"""The last commit was tried for seconds before, and the agent's end has a time of its own."""
 _TRY_AGAIN_S = 0.1
 
 
 class Committer:
     """Commits what the ledgers allow. Belongs to the consumer's thread, which lends it the client.
 
-    ``tell_starts`` is told which starts may begin: those whose marker the broker has taken. An answer that is read
-    later than ``believed_for_s`` after its commit was sent counts for none, and the commit is sent again: we stood
-    still, and the group may have given our partitions to others, who have read that marker.
+    ``tell_starts`` is told which starts may begin: those whose marker the broker has taken, until
+    ``believed_for_s`` after that commit was sent. An answer that is read later counts for none, and the commit is
+    sent again: we stood still, and the group may have given our partitions to others, who have read that marker.
+    ``wait`` is given seconds to pass.
     """
 
     def __init__(
@@ -39,21 +43,22 @@ class Committer:
         tell_starts: Tell,
         *,
         believed_for_s: float,
+        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._assignment = assignment
         self._observer = observer
         self._clock = clock
         self._tell_starts = tell_starts
         self._believed_for_s = believed_for_s
-        self._sent_at_s = 0.0
+        self._wait = wait
         self._state = CommitState(policy)
         self._markers = StartMarkers(tell_starts)
-        self._has_ended = False
+        self._has_news = False
 
     @property
     def is_awaited(self) -> bool:
         """Whether somebody's work waits for a commit."""
-        return self._markers.are_waiting
+        return bool(self._markers.partitions)
 
     @property
     def is_unanswered(self) -> bool:
@@ -66,24 +71,33 @@ class Committer:
         Raises `IllegalTransitionError`, as the others do, for what the ledger does not allow.
         """
         if not self._assignment.is_current(position):
-            self._tell_starts([token], False)
+            self._tell_starts([token], None)
             return
         try:
             self._assignment.start(position)
         except IllegalTransitionError:
-            self._tell_starts([token], False)
+            self._tell_starts([token], None)
             raise
         self._markers.add(position, token)
 
+    def resume(self, position: Position) -> None:
+        """Notes that work goes on which began here before its message came again; nobody waits for that."""
+        self._assignment.resume(position)
+        self._has_news = True
+
     def withdraw(self, position: Position) -> None:
-        """Takes `start` back."""
+        """Takes `start` or `resume` back."""
         self._markers.withdraw(position)
         self._assignment.withdraw(position)
 
     def end(self, position: Position, ending: Ending) -> None:
-        """Notes how the work of a message came to its end; sent soon, for until then a crash would count as one."""
+        """Notes how the work of a message came to its end; sent soon, for until then a crash would count as one.
+
+        A start of it that still waits has no point any more.
+        """
+        self._markers.withdraw(position)
         self._assignment.end(position, ending)
-        self._has_ended = True
+        self._has_news = True
 
     def settle(self, position: Position, settlement: Settlement) -> None:
         """Notes what became of a message; a start of it that still waits has no point any more."""
@@ -91,21 +105,24 @@ class Committer:
         self._assignment.settle(position, settlement)
 
     def commit_if_due(self, consumer: Consumer) -> None:
-        """Sends what has changed, if it is time; the answer comes by `on_commit`."""
+        """Sends what has changed, if it is time; the answer comes by `on_commit`.
+
+        Where a start waits that is done also without a change: the marker may be in a commit that is long ago.
+        """
         now_s = self._clock.monotonic()
-        if not self._state.is_time(now_s, urgent=self._markers.are_waiting or self._has_ended):
+        if not self._state.is_time(now_s, urgent=self.is_awaited or self._has_news):
             return
-        self._has_ended = False
+        self._has_news = False
         all_commits = self._assignment.commits()
-        commits = self._state.changed(all_commits)
-        self._note_known({p: commit for p, commit in all_commits.items() if p not in commits})
+        awaited = {p: all_commits[p] for p in self._markers.partitions}
+        commits = {**self._state.changed(all_commits), **awaited}
         if not commits:
             return
         self._note_sent(commits)
         try:
             consumer.commit(offsets=topic_partitions(commits), asynchronous=True)
         except KafkaException as error:
-            self.on_commit(error.args[0], [])
+            self._note_refused(error.args[0])
 
     def commit_now(self, consumer: Consumer) -> bool:
         """Commits all and waits for the answer; ``False`` if not all was taken."""
@@ -114,7 +131,8 @@ class Committer:
     def hand_over(self, consumer: Consumer, partitions: Iterable[Partition], *, we_go: bool) -> None:
         """The last commit of ``partitions``, which then are ours no more; a refusal is told, and runs come again.
 
-        One that should pass is tried again for about two seconds: while this goes on, nobody else has them.
+        One that should pass is tried again, and no more once about two seconds are over (less if ``we_go``): while
+        this goes on, nobody else has them.
         What has begun goes on here, unless ``we_go`` as well: then it is interrupted. What has not begun is the
         next owner's to begin, and must not look interrupted.
         """
@@ -125,11 +143,11 @@ class Committer:
         else:
             commits = dict(self._assignment.commits_handing_over(partitions))
         self._assignment.revoke(partitions)  # from here on nothing begins that the next owner begins as well
-        for _ in range(_LAST_TRIES):
-            refusal = self._commit_and_wait(consumer, commits)
-            if refusal is None or not passes_soon(refusal):
+        deadline_s = self._clock.monotonic() + (_LAST_TRIES_AS_WE_GO_S if we_go else _LAST_TRIES_S)
+        while (refusal := self._commit_and_wait(consumer, commits)) is not None and passes_soon(refusal):
+            if self._clock.monotonic() >= deadline_s:
                 return
-            time.sleep(_TRY_AGAIN_S)
+            self._wait(_TRY_AGAIN_S)
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """``partitions`` went, or start anew: no start that waits there will ever begin."""
@@ -143,16 +161,22 @@ class Committer:
 
     def on_commit(self, error: KafkaError | None, answers: list[TopicPartition]) -> None:
         """What the broker took, partition by partition; it may be the answer to an earlier commit."""
-        if error is None and self._clock.monotonic() - self._sent_at_s >= self._believed_for_s:
+        until_s = self._state.answered(_said(answers)) + self._believed_for_s
+        if error is None and self._clock.monotonic() >= until_s:
             error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 - librdkafka's own error codes are spelled so
-        answered = [answer for answer in answers if error is None and answer.error is None]
-        taken = {partition_of(a): Commit(a.offset, a.metadata or "") for a in answered}
+        taken = _said(answer for answer in answers if error is None and answer.error is None)
         self._state.ended(taken)
-        self._markers.taken(taken)
+        self._markers.taken(taken, until_s)
         failed = error or next((a.error for a in answers if a.error is not None), None)
         if failed is not None:
             self._state.ended({})  # what was refused is sent again after a while, though the rest was taken
         self._observer.notify(Committed("ok" if failed is None else failed.name()))
+
+    def _note_refused(self, error: KafkaError) -> None:
+        """The client did not even send it, or did not wait for its answer."""
+        self._state.unsent()
+        self._state.ended({})
+        self._observer.notify(Committed(error.name()))
 
     def _commit_and_wait(self, consumer: Consumer, commits: Mapping[Partition, Commit]) -> KafkaError | None:
         """Why not all was taken."""
@@ -164,21 +188,21 @@ class Committer:
             answers = consumer.commit(offsets=topic_partitions(commits), asynchronous=False) or []
         except KafkaException as error:
             refusal: KafkaError = error.args[0]
-            self.on_commit(refusal, [])
+            self._note_refused(refusal)
             return refusal
         self.on_commit(None, answers)
         return next((answer.error for answer in answers if answer.error is not None), None)
 
     def _give_up(self, partitions: Iterable[Partition]) -> None:
+        """Raises nothing: what came of it within a rebalance would end the consumer."""
         for position in self._markers.give_up(partitions):
-            self._assignment.withdraw(position)
-
-    def _note_known(self, commits: Mapping[Partition, Commit]) -> None:
-        """The broker has these already: what was withdrawn and is begun again may need no further commit."""
-        self._markers.sent(commits)
-        self._markers.taken(commits)
+            with suppress(IllegalTransitionError):  # what is no start any more needs no withdrawal
+                self._assignment.withdraw(position)
 
     def _note_sent(self, commits: Mapping[Partition, Commit]) -> None:
-        self._sent_at_s = self._clock.monotonic()
-        self._state.began(self._sent_at_s, commits)
+        self._state.began(self._clock.monotonic(), commits)
         self._markers.sent(commits)
+
+
+def _said(answers: Iterable[TopicPartition]) -> dict[Partition, Commit]:
+    return {partition_of(answer): Commit(answer.offset, answer.metadata or "") for answer in answers}

@@ -11,6 +11,9 @@ CLASSIC = "classic"
 CONSUMER = "consumer"
 """The group protocols, in librdkafka's words."""
 
+_BELIEVED_FOR_S = 3.0
+"""Where the session is the brokers' to set, and they do not tell how long it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class KafkaCredentials:
@@ -51,6 +54,11 @@ class KafkaSettings:
     def reads_from_start(self) -> bool:
         """Whether a group that has committed nothing yet begins with the oldest record."""
         return self.auto_offset_reset in {"earliest", "smallest", "beginning"}
+
+    @property
+    def believed_for_s(self) -> float:
+        """How long after a commit was sent nobody else can have our partitions yet: well within any session."""
+        return self.session_timeout_ms / 2000 if self.group_protocol == CLASSIC else _BELIEVED_FOR_S
 
     @property
     def needs_credentials(self) -> bool:

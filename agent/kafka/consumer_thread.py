@@ -37,7 +37,11 @@ from agent.ports import Clock, Delivery, Observer
 
 _POLL_S = 0.1
 _EAGER_POLL_S = 0.002
-"""While a run may begin at any moment: nothing wakes the client's poll, and its start waits for a commit."""
+"""While a start waits for a commit, or will be asked for soon: nothing wakes the client's poll."""
+_EAGER_FOR_S = 0.1
+"""After a record or a command: what follows of it, such as a start, comes about now."""
+_READY_POLL_S = 0.01
+"""While a run may begin at any moment, but may as well wait for hours."""
 _POLLED_S = 0.5
 _ROOM_WAIT_S = 0.05
 _BATCH = 200
@@ -82,7 +86,7 @@ class ConsumerThread:
             observer,
             clock,
             tell_starts,
-            believed_for_s=settings.session_timeout_ms / 2000,
+            believed_for_s=settings.believed_for_s,
         )
         self._config = {**config, "error_cb": self._on_error, "on_commit": self._committer.on_commit}
         self._commands: deque[Callable[[], None]] = deque()
@@ -90,6 +94,7 @@ class ConsumerThread:
         self._joined = False
         self._status_due_s = 0.0
         self._polled_due_s = 0.0
+        self._eager_until_s = 0.0
         self._intake_stopped = threading.Event()
         self._closing = threading.Event()
         self._consumer: Consumer
@@ -114,10 +119,14 @@ class ConsumerThread:
         """
         self._commands.append(lambda: self._committer.start(position, token))
         if self._ended:
-            self._tell_starts([token], False)
+            self._tell_starts([token], None)
+
+    def resume_work(self, position: Position) -> None:
+        """Notes that the work of a message goes on, which began here before the message came again."""
+        self._commands.append(lambda: self._committer.resume(position))
 
     def withdraw(self, position: Position) -> None:
-        """Takes `start` back: the work did not begin, nor will it."""
+        """Takes `start_work` or `resume_work` back: the work did not begin, nor will it."""
         self._commands.append(lambda: self._committer.withdraw(position))
 
     def end_work(self, position: Position, ending: Ending) -> None:
@@ -176,6 +185,8 @@ class ConsumerThread:
                 self._pass_on()
 
     def _apply_commands(self) -> None:
+        if self._commands:
+            self._note_life()
         while self._commands:
             try:
                 self._commands.popleft()()
@@ -202,9 +213,14 @@ class ConsumerThread:
 
     def _patience_s(self) -> float:
         """How long a poll may wait: commands are entered between two polls."""
-        if self._committer.is_awaited or self._assignment.has_open:
+        if self._committer.is_awaited:
             return _EAGER_POLL_S
+        if self._assignment.has_open:
+            return _EAGER_POLL_S if self._clock.monotonic() < self._eager_until_s else _READY_POLL_S
         return _ROOM_WAIT_S if self._no_room else _POLL_S
+
+    def _note_life(self) -> None:
+        self._eager_until_s = self._clock.monotonic() + _EAGER_FOR_S
 
     def _take_in(self, messages: Iterable[Message]) -> None:
         counts: dict[str, int] = {}
@@ -236,6 +252,7 @@ class ConsumerThread:
             body = message.value() or b""
             deliveries.append(Delivery(body, begun.position, channel, now_s, origin, begun.earlier))
         if deliveries:
+            self._note_life()
             self._handoff.put(deliveries)
 
     def _start_over(self, partition: Partition, offset: int) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 from agent.delivery.positions import Position
@@ -26,6 +27,14 @@ _BACKOFF = Backoff(first_s=1.0, cap_s=30.0)
 _QUICK_QUESTIONS = 6
 """So many until the waits no longer grow. The client repeats the same complaint every 30 s only."""
 _LOOK_S = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Start:
+    """A start that is asked for, and who waits for its answer."""
+
+    position: Position
+    answer: asyncio.Future[bool]
 
 
 class KafkaSource:
@@ -79,10 +88,18 @@ class KafkaSource:
         return self._owner(receipt).is_current(_position(receipt))
 
     def begin(self, receipt: object) -> asyncio.Future[bool]:
-        """Done once the start marker is committed, or the partition went to another agent (``False``)."""
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._owner(receipt).start_work(_position(receipt), answer)
-        return answer
+        """Done once the start marker is committed, or the partition went to another agent (``False``).
+
+        A commit that is long ago by the time at which this loop hears of it is made anew: the process may have
+        stood still meanwhile.
+        """
+        start = _Start(_position(receipt), asyncio.get_running_loop().create_future())
+        self._owner(receipt).start_work(start.position, start)
+        return start.answer
+
+    def resume(self, receipt: object) -> None:
+        """Queues it for the consumer's thread."""
+        self._owner(receipt).resume_work(_position(receipt))
 
     def withdraw(self, receipt: object) -> None:
         """Takes a start back."""
@@ -125,7 +142,7 @@ class KafkaSource:
             self._observer,
             self._clock,
             on_refused=self._note_refusal(),
-            tell_starts=_answering(),
+            tell_starts=self._answering(),
         )
         self._thread.start()
         while credentials is not None:
@@ -173,23 +190,29 @@ class KafkaSource:
         loop, refused = asyncio.get_running_loop(), self._refused
         return lambda: _call_soon(loop, refused.set)
 
+    def _answering(self) -> Tell:
+        """Answers starts from the consumer's thread."""
+        loop = asyncio.get_running_loop()
+        return lambda tokens, until_s: _call_soon(loop, partial(self._answer, tokens, until_s))
+
+    def _answer(self, tokens: list[object], until_s: float | None) -> None:
+        """Passes over those that nobody waits for any more; asks anew for those that come too late."""
+        is_late = until_s is not None and self._clock.monotonic() >= until_s
+        for start in tokens:
+            if not isinstance(start, _Start) or start.answer.done():
+                continue
+            if is_late:
+                thread = self._owner(start.position)
+                thread.withdraw(start.position)
+                thread.start_work(start.position, start)
+            else:
+                start.answer.set_result(until_s is not None)
+
     def _owner(self, receipt: object) -> ConsumerThread:
         thread = self._thread
         if thread is None:
             raise TypeError(f"{receipt!r} was not given out by this source")
         return thread
-
-
-def _answering() -> Tell:
-    """Answers starts from the consumer's thread; those that nobody waits for any more are passed over."""
-    loop = asyncio.get_running_loop()
-
-    def answer(tokens: list[object], verdict: bool) -> None:  # noqa: FBT001 - `Tell` has it so
-        for token in tokens:
-            if isinstance(token, asyncio.Future) and not token.done():
-                token.set_result(verdict)
-
-    return lambda tokens, verdict: _call_soon(loop, partial(answer, tokens, verdict))
 
 
 async def _has_closed(thread: ConsumerThread, timeout_s: float) -> bool:

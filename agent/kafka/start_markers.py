@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from agent.delivery.positions import Commit, Partition, Position
 
-Tell = Callable[[list[object], bool], None]
-"""Is given the tokens of starts, and whether they may begin."""
+Tell = Callable[[list[object], float | None], None]
+"""Is given the tokens of starts, and until when (monotonic, in seconds) they may begin; ``None``: never.
+
+Beyond that time we may have stood still, and others may have what was ours: the start must be asked for anew.
+"""
 
 
 class StartMarkers:
@@ -24,9 +27,9 @@ class StartMarkers:
         self._sent: dict[Partition, tuple[Commit, tuple[Position, ...]]] = {}
 
     @property
-    def are_waiting(self) -> bool:
-        """Whether any start waits for a commit."""
-        return bool(self._waiting)
+    def partitions(self) -> tuple[Partition, ...]:
+        """Where any start waits for a commit."""
+        return tuple(self._waiting)
 
     def add(self, position: Position, token: object) -> None:
         """``position`` was marked as started."""
@@ -35,15 +38,15 @@ class StartMarkers:
     def withdraw(self, position: Position) -> None:
         """No start is to be made here any more; where none waits, nothing happens."""
         if tokens := self._take(position.partition, [position]):
-            self._tell(tokens, False)
+            self._tell(tokens, None)
 
     def sent(self, commits: Mapping[Partition, Commit]) -> None:
         """These were made and sent just now; an answer to an earlier one says nothing from here on."""
         for partition, commit in commits.items():
             self._sent[partition] = (commit, tuple(self._waiting.get(partition, ())))
 
-    def taken(self, commits: Mapping[Partition, Commit]) -> None:
-        """The broker has taken these: what they carry may begin."""
+    def taken(self, commits: Mapping[Partition, Commit], until_s: float) -> None:
+        """The broker has taken these: what they carry may begin until ``until_s``."""
         tokens: list[object] = []
         for partition, commit in commits.items():
             sent, positions = self._sent.get(partition, (None, ()))
@@ -51,7 +54,7 @@ class StartMarkers:
                 del self._sent[partition]
                 tokens += self._take(partition, positions)
         if tokens:
-            self._tell(tokens, True)
+            self._tell(tokens, until_s)
 
     def give_up(self, partitions: Iterable[Partition]) -> list[Position]:
         """``partitions`` are not ours any more: nothing may begin there. Returns what was waiting."""
@@ -60,7 +63,7 @@ class StartMarkers:
             self._sent.pop(partition, None)
             waiting.update(self._waiting.pop(partition, {}))
         if waiting:
-            self._tell([*waiting.values()], False)
+            self._tell([*waiting.values()], None)
         return [*waiting]
 
     def _take(self, partition: Partition, positions: Iterable[Position]) -> list[object]:

@@ -1,3 +1,5 @@
+import math
+
 from agent.delivery.commit_policy import CommitPolicy, CommitState
 from agent.delivery.positions import Commit, Partition
 
@@ -116,6 +118,30 @@ def test_an_answer_that_comes_after_its_partition_went_does_not_count() -> None:
     state.forget([P0])
     state.ended({P0: FIVE})
     assert state.changed({P0: FIVE}) == {P0: FIVE}
+
+
+def test_an_answer_belongs_to_the_oldest_commit_that_says_the_same() -> None:
+    state = CommitState(POLICY)
+    for now_s, commit in enumerate([FIVE, NINE, FIVE], 1):
+        state.began(float(now_s), {P0: commit})
+    assert [state.answered({P0: commit}) for commit in (NINE, FIVE, FIVE)] == [2.0, 1.0, 3.0]
+
+
+def test_an_answer_that_quotes_nothing_belongs_to_the_oldest_commit() -> None:
+    state = CommitState(POLICY)
+    assert state.answered({}) == -math.inf
+    state.began(1.0, {P0: FIVE})
+    state.began(2.0, {P0: NINE})
+    assert [state.answered({}), state.answered({P0: NINE})] == [1.0, 2.0]
+
+
+def test_a_commit_that_could_not_be_sent_is_not_under_way() -> None:
+    state = CommitState(POLICY)
+    state.began(1.0, {P0: FIVE})
+    state.began(2.0, {P0: FIVE})
+    state.unsent()
+    assert state.answered({P0: FIVE}) == 1.0
+    assert state.answered({P0: FIVE}) == -math.inf
 
 
 def test_an_older_commit_that_is_taken_after_the_last_one_is_mended() -> None:

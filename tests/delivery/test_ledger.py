@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,6 +53,7 @@ def test_a_released_message_holds_the_watermark_for_ever(begun: list[int], data:
 
 ALLOWED = {
     (State.OPEN, "start"): State.STARTED,
+    (State.OPEN, "resume"): State.STARTED,
     (State.OPEN, "accept"): State.CLOSED,
     (State.OPEN, "reject"): State.CLOSED,
     (State.OPEN, "release"): State.HELD,
@@ -64,7 +67,7 @@ ALLOWED = {
     (State.ENDED, "reject"): State.CLOSED,
     (State.ENDED, "release"): State.HELD,
 }
-VERBS = ["start", "withdraw", "end", *Settlement]
+VERBS = ["start", "resume", "withdraw", "end", *Settlement]
 
 
 @pytest.mark.parametrize("before", ["absent", *State])
@@ -83,10 +86,8 @@ def test_transition_table(before: State | str, verb: str) -> None:
     states_before, open_before = dict(ledger._states), ledger.open
 
     def act() -> None:
-        if verb == "start":
-            ledger.start(target)
-        elif verb == "withdraw":
-            ledger.withdraw(target)
+        if verb in ("start", "resume", "withdraw"):
+            getattr(ledger, verb)(target)
         elif verb == "end":
             ledger.end(target, Ending.FAILURE)
         else:
@@ -162,6 +163,7 @@ def test_what_is_known_is_kept_until_it_is_decided_here() -> None:
         bytes([Mark.OPEN, Mark.STARTED, Mark.STARTED]),
         {10: Note(2), 12: Note(4, goes_on=True)},
         unsure_below=14,
+        agent="one",
     )
     ledger = Ledger(known, "two")
     for offset in (10, 11, 12, 13, 14):
@@ -170,7 +172,7 @@ def test_what_is_known_is_kept_until_it_is_decided_here() -> None:
     assert [earlier and earlier.past for earlier in map(ledger.earlier, range(10, 15))] == expected
     assert ledger.commit is not None
     passed_on = OffsetMap.decode(ledger.commit.metadata, 10)
-    assert passed_on == OffsetMap(10, known.marks, known.notes, unsure_below=14, agent="two")
+    assert passed_on == known
 
 
 def test_a_start_that_is_withdrawn_leaves_what_was_known_before() -> None:
@@ -186,10 +188,71 @@ def test_a_start_that_is_withdrawn_leaves_what_was_known_before() -> None:
     assert ledger.commit == before
 
 
+def test_work_that_goes_on_as_its_message_comes_again_counts_no_second_time() -> None:
+    known = OffsetMap(10, bytes([Mark.STARTED, Mark.STARTED]), {10: Note(3, goes_on=True)}, agent="one")
+    ledger = Ledger(known, "one")
+    for offset in (10, 11, 12):
+        ledger.begin(offset)
+        ledger.resume(offset)
+    commit = ledger.commit_handing_over
+    assert commit is not None
+    handed_over = OffsetMap.decode(commit.metadata, 10)
+    assert handed_over is not None
+    assert [handed_over.earlier(offset) for offset in (10, 11, 12)] == [
+        Earlier(Past.HANDED_OVER, 3, "one"),
+        Earlier(Past.HANDED_OVER, 1, "one"),
+        Earlier(Past.HANDED_OVER, 1, "one"),
+    ]
+
+
+def test_nobody_is_named_while_the_marks_are_of_several() -> None:
+    ledger = Ledger(OffsetMap(0, bytes([Mark.STARTED]), agent="one"), "the second")
+
+    def named() -> tuple[str | None, ...]:
+        assert ledger.commit is not None
+        known = OffsetMap.decode(ledger.commit.metadata, ledger.commit.offset)
+        assert known is not None
+        return tuple(earlier.agent if earlier else None for earlier in map(known.earlier, (0, 1)))
+
+    ledger.begin(0)
+    ledger.begin(1)
+    assert named() == ("one", None)
+    ledger.start(1)
+    assert named() == ("", "")
+    ledger.withdraw(1)
+    assert named() == ("one", None)
+    ledger.start(0)
+    assert named() == ("the-second", None)
+    ledger.withdraw(0)
+    assert named() == ("one", None)
+    ledger.start(1)
+    ledger.settle(0, Settlement.ACCEPT)
+    assert named() == (None, "the-second")
+
+
+def test_what_was_not_read_yet_is_the_last_owners() -> None:
+    for known in (
+        OffsetMap(0, bytes([Mark.OPEN, Mark.STARTED]), agent="one"),
+        OffsetMap(0, b"", {1: Note(2)}, agent="one"),
+    ):
+        ledger = Ledger(known, "two")
+        ledger.begin(0)
+        ledger.start(0)
+        assert ledger.commit is not None
+        passed_on = OffsetMap.decode(ledger.commit.metadata, 0)
+        assert passed_on is not None
+        assert passed_on.agent == ""
+        same = Ledger(known, "one")
+        same.begin(0)
+        same.start(0)
+        assert same.commit is not None
+        assert same.commit.metadata.endswith("@one")
+
+
 def test_the_messages_of_a_crowded_map_stay_as_unclear_as_they_were() -> None:
     known = OffsetMap(0, bytes([Mark.STARTED] * 3), crowded=True, agent="one")
     ledger = Ledger(known)
-    unclear = Earlier(Past.HANDED_OVER, MANY)
+    unclear = Earlier(Past.HANDED_OVER, MANY, "one")
     for offset in range(3):
         ledger.begin(offset)
         assert ledger.commit is not None
@@ -259,7 +322,8 @@ TestLedgerMachine = LedgerMachine.TestCase
 class SuccessionMachine(RuleBasedStateMachine):
     """One log under one owner after the other; each knows only what was committed before the last one vanished.
 
-    The model holds for every message what a commit that is made now has to say of it.
+    Each has a name, which may be that of the last one. The model holds for every message what a commit that is made
+    now has to say of it.
     """
 
     def __init__(self) -> None:
@@ -267,7 +331,7 @@ class SuccessionMachine(RuleBasedStateMachine):
         self.says: dict[int, Earlier | Mark | None] = {}  # in the order of the log
         self.said = dict(self.says)
         self.committed = Commit(0, OffsetMap(0).encode())
-        self.vanish()
+        self.vanish("one")
 
     @rule(gap=st.integers(1, 4))
     def produce(self, gap: int) -> None:
@@ -292,7 +356,18 @@ class SuccessionMachine(RuleBasedStateMachine):
         self.ledger.start(offset)
         self.open.remove(offset)
         self.started[offset] = before = self.says[offset]
-        self.says[offset] = Earlier(Past.INTERRUPTED, before.begun + 1 if isinstance(before, Earlier) else 1, "one")
+        begun = before.begun if isinstance(before, Earlier) else 0
+        self.says[offset] = Earlier(Past.INTERRUPTED, begun + 1, self.name)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        offset = data.draw(st.sampled_from(sorted(self.open)))
+        self.ledger.resume(offset)
+        self.open.remove(offset)
+        self.started[offset] = before = self.says[offset]
+        begun = before.begun if isinstance(before, Earlier) else 0
+        self.says[offset] = Earlier(Past.INTERRUPTED, max(1, begun), self.name)
 
     @precondition(lambda self: self.started)
     @rule(data=st.data())
@@ -309,7 +384,7 @@ class SuccessionMachine(RuleBasedStateMachine):
         self.ledger.end(offset, ending)
         del self.started[offset]
         self.ended.add(offset)
-        self.says[offset] = Earlier(Past.ENDED, 1, "one", ending)
+        self.says[offset] = Earlier(Past.ENDED, 1, self.name, ending)
 
     @precondition(lambda self: self.open or self.started or self.ended)
     @rule(data=st.data(), verdict=st.sampled_from([Settlement.ACCEPT, Settlement.REJECT, Settlement.RELEASE]))
@@ -328,7 +403,7 @@ class SuccessionMachine(RuleBasedStateMachine):
         offset = data.draw(st.sampled_from(sorted(self.started)))
         self.ledger.settle(offset, Settlement.REPEAT)
         del self.started[offset]
-        self.says[offset] = Earlier(Past.STOPPED, self._begun(offset), "one")
+        self.says[offset] = Earlier(Past.STOPPED, self._begun(offset), self.name)
 
     @rule()
     def commit(self) -> None:
@@ -337,7 +412,7 @@ class SuccessionMachine(RuleBasedStateMachine):
     @rule()
     def hand_over(self) -> None:
         said = dict(self.says)
-        said.update((o, Earlier(Past.HANDED_OVER, self._begun(o), "one")) for o in self.started)
+        said.update((o, Earlier(Past.HANDED_OVER, self._begun(o), self.name)) for o in self.started)
         self._commit(self.ledger.commit_handing_over, said)
 
     def _begun(self, offset: int) -> int:
@@ -348,6 +423,9 @@ class SuccessionMachine(RuleBasedStateMachine):
     def _commit(self, commit: Commit | None, said: dict[int, Earlier | Mark | None]) -> None:
         if commit is None:
             return
+        makers = {says.agent for says in said.values() if isinstance(says, Earlier) and says.begun}
+        if len(makers) > 1:  # one map names one
+            said = {o: replace(says, agent="") if isinstance(says, Earlier) else says for o, says in said.items()}
         self.committed, self.said = commit, dict(said)
         known = OffsetMap.decode(commit.metadata, commit.offset)
         assert known is not None
@@ -355,8 +433,9 @@ class SuccessionMachine(RuleBasedStateMachine):
             assert (known.mark(offset) is Mark.DONE) == (says is Mark.DONE)
             assert known.earlier(offset) == (None if says is Mark.DONE else says)
 
-    @rule()
-    def vanish(self) -> None:
+    @rule(name=st.sampled_from(["one", "two"]))
+    def vanish(self, name: str) -> None:
+        self.name = name
         known = OffsetMap.decode(self.committed.metadata, self.committed.offset)
         assert known is not None
         self._take_over(known)
@@ -371,7 +450,7 @@ class SuccessionMachine(RuleBasedStateMachine):
         self.committed = Commit(base, OffsetMap(base, unsure_below=end).encode())
 
     def _take_over(self, known: OffsetMap) -> None:
-        self.ledger = Ledger(known, "one")
+        self.ledger = Ledger(known, self.name)
         self.says = dict(self.said)
         self.unread = [offset for offset in self.says if offset >= self.committed.offset]
         self.open: set[int] = set()

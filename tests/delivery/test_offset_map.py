@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.delivery import offset_map
 from agent.delivery.offset_map import (
     MANY,
     MAX_CHARS,
@@ -93,6 +94,21 @@ def test_a_strict_alternation_of_the_whole_span_is_short() -> None:
     text = OffsetMap(7, marks).encode()
     assert len(text) < 100
     assert decoded(text, 7).marks == marks
+
+
+def test_marks_that_alternate_are_not_even_spelled_by_their_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run costs a step, thousands of them milliseconds, and this is done with every start."""
+    known = OffsetMap(0, bytes([Mark.OPEN, Mark.DONE]) * 5_000)
+    expected = known.encode()
+    monkeypatch.setattr(offset_map, "_as_runs", None)
+    assert known.encode() == expected
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 1, 2]), st.integers(1, 12)), min_size=1, max_size=200))
+def test_no_other_spelling_is_shorter(runs: list[tuple[int, int]]) -> None:
+    marks = b"".join(bytes([mark]) * length for mark, length in runs)
+    _kind, body = offset_map._shortest(marks)
+    assert len(body) <= min(len(offset_map._as_runs(marks)), len(offset_map._as_trits(marks)))
 
 
 def test_one_run_that_is_stuck_under_thousands_that_ended_costs_a_few_characters() -> None:

@@ -81,6 +81,7 @@ class MemorySource:
         self.queue: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self.settled: dict[object, Settlement] = {}
         self.begun: list[object] = []
+        self.resumed: list[object] = []
         self.ended: dict[object, Ending] = {}
         self.withdrawn: list[object] = []
         self.hold: asyncio.Event | None = None
@@ -120,6 +121,9 @@ class MemorySource:
         if self.hold is not None:
             await self.hold.wait()
         return receipt not in self.revoked
+
+    def resume(self, receipt: object) -> None:
+        self.resumed.append(receipt)
 
     def withdraw(self, receipt: object) -> None:
         self.withdrawn.append(receipt)

@@ -29,7 +29,8 @@ def test_what_becomes_of_a_run_counts_for_every_receipt_under_which_it_came() ->
         assert claims.has(RUN, delivery("b"))
         assert await claim.begin()
         assert claims.has(RUN, delivery("c"))
-        assert source.begun == ["a", "b", "c"]
+        assert source.begun == ["a", "b"]
+        assert source.resumed == ["c"]  # it has begun, and counts once
         claim.settle(Settlement.ACCEPT)
         assert source.settled == dict.fromkeys("abc", Settlement.ACCEPT)
         assert claims.has(RUN, delivery("d"))
@@ -84,6 +85,23 @@ def test_a_run_that_comes_again_while_its_start_is_waited_for_begins_for_both() 
         source.hold.set()
         assert await beginning
         assert source.begun == ["a", "b"]
+
+    asyncio.run(go())
+
+
+def test_a_run_that_comes_again_as_its_start_is_answered_goes_on_and_does_not_begin_twice() -> None:
+    async def go() -> None:
+        source = MemorySource()
+        source.hold = asyncio.Event()
+        claims = Claims(source)
+        beginning = asyncio.ensure_future(claims.open(RUN, delivery("a")).begin())
+        await asyncio.sleep(0)
+        assert claims.has(RUN, delivery("b"))
+        source.hold.set()
+        assert await beginning
+        assert claims.has(RUN, delivery("c"))
+        assert source.begun == ["a"]
+        assert source.resumed == ["b", "c"]
 
     asyncio.run(go())
 

@@ -762,7 +762,7 @@ def test_how_the_work_ended_is_made_known_before_port_is_told(
         again = Delivery(b"a-1", "a-1 again", Channel.RUNS, 0.0, "a-1")
         house.source.queue.put_nowait(again)
         await house.until(lambda: "a-1 again" in house.source.ended)
-        assert house.source.begun == ["a-1", "a-1 again"]
+        assert (house.source.begun, house.source.resumed) == (["a-1"], ["a-1 again"])
         house.reporter.hold.set()
         await house.until(lambda: len(house.source.settled) == 2)
         house.stop.ask()

@@ -20,9 +20,9 @@ from agent.delivery.offset_map import OffsetMap
 from agent.dispatch.admission import Admission
 from agent.executors import process
 from agent.executors.child import Child
-from agent.kafka import source
 from agent.kafka.committer import Committer
 from agent.kafka.fetched import Fetched
+from agent.kafka.source import KafkaSource
 from agent.kafka.start_markers import Tell
 from agent.runs_api.journal_file import JournalFile
 from agent.runs_api.run_report import PortRunReport
@@ -103,13 +103,13 @@ class _Settled:
 
 def _at_the_answer() -> None:
     """The broker has taken a marker, and the run is about to be told that it may begin."""
-    answering = source._answering
+    answering = KafkaSource._answering
 
-    def dying() -> Tell:
-        tell = answering()
-        return lambda tokens, verdict: _die() if verdict else tell(tokens, verdict)
+    def dying(self: KafkaSource) -> Tell:
+        tell = answering(self)
+        return lambda tokens, until_s: tell(tokens, None) if until_s is None else _die()
 
-    source._answering = dying
+    KafkaSource._answering = dying  # type: ignore[method-assign]
 
 
 def _tells_an_end(_committer: Committer, _error: object, answers: list[TopicPartition]) -> bool:

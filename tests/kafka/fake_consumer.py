@@ -22,8 +22,8 @@ class FakeConsumer:
     """Does nothing by itself: every poll waits for `play`. ``history`` holds, in their order, what the client was
     told to do with partitions and what observers heard of rebalances and trouble. ``stored`` is what the group has
     committed; ``deaf``: nobody answers who asks for that; ``refusals``: so many commits are refused. While
-    ``silent`` no commit in the background is answered. ``first`` and ``ends`` say where logs begin and end. As it
-    is closed it revokes what is assigned.
+    ``silent`` no commit in the background is answered. ``first`` and ``ends`` say where logs begin and end.
+    ``patience_s`` is how long the last poll was to wait. As it is closed it revokes what is assigned.
     """
 
     def __init__(self) -> None:
@@ -36,6 +36,7 @@ class FakeConsumer:
         self.first = 0
         self.during_commit: Callable[[], None] = lambda: None
         self.refusals = 0
+        self.patience_s = 0.0
         self._steps: queue.Queue[tuple[Step, Future[None]]] = queue.Queue()
         self._played: Future[None] | None = None
         self._callbacks: dict[str, Any] = {}
@@ -84,6 +85,7 @@ class FakeConsumer:
         self._callbacks = {"assign": on_assign, "revoke": on_revoke, "lost": on_lost}
 
     def poll(self, timeout: float) -> Message | None:
+        self.patience_s = timeout
         if self._played is not None:
             self._played.set_result(None)
             self._played = None

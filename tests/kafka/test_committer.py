@@ -79,10 +79,17 @@ class Stage:
         self.clock = StillClock()
         self.assignment = Assignment("one")
         self.answers: dict[object, bool] = {}
+        self.until_s: float | None = None
         self.results: list[str] = []
         self.broker = Broker()
         self.committer = Committer(
-            self.assignment, POLICY, self, self.clock, self._tell, believed_for_s=BELIEVED_FOR_S
+            self.assignment,
+            POLICY,
+            self,
+            self.clock,
+            self._tell,
+            believed_for_s=BELIEVED_FOR_S,
+            wait=self._wait,
         )
         self.assignment.assign([P0, P1])
         self.at = {(p, offset): self._begin(p, offset) for p in (P0, P1) for offset in (0, 1)}
@@ -107,6 +114,10 @@ class Stage:
         self.committer.commit_if_due(self.client)
         return self.broker.sent - before
 
+    def pass_by_alone(self, seconds: float) -> None:
+        """Time passes, and nothing is done."""
+        self.clock.now_s += seconds
+
     def answer(self) -> None:
         """The oldest commit is answered."""
         self.committer.on_commit(None, self.broker.unanswered.pop(0))
@@ -116,9 +127,14 @@ class Stage:
         assert begun is not None
         return begun.position
 
-    def _tell(self, tokens: list[object], verdict: bool) -> None:  # noqa: FBT001 - `Tell` has it so
+    def _wait(self, seconds: float) -> None:
+        assert seconds > 0
+        self.pass_by_alone(seconds)
+
+    def _tell(self, tokens: list[object], until_s: float | None) -> None:
         assert not self.answers.keys() & set(tokens), "a start was answered twice"
-        self.answers.update(dict.fromkeys(tokens, verdict))
+        self.answers.update(dict.fromkeys(tokens, until_s is not None))
+        self.until_s = until_s
 
 
 def test_a_start_is_committed_soon_and_begins_with_the_answer() -> None:
@@ -148,6 +164,32 @@ def test_an_answer_that_is_read_late_lets_nothing_begin_until_the_broker_has_sai
     stage.clock.now_s += BELIEVED_FOR_S - 0.01
     stage.answer()
     assert stage.answers == {"first": True}
+
+
+def test_the_answer_to_an_old_commit_is_old_though_the_same_was_sent_again_just_now() -> None:
+    stage = Stage()
+    stage.start(P0, 0, "first")
+    assert stage.pass_by(0.01) == 1
+    assert stage.pass_by(POLICY.patience_s) == 1
+    stage.clock.now_s += 1.0
+    stage.answer()
+    assert stage.answers == {}
+    assert stage.results[-1] == "_TIMED_OUT"
+    stage.answer()
+    assert stage.answers == {"first": True}
+    assert stage.until_s == stage.clock.now_s - 1.0 + BELIEVED_FOR_S
+
+
+def test_a_commit_that_could_not_be_sent_has_no_answer_that_another_might_be_taken_for() -> None:
+    stage = Stage()
+    stage.start(P0, 0, "first")
+    assert stage.pass_by(0.01) == 1
+    stage.broker.gone = True
+    stage.pass_by(POLICY.patience_s)
+    assert stage.results[-1] == "_WAIT_COORD"
+    stage.answer()  # to the one that was sent
+    assert stage.answers == {}
+    assert stage.results[-1] == "_TIMED_OUT"
 
 
 def test_without_a_start_the_next_commit_waits_for_its_interval() -> None:
@@ -245,15 +287,17 @@ def test_a_start_that_was_settled_meanwhile_is_no_trouble_as_its_partition_goes(
     assert stage.broker.maps[P0] == OffsetMap(1)
 
 
-def test_what_is_begun_again_before_its_withdrawal_was_committed_begins() -> None:
-    """The marker is in the last commit still: there is nothing new to commit, nor to wait for."""
+def test_what_is_begun_again_before_its_withdrawal_was_committed_begins_with_a_commit_of_its_own() -> None:
+    """The marker is in the last commit still, but that may be long ago."""
     stage = Stage()
     stage.start(P0, 0, "first")
     stage.pass_by(0.01)
     stage.answer()
     stage.committer.withdraw(stage.at[P0, 0])
     stage.start(P0, 0, "again")
-    assert stage.pass_by(0.01) == 0
+    assert stage.pass_by(0.01) == 1
+    assert stage.answers == {"first": True}
+    stage.answer()
     assert stage.answers == {"first": True, "again": True}
 
 
@@ -287,6 +331,51 @@ def test_a_partition_that_goes_takes_along_what_has_begun_and_not_what_waits() -
     assert stage.answers == {"begun": True, "here": False, "there": True}
 
 
+def test_work_that_goes_on_is_handed_over_again_though_nothing_was_committed_meanwhile() -> None:
+    stage = Stage()
+    stage.committer.resume(stage.at[P0, 0])
+    assert not stage.committer.is_awaited
+    stage.committer.hand_over(stage.client, [P0], we_go=False)
+    assert stage.broker.maps[P0].earlier(0) == Earlier(Past.HANDED_OVER, 1, "one")
+
+
+def test_work_that_goes_on_is_committed_soon_and_may_be_withdrawn() -> None:
+    stage = Stage()
+    stage.committer.resume(stage.at[P0, 0])
+    assert stage.pass_by(0.01) == 1
+    assert stage.broker.maps[P0].earlier(0) == Earlier(Past.INTERRUPTED, 1, "one")
+    stage.answer()
+    stage.committer.withdraw(stage.at[P0, 0])
+    assert stage.pass_by(1.0) == 1
+    assert stage.broker.maps[P0] == OffsetMap(0)
+
+
+def test_an_end_takes_a_start_that_waits_along() -> None:
+    stage = Stage()
+    stage.start(P0, 0, "again")
+    stage.committer.end(stage.at[P0, 0], Ending.SUCCESS)
+    assert stage.answers == {"again": False}
+    stage.committer.hand_over(stage.client, [P0], we_go=False)
+    assert stage.broker.maps[P0].earlier(0) == Earlier(Past.ENDED, 1, "one", Ending.SUCCESS)
+
+
+@pytest.mark.parametrize("how", ["handed over", "given up"])
+def test_a_start_that_is_none_any_more_is_no_trouble_as_its_partition_goes(how: str) -> None:
+    """Whatever the ledger says of it: an error within a rebalance would end the consumer."""
+    stage = Stage()
+    stage.start(P0, 0, "first")
+    stage.start(P0, 1, "second")
+    stage.assignment.end(stage.at[P0, 0], Ending.SUCCESS)
+    if how == "handed over":
+        stage.committer.hand_over(stage.client, [P0], we_go=False)
+    else:
+        stage.committer.give_up()
+        assert stage.committer.commit_now(stage.client)
+    assert stage.answers == {"first": False, "second": False}
+    assert stage.broker.maps[P0].earlier(0) == Earlier(Past.ENDED, 1, "one", Ending.SUCCESS)
+    assert stage.broker.maps[P0].earlier(1) is None
+
+
 def test_as_the_agent_goes_too_what_has_begun_is_interrupted() -> None:
     stage = Stage()
     stage.start(P0, 0, "begun")
@@ -309,9 +398,19 @@ def test_a_refused_hand_over_is_told_and_lets_the_partition_go() -> None:
     assert stage.assignment.partitions == (P1,)
 
 
-@pytest.mark.parametrize("passing", [KafkaError.STALE_MEMBER_EPOCH, KafkaError.COORDINATOR_LOAD_IN_PROGRESS])
-def test_a_hand_over_that_meets_what_passes_is_repeated(passing: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.kafka.committer._TRY_AGAIN_S", 0.0)
+@pytest.mark.parametrize(
+    "passing",
+    [
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError._WAIT_COORD,
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+    ],
+)
+def test_a_hand_over_that_meets_what_passes_is_repeated(passing: int) -> None:
     stage = Stage()
     stage.committer.settle(stage.at[P0, 0], Settlement.ACCEPT)
     stage.broker.errors = [passing, passing]
@@ -320,14 +419,27 @@ def test_a_hand_over_that_meets_what_passes_is_repeated(passing: int, monkeypatc
     assert stage.results[-3:] == [KafkaError(passing).name()] * 2 + ["ok"]
 
 
-def test_a_hand_over_that_goes_on_being_refused_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.kafka.committer._TRY_AGAIN_S", 0.0)
+@pytest.mark.parametrize("each_takes_s", [0.0, 0.5, 60.0])
+def test_a_hand_over_that_goes_on_being_refused_ends_by_the_clock(each_takes_s: float) -> None:
     stage = Stage()
     stage.committer.settle(stage.at[P0, 0], Settlement.ACCEPT)
     stage.broker.errors = [KafkaError.STALE_MEMBER_EPOCH] * 1000
+    stage.broker.during_commit = lambda: stage.pass_by_alone(each_takes_s)
+    began_s = stage.clock.now_s
     stage.committer.hand_over(stage.client, [P0], we_go=False)
     assert not stage.assignment.is_current(stage.at[P0, 0])
-    assert 1 < 1000 - len(stage.broker.errors) < 100
+    took_s = stage.clock.now_s - began_s
+    assert 2.0 <= took_s < 2.2 + 2 * each_takes_s
+    assert (len(stage.broker.errors) == 999) is (each_takes_s > 2)
+
+
+def test_as_the_agent_goes_a_hand_over_takes_less_of_its_time() -> None:
+    stage = Stage()
+    stage.committer.settle(stage.at[P0, 0], Settlement.ACCEPT)
+    stage.broker.gone = True
+    began_s = stage.clock.now_s
+    stage.committer.hand_over(stage.client, [P0], we_go=True)
+    assert 0.3 < stage.clock.now_s - began_s < 0.8
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from agent.domain.settlement import Settlement
 from agent.kafka.config import KafkaSettings
 from agent.kafka.consumer_thread import ConsumerThread
 from agent.kafka.handoff import Handoff
-from agent.ports import Delivery
+from agent.ports import Clock, Delivery
 from tests.kafka.fake_consumer import FakeConsumer
+from tests.kafka.still_clock import StillClock
 from tests.kafka.waiting import until
 
 P0, P1 = Partition("runs", 0), Partition("runs", 1)
@@ -86,15 +87,15 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(room: int = 100) -> AsyncIterator[Stage]:
+async def stage(room: int = 100, clock: Clock | None = None) -> AsyncIterator[Stage]:
     """``room`` records that nobody takes, and no more is fetched."""
     settings = KafkaSettings("group", "runs", "changes", commit_interval_s=3600.0, agent_name="one")
     client = FakeConsumer()
     answers: dict[object, bool] = {}
 
-    def note(tokens: list[object], verdict: bool) -> None:  # noqa: FBT001 - `Tell` has it so
+    def note(tokens: list[object], until_s: float | None) -> None:
         assert not answers.keys() & set(tokens), "a start was answered twice"
-        answers.update(dict.fromkeys(tokens, verdict))
+        answers.update(dict.fromkeys(tokens, until_s is not None))
 
     handoff = WatchedHandoff(asyncio.get_running_loop(), max_records=room, max_bytes=1_000_000)
     handoff.waits_s = []
@@ -103,7 +104,7 @@ async def stage(room: int = 100) -> AsyncIterator[Stage]:
         {},
         handoff,
         client,
-        SystemClock(),
+        clock or SystemClock(),
         on_refused=lambda: None,
         tell_starts=note,
         open_consumer=client.open,
@@ -259,7 +260,7 @@ def test_what_ended_under_the_last_owner_is_passed_over_and_stays_remembered() -
 
     async def scene() -> FakeConsumer:
         async with stage() as at:
-            at.client.stored[P0] = Commit(10, OffsetMap(10, marks).encode())
+            at.client.stored[P0] = Commit(10, OffsetMap(10, marks, agent="zero").encode())
             await at.client.assign(P0)
             taken = []
             for offset in range(10, 14):
@@ -272,7 +273,7 @@ def test_what_ended_under_the_last_owner_is_passed_over_and_stays_remembered() -
 
     left = asyncio.run(scene()).stored[P0]
     expected = bytes([Mark.OPEN, Mark.DONE, Mark.STARTED, Mark.DONE, Mark.DONE])
-    assert left == Commit(10, OffsetMap(10, expected, agent="one").encode())
+    assert left == Commit(10, OffsetMap(10, expected, agent="zero").encode())
 
 
 def test_records_wait_until_it_is_known_what_was_committed() -> None:
@@ -425,6 +426,27 @@ def test_a_start_that_waits_in_a_partition_that_goes_never_begins_and_leaves_no_
     asyncio.run(scene())
 
 
+def test_a_run_whose_partition_was_lost_and_came_back_is_handed_over_as_one_that_goes_on() -> None:
+    async def scene() -> None:
+        async with stage() as at:
+            await at.client.assign(P0)
+            first = await at.read(P0, 0)
+            at.thread.start_work(first, "first")
+            assert await at.answered("first") is True
+            await at.client.play(lambda: at.client.call_back("lost", P0))
+            await at.client.assign(P0)
+            again = await at.read(P0, 0)
+
+            def while_polling() -> None:
+                at.thread.resume_work(again)
+                at.client.call_back("revoke", P0)
+
+            await at.client.play(while_polling)
+            assert at.stored(P0).earlier(0) == Earlier(Past.HANDED_OVER, 1, "one")
+
+    asyncio.run(scene())
+
+
 def test_work_that_ended_and_that_port_does_not_know_of_is_told_by_the_last_commit() -> None:
     async def scene() -> OffsetMap:
         async with stage() as at:
@@ -516,6 +538,46 @@ def test_a_start_does_not_wait_for_the_dispatcher_to_make_room() -> None:
             at.thread.start_work(first, "first")
             assert await at.answered("first") is True
             assert set(at.handoff.waits_s) == {0.0}
+
+    asyncio.run(scene())
+
+
+def test_a_run_that_waits_for_long_does_not_keep_the_thread_busy_and_one_that_may_begin_now_does() -> None:
+    async def scene() -> None:
+        clock = StillClock()
+        async with stage(clock=clock) as at:
+            await at.client.assign(P0)
+            assert at.client.patience_s == 0.1
+            first = await at.read(P0, 0)
+            await at.read(P0, 1)
+            assert at.client.patience_s == 0.002
+            clock.now_s += 0.2
+            await at.client.play()
+            assert at.client.patience_s == 0.01
+            at.thread.settle(first, Settlement.ACCEPT)  # its slot is free: the other may begin
+            await until(lambda: at.client.patience_s == 0.002)
+            clock.now_s += 0.2
+            await until(lambda: at.client.patience_s == 0.01)
+
+    asyncio.run(scene())
+
+
+def test_a_start_that_waits_for_a_commit_keeps_the_thread_busy() -> None:
+    async def scene() -> None:
+        clock = StillClock()
+        async with stage(clock=clock) as at:
+            await at.client.assign(P0)
+            first = await at.read(P0, 0)
+            await at.fall_silent()
+            clock.now_s += 0.2
+            at.thread.start_work(first, "first")
+            await at.marked(0)
+            clock.now_s += 0.2
+            await at.client.play()
+            assert at.client.patience_s == 0.002
+            at.client.silent = False
+            assert await at.answered("first") is True
+            await until(lambda: at.client.patience_s == 0.1)
 
     asyncio.run(scene())
 

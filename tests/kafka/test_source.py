@@ -13,18 +13,35 @@ import pytest
 
 from agent.clock import SystemClock
 from agent.domain.errors import AgentError, SourceLostError
-from agent.domain.events import Event, PartitionStatus, Rebalanced, SourceFailed
+from agent.domain.events import Committed, Event, PartitionStatus, Rebalanced, SourceFailed
 from agent.domain.invocation import Channel
 from agent.domain.retry import Backoff
 from agent.domain.settlement import Settlement
 from agent.kafka.config import CLASSIC, CONSUMER, KafkaCredentials, KafkaSettings, consumer_config
 from agent.kafka.source import KafkaSource
-from agent.ports import Delivery
+from agent.ports import Clock, Delivery
 from agent.sandbox.broker import EmbeddedBroker
 from tests.kafka.refusing_broker import refusing_broker
 from tests.kafka.waiting import until
 
 RUNS, CHANGES, GROUP = "org.runs", "org.change.log", "org.agent"
+
+
+class JumpingClock(SystemClock):
+    """Goes on by itself, and is ``ahead_s`` ahead."""
+
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+
+def stand_still_until(condition: Callable[[], bool]) -> None:
+    """Holds up the event loop, too."""
+    deadline_s = time.monotonic() + 40
+    while not condition():
+        assert time.monotonic() < deadline_s, "the condition never came true"
+        time.sleep(0.01)
 
 
 class Events:
@@ -68,9 +85,12 @@ async def no_credentials() -> KafkaCredentials:
 
 @asynccontextmanager
 async def running(
-    settings: KafkaSettings, events: Events, fetch: Callable[[], Awaitable[KafkaCredentials]] = no_credentials
+    settings: KafkaSettings,
+    events: Events,
+    fetch: Callable[[], Awaitable[KafkaCredentials]] = no_credentials,
+    clock: Clock | None = None,
 ) -> Any:
-    source = KafkaSource(settings, fetch, events, SystemClock())
+    source = KafkaSource(settings, fetch, events, clock or SystemClock())
     await source.start()
     try:
         yield source
@@ -141,6 +161,26 @@ def test_closing_commits_what_is_settled_below_a_released_message(broker: Embedd
             source.settle(first[1].receipt, Settlement.RELEASE)
             source.settle(first[2].receipt, Settlement.ACCEPT)
         assert [offset for offset, _ in broker.committed(GROUP, RUNS).values()] == [1]
+
+    asyncio.run(go())
+
+
+def test_a_start_that_was_committed_long_ago_as_the_loop_hears_of_it_is_committed_anew(
+    broker: EmbeddedBroker,
+) -> None:
+    """The whole process stood still meanwhile: the group may have given the partition to somebody else."""
+
+    async def go() -> None:
+        events, clock = Events(), JumpingClock()
+        broker.produce(RUNS, "m0", key="k")
+        async with running(settings_for(broker, commit_interval_s=3600), events, clock=clock) as source:
+            [delivery] = await take(source, 1)
+            await until(lambda: bool(events.of(Committed)))  # that it is open
+            start = source.begin(delivery.receipt)
+            stand_still_until(lambda: len(events.of(Committed)) == 2)
+            clock.ahead_s = 3600.0
+            assert await asyncio.wait_for(start, 40)
+            await until(lambda: [e.result for e in events.of(Committed)] == ["ok", "ok", "ok"], 10)
 
     asyncio.run(go())
 
@@ -411,6 +451,13 @@ def test_the_configuration_of_ports_brokers() -> None:
     )
     assert config["enable.auto.commit"] is False
     assert "secret" not in repr(KafkaCredentials(("a:1",), "user", "secret"))
+
+
+@pytest.mark.parametrize(("protocol", "believed_for_s"), [(CLASSIC, 22.5), (CONSUMER, 3.0)])
+def test_a_commit_is_believed_within_a_session_that_we_know_of_only(protocol: str, believed_for_s: float) -> None:
+    """The brokers set that of the protocol "consumer", whatever is set here."""
+    settings = KafkaSettings(GROUP, RUNS, CHANGES, session_timeout_ms=45_000, group_protocol=protocol)
+    assert settings.believed_for_s == believed_for_s
 
 
 def test_brokers_set_by_hand_need_nobody() -> None:
