@@ -303,3 +303,42 @@ def test_more_agents_than_there_are_files_for_go_on_in_memory(tmp_path: Path) ->
     finally:
         for file in files:
             file.close()
+
+
+def test_files_that_may_not_be_used_are_passed_over_and_nothing_stays_locked(tmp_path: Path) -> None:
+    """As those of another user are."""
+    (tmp_path / "outcomes-v1-0.lock").mkdir()
+    (tmp_path / "outcomes-v1-1.sqlite3").mkdir()
+    (tmp_path / "outcomes-v1-3.lock").mkdir()
+    (tmp_path / "outcomes-v1-3.sqlite3").touch()
+    for _ in range(2):
+        with closing(JournalFile.open_first_free(tmp_path, MANY_BYTES)) as file:
+            assert file.path.name == "outcomes-v1-2.sqlite3"
+            assert "outcomes-v1-3.sqlite3 may hold was not taken over: [Errno" in file.note
+
+
+def test_what_lies_beyond_a_file_that_may_not_be_used_is_taken_over(tmp_path: Path) -> None:
+    with journal_in(tmp_path), journal_in(tmp_path) as second:
+        second.keep(entry("second"))
+    (tmp_path / "outcomes-v1-0.lock").unlink()
+    (tmp_path / "outcomes-v1-0.lock").mkdir()
+    assert left_in(tmp_path) == [entry("second")]
+
+
+def test_why_no_file_can_be_used_is_said(tmp_path: Path) -> None:
+    for slot in range(32):
+        (tmp_path / f"outcomes-v1-{slot}.lock").mkdir()
+    heard = Heard()
+    with journal_in(tmp_path, heard):
+        assert f"{tmp_path}/outcomes-v1-0.sqlite3: [Errno" in heard.facts[0].problem
+
+
+def test_another_agents_file_that_is_damaged_is_put_aside_and_told(tmp_path: Path) -> None:
+    with journal_in(tmp_path), journal_in(tmp_path):
+        pass
+    other = tmp_path / "outcomes-v1-1.sqlite3"
+    other.write_bytes(b"SQLite format 3\0" + b"\xff" * 8_000)
+    heard = Heard()
+    with journal_in(tmp_path, heard):
+        assert f"{other} was damaged" in heard.facts[0].note
+    assert other.with_suffix(".broken").exists()
