@@ -53,12 +53,12 @@ class PortReporter:
         return report
 
     def left_over(self) -> Sequence[LeftOverReport]:
-        """What the journal held when it was opened."""
+        """What was found in the journal since the last call: all of it at once, unless the disk failed."""
         journal = self._shared.journal
         if journal is None:
             return ()
         lookup: RunLookup = PortLookup(self._client)
-        return [LeftOverReport(entry, self._client, lookup, journal) for entry in journal.left_over]
+        return [LeftOverReport(entry, self._client, lookup, journal) for entry in journal.take_left_over()]
 
     def learn(self, secret: str) -> None:
         """Masks ``secret`` from now on, also in the reports that are under way."""

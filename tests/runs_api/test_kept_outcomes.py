@@ -118,6 +118,22 @@ def test_an_outcome_is_kept_before_its_log_is_flushed_and_told_whole_in_the_next
     with_rig(scenario)
 
 
+def test_each_left_over_is_handed_out_once(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        lives = Lives(rig, tmp_path)
+        run_id = rig.api.ledger.create_run("act")
+        rig.faults(Fault(f"/v1/actions/runs/{run_id}", effect=Effect.HANG, times=None))
+        finishing = asyncio.create_task(lives.reporter.open(lives.subject(run_id), ()).finish(Succeeded()))
+        await until(lambda: bool(rig.requests_of(run_id)))
+        assert len(lives.left_over()) == 1
+        finishing.cancel()
+        await asyncio.gather(finishing, return_exceptions=True)
+        assert lives.reporter.left_over() == []
+        lives.end()
+
+    with_rig(scenario)
+
+
 def test_what_port_knows_already_is_not_told_again(tmp_path: Path) -> None:
     """The answer to the last life's report was lost with that life."""
 
