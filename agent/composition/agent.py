@@ -20,7 +20,7 @@ from agent.composition.clients import (
     open_runs_client,
 )
 from agent.composition.credentials import Credentials
-from agent.composition.listeners import Listeners
+from agent.composition.listeners import AtDrain, Listeners
 from agent.composition.quarantine import open_quarantine
 from agent.composition.rules import open_intake, open_rules
 from agent.dispatch.close_watch import CloseWatch
@@ -69,11 +69,19 @@ LAST_TASKS_S = TIDY_S / 3
 class Agent:
     """The whole agent, built and ready to `run` once."""
 
-    def __init__(self, settings: Settings, environment: Mapping[str, str], redactor: Redactor) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        redactor: Redactor,
+        at_drain: Callable[[], object] = lambda: None,
+    ) -> None:
         """Reads routes and files. Raises `ConfigurationError` with every problem.
 
-        ``redactor`` masks the agent's own log; it learns the secrets that come later.
+        ``redactor`` masks the agent's own log; it learns the secrets that come later. ``at_drain`` is called when
+        the agent begins to stop, or is bound to, whatever the reason: on any thread, perhaps more than once.
         """
+        self._at_drain = AtDrain(at_drain)
         self._redactor = redactor
         clock = SystemClock()
         self._settings = settings
@@ -234,7 +242,9 @@ class Agent:
             routes=self._routes,
             ready=readiness.check,
         )
-        self._listeners.open(log_observer, metrics, board, readiness, self._liveness, self._loop_watch)
+        self._listeners.open(
+            self._at_drain, log_observer, metrics, board, readiness, self._liveness, self._loop_watch
+        )
         pages = {
             "/metrics": metrics.page,
             "/livez": probe(self._liveness.check),
