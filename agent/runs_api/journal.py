@@ -1,4 +1,4 @@
-"""The journal of outcomes: each is kept from the moment its run has ended until Port accepts it."""
+"""The journal of outcomes: each is kept from a moment after its run has ended until Port accepts it."""
 
 from __future__ import annotations
 
