@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from functools import partial
 
 import structlog
@@ -141,7 +142,13 @@ class Agent:
         """
         slots = self._settings.AGENT_MAX_CONCURRENT_RUNS
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(slots, thread_name_prefix="actions"))
-        try:
+        async with (
+            AsyncExitStack() as at_the_end
+        ):  # each of them, whatever becomes of the others; the last one first
+            at_the_end.push_async_callback(self._put_away)
+            at_the_end.push_async_callback(self._rules.close)
+            at_the_end.push_async_callback(self._reporter.close)
+            at_the_end.push_async_callback(self._server.stop)
             port = await self._server.start()
             log.info(
                 "started",
@@ -160,13 +167,12 @@ class Agent:
             )
             self._warn()
             return await self._lifecycle.run(stop)
-        finally:
-            await self._server.stop()
-            await self._reporter.close()
-            await self._rules.close()
-            removal = in_thread(partial(remove_tree, self._workspaces), "remove workspaces")
-            written = in_thread(self._quarantine.close, "close quarantine")
-            await asyncio.wait([removal, written], timeout=_REMOVAL_S)
+
+    async def _put_away(self) -> None:
+        """Not waited for beyond its time: a disk may hang."""
+        removal = in_thread(partial(remove_tree, self._workspaces), "remove workspaces")
+        written = in_thread(self._quarantine.close, "close quarantine")
+        await asyncio.wait([removal, written], timeout=_REMOVAL_S)
 
     def _open_reception(self, source: Source, intake: Intake, clock: Clock) -> Reception:
         """Where the client secret may be renewed while we run, messages may come signed with it before it does."""

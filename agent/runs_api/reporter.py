@@ -78,9 +78,11 @@ class PortReporter:
             report.abandon()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await self._client.close()
-        if self._shared.journal is not None:
-            await in_thread(partial(self._shared.journal.close, _LAST_WORDS_S), "close journal")
+        try:
+            await self._client.close()
+        finally:
+            if self._shared.journal is not None:
+                await in_thread(partial(self._shared.journal.close, _LAST_WORDS_S), "close journal")
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -6,6 +6,8 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from agent.domain.invocation import InvocationKind, RunId
 from agent.domain.outcome import Accepted, Failed, Rejected, Succeeded
 from agent.domain.settlement import Delivered, NothingToReport, Refused, Reported, Undelivered
@@ -215,5 +217,22 @@ def test_a_report_says_how_much_it_holds(tmp_path: Path) -> None:
         assert 1_600 <= report.size_bytes <= 1_700
         report.abandon()
         lives.end()
+
+    with_rig(scenario)
+
+
+def test_the_journal_is_closed_also_where_the_connections_cannot_be(tmp_path: Path) -> None:
+    async def refuse() -> None:
+        raise OSError("no")
+
+    async def scenario(rig: Rig) -> None:
+        lives = Lives(rig, tmp_path)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rig.client, "close", refuse)
+            with pytest.raises(OSError, match="no"):
+                await lives.reporter.close()
+        heir = JournalFile.open_first_free(tmp_path, 1 << 20)  # in the same place, which is free
+        assert heir.path.name == "outcomes-v1-0.sqlite3"
+        heir.close()
 
     with_rig(scenario)
