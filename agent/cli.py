@@ -101,11 +101,11 @@ def run() -> None:
 
 
 async def _run(settings: Settings, redactor: Redactor) -> int:
-    agent, stop = Agent(settings, environment(), redactor), Stop()
-    loop = asyncio.get_running_loop()
-    log_stray_errors(loop)
     end_s = settings.timeline.total_s
     hard_end = HardEnd(end_s, partial(log.error, "the stop took too long: ending at once", after_s=end_s))
+    agent, stop = Agent(settings, environment(), redactor, at_drain=hard_end.arm), Stop()
+    loop = asyncio.get_running_loop()
+    log_stray_errors(loop)
 
     def hear(_number: int, _frame: FrameType | None) -> None:
         hard_end.arm()

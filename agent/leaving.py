@@ -36,13 +36,15 @@ class HardEnd:
         threading.Thread(target=self._run, name="hard-end", daemon=True).start()
 
     def arm(self) -> None:
-        """The time begins to run. A signal handler may call it, as often as it likes: it takes no lock."""
+        """The time begins to run. Any thread and a signal handler may call it, more than once: it takes no lock."""
         os.write(self._armed_fd, b".")
 
     def _run(self) -> None:
         os.read(self._wake_fd, 1)
         time.sleep(self._after_s)
-        words = threading.Thread(target=self._say, daemon=True)
-        words.start()
-        words.join(_LAST_WORDS_S)
-        os._exit(1)
+        try:
+            words = threading.Thread(target=self._say, daemon=True)
+            words.start()  # raises where no thread is to be had
+            words.join(_LAST_WORDS_S)
+        finally:
+            os._exit(1)

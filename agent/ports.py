@@ -548,7 +548,7 @@ class Reporter(Protocol):
         """A report for one run. Where there is no run it takes everything and sends nothing."""
 
     def left_over(self) -> Sequence[LeftOver]:
-        """What an earlier life of this agent has left to tell."""
+        """What an earlier life of this agent has left to tell, as far as it was found since the last call."""
 
     def hurry(self, timeout_s: float) -> None:
         """The agent is stopping: every report under way, and every later one, has this long from now."""

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from functools import partial
 
 import structlog
@@ -20,7 +21,7 @@ from agent.composition.clients import (
     open_runs_client,
 )
 from agent.composition.credentials import Credentials
-from agent.composition.listeners import Listeners
+from agent.composition.listeners import AtDrain, Listeners
 from agent.composition.quarantine import open_quarantine
 from agent.composition.rules import open_intake, open_rules
 from agent.dispatch.close_watch import CloseWatch
@@ -69,11 +70,19 @@ LAST_TASKS_S = TIDY_S / 3
 class Agent:
     """The whole agent, built and ready to `run` once."""
 
-    def __init__(self, settings: Settings, environment: Mapping[str, str], redactor: Redactor) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        redactor: Redactor,
+        at_drain: Callable[[], object] = lambda: None,
+    ) -> None:
         """Reads routes and files. Raises `ConfigurationError` with every problem.
 
-        ``redactor`` masks the agent's own log; it learns the secrets that come later.
+        ``redactor`` masks the agent's own log; it learns the secrets that come later. ``at_drain`` is called when
+        the agent begins to stop, or is bound to, whatever the reason: on any thread, perhaps more than once.
         """
+        self._at_drain = AtDrain(at_drain)
         self._redactor = redactor
         clock = SystemClock()
         self._settings = settings
@@ -133,7 +142,13 @@ class Agent:
         """
         slots = self._settings.AGENT_MAX_CONCURRENT_RUNS
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(slots, thread_name_prefix="actions"))
-        try:
+        async with (
+            AsyncExitStack() as at_the_end
+        ):  # each of them, whatever becomes of the others; the last one first
+            at_the_end.push_async_callback(self._put_away)
+            at_the_end.push_async_callback(self._rules.close)
+            at_the_end.push_async_callback(self._reporter.close)
+            at_the_end.push_async_callback(self._server.stop)
             port = await self._server.start()
             log.info(
                 "started",
@@ -152,13 +167,12 @@ class Agent:
             )
             self._warn()
             return await self._lifecycle.run(stop)
-        finally:
-            await self._server.stop()
-            await self._reporter.close()
-            await self._rules.close()
-            removal = in_thread(partial(remove_tree, self._workspaces), "remove workspaces")
-            written = in_thread(self._quarantine.close, "close quarantine")
-            await asyncio.wait([removal, written], timeout=_REMOVAL_S)
+
+    async def _put_away(self) -> None:
+        """Not waited for beyond its time: a disk may hang."""
+        removal = in_thread(partial(remove_tree, self._workspaces), "remove workspaces")
+        written = in_thread(self._quarantine.close, "close quarantine")
+        await asyncio.wait([removal, written], timeout=_REMOVAL_S)
 
     def _open_reception(self, source: Source, intake: Intake, clock: Clock) -> Reception:
         """Where the client secret may be renewed while we run, messages may come signed with it before it does."""
@@ -234,7 +248,9 @@ class Agent:
             routes=self._routes,
             ready=readiness.check,
         )
-        self._listeners.open(log_observer, metrics, board, readiness, self._liveness, self._loop_watch)
+        self._listeners.open(
+            self._at_drain, log_observer, metrics, board, readiness, self._liveness, self._loop_watch
+        )
         pages = {
             "/metrics": metrics.page,
             "/livez": probe(self._liveness.check),

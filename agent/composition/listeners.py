@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from agent.domain.events import Event
+from collections.abc import Callable
+
+from agent.domain.events import DrainStarted, Event, SourceFailed
 from agent.observability.observers import Observers
 from agent.ports import Observer
 
@@ -27,3 +29,18 @@ class Listeners:
     def notify(self, event: Event) -> None:
         """Passes a fact on."""
         self._observers.notify(event)
+
+
+class AtDrain:
+    """Calls ``act`` when a drain begins, whatever began it, and when it is bound to: the source failed for good.
+
+    The latter is told by the consumer's thread, also while an action blocks the event loop.
+    """
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
+
+    def notify(self, event: Event) -> None:
+        """Takes note of ``event``."""
+        if isinstance(event, DrainStarted) or (isinstance(event, SourceFailed) and event.fatal):
+            self._act()

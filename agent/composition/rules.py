@@ -36,8 +36,10 @@ class Rules:
 
     async def close(self) -> None:
         """Frees connection pools and jq's worker."""
-        await self.registry.close()
-        self.reader.close()
+        try:
+            await self.registry.close()
+        finally:
+            self.reader.close()
 
 
 def open_registry(

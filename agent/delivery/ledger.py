@@ -65,6 +65,7 @@ class Ledger:
         self._before: dict[int, tuple[Mark, Note]] = {}
         self._order: deque[int] = deque()
         self._open = 0
+        self._held = 0
         self._next: int | None = None
         self._commit: Commit | None = None
 
@@ -191,6 +192,11 @@ class Ledger:
         return self._open
 
     @property
+    def held(self) -> int:
+        """How many messages were given back here: nothing becomes of them before they are read anew."""
+        return self._held
+
+    @property
     def unsettled(self) -> int:
         """How many messages stand between `committable` and the end without being closed."""
         return sum(state is not State.CLOSED for state in self._states.values())
@@ -229,6 +235,7 @@ class Ledger:
             raise IllegalTransitionError(f"cannot {verb} offset {offset}: it is {was}")
         self._states[offset] = after
         self._open += (after is State.OPEN) - (before is State.OPEN)
+        self._held += after is State.HELD
         self._commit = None
 
     def _begun(self, offset: int, times: int) -> None:

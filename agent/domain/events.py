@@ -257,7 +257,8 @@ class PartitionStatus:
     """Where one partition stands. ``lag``: records behind its end, ``None`` while unknown; ages in seconds.
 
     ``unread_for_s``: for how long nothing was read of it although the source said each time it was asked that there
-    is more, and it was not paused; ``None`` where all is well, or the source does not answer.
+    is more, and it was not paused; ``None`` where all is well, or the source does not answer. ``held``: messages
+    that were given back here, and come again to nobody before a restart or a rebalance.
     """
 
     topic: str
@@ -268,6 +269,7 @@ class PartitionStatus:
     oldest_uncommitted_age_s: float | None
     paused: bool
     unread_for_s: float | None = None
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@
     open   ──(its time is over, somebody asks)──► probing: one attempt, while all others are refused
     probing ──(no answer)──► open, for twice as long, up to a cap
     probing ──(nobody waited for the answer)──► open, and the next one who asks is the probe
+    probing ──(it takes longer than the target was left alone before)──► probing: one more attempt is let through
 
 An answer ends it in every state: the breaker is thrown away then, and a new one made at the next attempt. So an
 attempt that was begun before an answer came can never tell against the target after it.
@@ -56,6 +57,7 @@ class Breaker:
         self._open_for_s = 0.0
         self._open_until_s = 0.0
         self._probe: Permit | None = None
+        self._probed_at_s = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -76,11 +78,12 @@ class Breaker:
         """Leave for one attempt. Whoever gets it says later what came of it."""
         permit = Permit()
         if self.is_open:
-            left_s = self._open_until_s - now_s
-            if self._probe is not None or left_s > 0:
+            left_s = self._left_s(now_s)
+            if left_s > 0:
                 again_in_s = None if self._probe is not None else left_s
                 return Refusal(self._failures, self._since_s, self._last_error, again_in_s)
             self._probe = permit
+            self._probed_at_s = now_s
         return permit
 
     def failed(self, permit: Permit, error: str, now_s: float) -> bool:
@@ -101,6 +104,12 @@ class Breaker:
         """Nothing is known of the attempt: nobody waited for its end. Does nothing after `failed`."""
         if permit is self._probe:
             self._probe = None
+
+    def _left_s(self, now_s: float) -> float:
+        """Until the next probe; one that hangs, as a long timeout lets it, does not put that off for ever."""
+        if self._probe is None:
+            return self._open_until_s - now_s
+        return self._probed_at_s + self._open_for_s - now_s
 
     def _open(self, for_s: float, now_s: float) -> None:
         self._open_for_s = for_s

@@ -96,4 +96,5 @@ class PartitionWatch:
             oldest_uncommitted_age_s=now_s - read_at[0][1] if read_at else None,
             paused=partition in self._pauses,
             unread_for_s=self._standstills.unread_for_s(partition),
+            held=ledger.held,
         )

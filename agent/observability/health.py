@@ -115,9 +115,10 @@ class Liveness:
 
     Whatever stands still for longer than ``stall_timeout_s`` fails it: the loop without a beat; the source
     without a poll (from the first one on, for until then it may be waiting for its credentials); a partition of
-    which nothing is read although its broker answers and has more; messages that were read and are in nobody's
-    hands. What waits for others is no standstill: for Kafka, for Port, for a slot, for a run that takes its time.
-    Nor is anything once the drain began, which has its own deadline.
+    which nothing is read although its broker answers and has more; messages that were given back, whatever else
+    goes on; messages that were read and are in nobody's hands. What waits for others is no standstill: for Kafka,
+    for Port, for a slot, for a run that takes its time. Nor is anything once the drain began, which has its own
+    deadline.
 
     Tells ``announce`` an `AliveChanged` whenever a check finds the answer changed. ``loop_users`` names whose code
     may hold the loop at the moment. Thread-safe.
@@ -139,6 +140,7 @@ class Liveness:
         self._polled_at_s: float | None = None
         self._unread_for_s: dict[tuple[str, int], float] = {}
         self._unsettled: dict[tuple[str, int], tuple[int, float]] = {}
+        self._held: dict[tuple[str, int], tuple[int, float]] = {}
         self._idle_since_s: float | None = self._beat_at_s
         self._draining = False
         self._alive = True
@@ -183,9 +185,14 @@ class Liveness:
     def _standstill(self, now_s: float) -> str | None:
         if self._draining:
             return None
-        return next(
-            filter(None, (self._loop(now_s), self._source(now_s), self._unread(), self._unheld(now_s))), None
+        standstills = (
+            self._loop(now_s),
+            self._source(now_s),
+            self._unread(),
+            self._given_back(now_s),
+            self._unheld(now_s),
         )
+        return next(filter(None, standstills), None)
 
     def _loop(self, now_s: float) -> str | None:
         silent_s = now_s - self._beat_at_s
@@ -203,6 +210,15 @@ class Liveness:
         for (topic, index), for_s in self._unread_for_s.items():
             if for_s > self._timeout_s:
                 return f"nothing was read of {topic}[{index}] for {for_s:.0f} s, though the broker has more"
+        return None
+
+    def _given_back(self, now_s: float) -> str | None:
+        """A defect of ours did it; a restart has them delivered again."""
+        for (topic, index), (count, since_s) in self._held.items():
+            for_s = now_s - since_s
+            if for_s > self._timeout_s:
+                what = "1 message" if count == 1 else f"{count} messages"
+                return f"{what} of {topic}[{index}], given back unfinished, can only come again after a restart"
         return None
 
     def _unheld(self, now_s: float) -> str | None:
@@ -224,16 +240,24 @@ class Liveness:
     def _stands(self, event: PartitionStatus) -> None:
         partition = (event.topic, event.index)
         self._unread_for_s[partition] = event.unread_for_s or 0.0
-        if event.uncommitted:
-            _count, since_s = self._unsettled.get(partition, (0, self._clock.monotonic()))
-            self._unsettled[partition] = event.uncommitted, since_s
+        self._count(self._unsettled, partition, event.uncommitted)
+        self._count(self._held, partition, event.held)
+
+    def _count(
+        self, counted: dict[tuple[str, int], tuple[int, float]], partition: tuple[str, int], count: int
+    ) -> None:
+        """With the time since when it is not 0."""
+        if count:
+            _count, since_s = counted.get(partition, (0, self._clock.monotonic()))
+            counted[partition] = count, since_s
         else:
-            self._unsettled.pop(partition, None)
+            counted.pop(partition, None)
 
     def _rebalanced(self, event: Rebalanced) -> None:
         for partition in event.partitions:
             self._unread_for_s.pop(partition, None)
             self._unsettled.pop(partition, None)
+            self._held.pop(partition, None)
 
     def _waiting_changed(self, event: WaitingChanged) -> None:
         if event.in_hand:

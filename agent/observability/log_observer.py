@@ -131,7 +131,7 @@ class LogObserver:
 
     def _journal_stood(self, event: events.JournalStood) -> None:
         if event.note:
-            self._log.warning("the journal of outcomes was begun anew", detail=event.note)
+            self._log.warning("the journal of outcomes was not found in order", detail=event.note)
         if event.problem:
             self._once_a_minute(
                 "outcomes are not kept on disk",

@@ -1,4 +1,4 @@
-"""The journal of outcomes: each is kept from the moment its run has ended until Port accepts it."""
+"""The journal of outcomes: each is kept from a moment after its run has ended until Port accepts it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+import structlog
+
 from agent.domain.events import JournalStood
 from agent.ports import Observer
 from agent.runs_api.journal_file import Entry, JournalFile, Key
 
 _TRY_AGAIN_S = 5.0
+
+log = structlog.get_logger(__name__)
 
 
 class Journal:
@@ -20,7 +24,7 @@ class Journal:
 
     A disk that is full or cannot be written costs what a restart would have needed, and nothing else: outcomes stay
     in memory, observers hear why, and it is tried again. ``open_file`` is called at once, and again while it
-    raises. `keep` and `drop` may be called from any thread and never block.
+    raises. All methods may be called from any thread; but for `close` none blocks.
     """
 
     def __init__(
@@ -36,12 +40,23 @@ class Journal:
         """What is to be written: an entry, or ``None`` where one is to be removed."""
         self._on_disk: set[Key] = set()
         self._closing = False
-        self._problem = ""
+        self._left_over: list[Entry] = []
+        self._note = ""
+        self._is_defect_logged = False
         self._told = JournalStood(0)
-        self.left_over = self._read()
-        """What an earlier life of this agent has left. Each is to be dropped once Port has it."""
+        self._problem = self._write({})
+        self._tell()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
+
+    def take_left_over(self) -> tuple[Entry, ...]:
+        """What an earlier life of this agent has left, as far as it was found since the last call.
+
+        That is all of it at once, unless the disk fails at first. Each is to be dropped once Port has it.
+        """
+        with self._changed:
+            left_over, self._left_over = self._left_over, []
+        return tuple(left_over)
 
     def keep(self, entry: Entry) -> None:
         """From now on, or a moment later, this outcome outlives the process."""
@@ -91,44 +106,53 @@ class Journal:
         """Returns what went wrong, and has put back then what was to be done."""
         try:
             if self._file is None:
-                self._file = self._open_file()
+                self._file = self._open(todo)
             puts = [entry for entry in todo.values() if entry is not None]
             drops = [key for key, entry in todo.items() if entry is None]
             if todo:
                 self._file.write(puts, drops)
-        except (OSError, sqlite3.Error) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread goes on
             with self._changed:
                 self._todo = {**todo, **self._todo}
-            return _said(error)
+            return self._said(error)
         with self._changed:
             self._on_disk.difference_update(key for key in drops if key not in self._todo)
         return ""
 
-    def _read(self) -> tuple[Entry, ...]:
+    def _open(self, todo: Mapping[Key, Entry | None]) -> JournalFile:
+        """Opens the file and reads what is left over: all but what this life has said more of since."""
+        file = self._open_file()
         try:
-            self._file = self._open_file()
-            entries = tuple(self._file.read())
-        except (OSError, sqlite3.Error) as error:
-            self._problem = _said(error)
-            self._tell()
-            return ()
-        keys = [entry.key for entry in entries]
-        self._pending.update(keys)
-        self._on_disk.update(keys)
-        self._tell(self._file.note)
-        return entries
+            entries = file.read()
+        except BaseException:
+            file.close()
+            raise
+        with self._changed:
+            newer = self._pending | self._todo.keys() | todo.keys()
+            found = [entry for entry in entries if entry.key not in newer]
+            keys = [entry.key for entry in found]
+            self._left_over += found
+            self._pending.update(keys)
+            self._on_disk.update(keys)
+        self._note = file.note
+        return file
+
+    def _said(self, error: Exception) -> str:
+        if isinstance(error, OSError | sqlite3.Error):
+            return str(error) or type(error).__name__
+        if not self._is_defect_logged:
+            self._is_defect_logged = True
+            log.error("the journal of outcomes failed by a defect; it is tried again", exc_info=error)
+        return f"{type(error).__name__}: {error}"
 
     def _is_untold(self) -> bool:
         return JournalStood(len(self._pending), self._problem) != self._told
 
-    def _tell(self, note: str = "") -> None:
+    def _tell(self) -> None:
+        note, self._note = self._note, ""
         with self._changed:
             stands = JournalStood(len(self._pending), self._problem)
             is_news = stands != self._told or self._problem or note
             self._told = stands
         if is_news:
             self._observer.notify(replace(stands, note=note))
-
-
-def _said(error: Exception) -> str:
-    return str(error) or type(error).__name__

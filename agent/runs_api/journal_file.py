@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -24,6 +25,8 @@ _NAME = "outcomes-v1-{slot}"
 _SLOTS = 32
 _PAGE_BYTES = 4096
 _BUSY_S = 1.0
+_PRIMARY_CODE = 0xFF
+_NOT_OURS_TO_USE = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS outcomes (
   run_id TEXT NOT NULL, origin TEXT NOT NULL, kind TEXT NOT NULL, route TEXT NOT NULL, requests TEXT NOT NULL,
@@ -52,7 +55,7 @@ class JournalFile:
     """The outcomes of one agent. Every method may raise `OSError` or `sqlite3.Error`; then nothing was changed.
 
     Written without waiting for the disk: what was written outlives the end of the process, however it ends, but not
-    always that of the machine. Holds ``max_bytes`` at most. ``note`` says what was found wrong with an older file.
+    always that of the machine. Holds ``max_bytes`` at most. ``note`` says what was found wrong with older files.
     """
 
     def __init__(self, path: Path, lock_fd: int, max_bytes: int) -> None:
@@ -69,23 +72,19 @@ class JournalFile:
     def open_first_free(cls, directory: Path, max_bytes: int) -> JournalFile:
         """The first file in ``directory`` that no other agent has, with what all others left that are gone.
 
-        Agents that share a directory, on one machine or on one volume, thus each have their own.
+        Agents that share a directory, on one machine or on one volume, thus each have their own. One that may
+        not be used, as another user's, is passed over.
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        own: JournalFile | None = None
-        for slot in range(_SLOTS):
-            path = directory / f"{_NAME.format(slot=slot)}.sqlite3"
-            if own is not None and not path.exists():
-                break  # slots are taken from the first on
-            fd = _lock(path.with_suffix(".lock"))
-            if fd is None:
-                continue
-            if own is None:
-                own = cls(path, fd, max_bytes)
-            else:
-                own._adopt(path, fd, max_bytes)
-        if own is None:
-            raise OSError(f"all {_SLOTS} journals in {directory} belong to other agents")
+        paths = [directory / f"{_NAME.format(slot=slot)}.sqlite3" for slot in range(_SLOTS)]
+        own: JournalFile = cls._open_first(paths, max_bytes)
+        try:
+            for path in paths:
+                if path != own.path and path.exists():
+                    own._adopt(path, max_bytes)
+        except BaseException:
+            own.close()
+            raise
         return own
 
     def write(self, puts: Iterable[Entry], drops: Iterable[Key]) -> None:
@@ -106,6 +105,23 @@ class JournalFile:
             os.close(self._lock_fd)
             self._lock_fd = -1
 
+    @classmethod
+    def _open_first(cls, paths: Sequence[Path], max_bytes: int) -> JournalFile:
+        unusable: list[str] = []
+        for path in paths:
+            try:
+                fd = _lock(path.with_suffix(".lock"))
+                if fd is not None:
+                    return cls(path, fd, max_bytes)
+            except (OSError, sqlite3.OperationalError) as error:
+                if not _is_of_one_file(error):
+                    raise
+                unusable.append(f"{path}: {error}")
+        directory = paths[0].parent
+        if unusable:
+            raise OSError(f"no journal in {directory} can be used, the first one because of {unusable[0]}")
+        raise OSError(f"all {len(paths)} journals in {directory} belong to other agents")
+
     def _open(self, max_bytes: int) -> sqlite3.Connection:
         try:
             return _connect(self.path, max_bytes)
@@ -119,12 +135,29 @@ class JournalFile:
             self.note = f"{self.path} was damaged ({error}) and is {broken.name} now; a new one was begun"
             return _connect(self.path, max_bytes)
 
-    def _adopt(self, path: Path, lock_fd: int, max_bytes: int) -> None:
-        """Takes over what an agent has left that is gone; a file that cannot be read stays as it is."""
-        with suppress(OSError, sqlite3.Error), closing(JournalFile(path, lock_fd, max_bytes)) as left:
-            if entries := left.read():
-                self.write(entries, ())
-                left.write((), [entry.key for entry in entries])
+    def _adopt(self, path: Path, max_bytes: int) -> None:
+        """Takes over what an agent has left that is gone; what cannot be stays where it is, and is told."""
+        try:
+            fd = _lock(path.with_suffix(".lock"))
+            if fd is None:
+                return
+            with closing(JournalFile(path, fd, max_bytes)) as left:
+                self._add_note(left.note)
+                if entries := left.read():
+                    self.write(entries, ())
+                    left.write((), [entry.key for entry in entries])
+        except (OSError, sqlite3.Error) as error:
+            self._add_note(f"what {path} may hold was not taken over: {error}")
+
+    def _add_note(self, note: str) -> None:
+        self.note = "; ".join(filter(None, (self.note, note)))
+
+
+def _is_of_one_file(error: OSError | sqlite3.OperationalError) -> bool:
+    """Whether another file may be usable where this one is not; a disk that is full is so for all of them."""
+    if isinstance(error, OSError):
+        return error.errno != errno.ENOSPC
+    return error.sqlite_errorcode & _PRIMARY_CODE in _NOT_OURS_TO_USE
 
 
 def _lock(path: Path) -> int | None:

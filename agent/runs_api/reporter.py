@@ -53,12 +53,12 @@ class PortReporter:
         return report
 
     def left_over(self) -> Sequence[LeftOverReport]:
-        """What the journal held when it was opened."""
+        """What was found in the journal since the last call: all of it at once, unless the disk failed."""
         journal = self._shared.journal
         if journal is None:
             return ()
         lookup: RunLookup = PortLookup(self._client)
-        return [LeftOverReport(entry, self._client, lookup, journal) for entry in journal.left_over]
+        return [LeftOverReport(entry, self._client, lookup, journal) for entry in journal.take_left_over()]
 
     def learn(self, secret: str) -> None:
         """Masks ``secret`` from now on, also in the reports that are under way."""
@@ -78,9 +78,11 @@ class PortReporter:
             report.abandon()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await self._client.close()
-        if self._shared.journal is not None:
-            await in_thread(partial(self._shared.journal.close, _LAST_WORDS_S), "close journal")
+        try:
+            await self._client.close()
+        finally:
+            if self._shared.journal is not None:
+                await in_thread(partial(self._shared.journal.close, _LAST_WORDS_S), "close journal")
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -83,7 +83,7 @@ def test_transition_table(before: State | str, verb: str) -> None:
         ledger.settle(target, Settlement.RELEASE)
     elif before is State.CLOSED:
         ledger.settle(target, Settlement.ACCEPT)
-    states_before, open_before = dict(ledger._states), ledger.open
+    states_before, open_before, held_before = dict(ledger._states), ledger.open, ledger.held
 
     def act() -> None:
         if verb in ("start", "resume", "withdraw"):
@@ -97,11 +97,12 @@ def test_transition_table(before: State | str, verb: str) -> None:
     if expected is None:
         with pytest.raises(IllegalTransitionError, match=f"offset {target}"):
             act()
-        assert (ledger._states, ledger.open) == (states_before, open_before)
+        assert (ledger._states, ledger.open, ledger.held) == (states_before, open_before, held_before)
     else:
         act()
         assert ledger._states == states_before | {target: expected}
         assert ledger.open == sum(state is State.OPEN for state in ledger._states.values())
+        assert ledger.held == sum(state is State.HELD for state in ledger._states.values())
 
 
 def test_offsets_only_rise() -> None:
@@ -312,6 +313,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.committable == expected
         assert self.ledger.unsettled == len(unfinished)
         assert self.ledger.open == [*self.model.values()].count("open")
+        assert self.ledger.held == [*self.model.values()].count("held")
         assert (expected or 0) >= self.highest_seen_commit
         self.highest_seen_commit = expected or 0
 

@@ -320,7 +320,8 @@ class Reporter:
         self.hurried = False
 
     def left_over(self) -> Sequence[LeftOver]:
-        return self.left
+        left, self.left = self.left, []
+        return left
 
     def open(self, subject: Subject, secrets: Iterable[str]) -> Report:
         report = Report(

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from agent.dispatch.close_watch import CloseWatch
 from agent.domain.events import RunFinished
 from agent.domain.invocation import Channel, RunId
@@ -19,7 +21,7 @@ ROUTE = Route(name="all", match=Match(kinds=("action_run", "change_event")), exe
 CYCLE_S = 0.02
 
 
-def watched(tmp_path: Path, scene: Callable[[House, asyncio.Event], object]) -> None:
+def watched(tmp_path: Path, scene: Callable[[House, asyncio.Event], object], cycle_s: float = CYCLE_S) -> None:
     """Plays the scene with a house whose runs go on until they are told to end, and somebody who watches them."""
 
     async def go() -> None:
@@ -34,7 +36,7 @@ def watched(tmp_path: Path, scene: Callable[[House, asyncio.Event], object]) -> 
             return Succeeded()
 
         house = House([(ROUTE, Work(work))], tmp_path)
-        watch = CloseWatch(house.lives, house.lookup, CYCLE_S)
+        watch = CloseWatch(house.lives, house.lookup, cycle_s)
         house.lifecycle._services = (watch.keep_watching,)
         agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
         playing = scene(house, gate)
@@ -45,6 +47,20 @@ def watched(tmp_path: Path, scene: Callable[[House, asyncio.Event], object]) -> 
         assert await agent == 0
 
     asyncio.run(go())
+
+
+async def a_look(house: House) -> None:
+    """Returns once the watch has looked for runs again, and has asked about what it found."""
+    looks, look = 0, house.lives.executing_for
+
+    def counted(at_least_s: float) -> frozenset[RunId]:
+        nonlocal looks
+        looks += 1
+        return look(at_least_s)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(house.lives, "executing_for", counted)
+        await house.until(lambda: looks > 0)
 
 
 def test_the_closed_one_is_stopped_and_the_others_go_on(tmp_path: Path) -> None:
@@ -69,14 +85,14 @@ def test_the_closed_one_is_stopped_and_the_others_go_on(tmp_path: Path) -> None:
 def test_short_runs_and_no_runs_cost_no_question(tmp_path: Path) -> None:
     async def scene(house: House, gate: asyncio.Event) -> None:
         gate.set()
-        await asyncio.sleep(3 * CYCLE_S)
+        await a_look(house)
         assert house.lives.executing_for(0) == set()
         house.source.put("quick")
         await house.until(lambda: "quick" in house.source.settled)
-        await asyncio.sleep(3 * CYCLE_S)
+        await a_look(house)
         assert house.lookup.watched == []
 
-    watched(tmp_path, scene)
+    watched(tmp_path, scene, cycle_s=0.3)  # longer than any quick run takes
 
 
 def test_what_is_no_action_run_is_not_asked_about(tmp_path: Path) -> None:

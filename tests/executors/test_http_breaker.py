@@ -48,7 +48,22 @@ def test_one_probe_at_a_time_once_its_time_is_over() -> None:
     refusal(breaker, 104.9)
     permit(breaker, 105.0)
     assert refusal(breaker, 105.0).again_in_s is None
-    assert refusal(breaker, 1_000.0).again_in_s is None
+    assert refusal(breaker, 109.9).again_in_s is None
+
+
+def test_a_probe_that_hangs_makes_room_for_another_after_the_same_time_again() -> None:
+    breaker = opened(100.0)
+    hanging = permit(breaker, 105.0)
+    refusal(breaker, 109.9)
+    another = permit(breaker, 110.0)
+    refusal(breaker, 114.9)
+    breaker.failed(hanging, "it has hung", 112.0)
+    breaker.withdrawn(hanging)
+    assert refusal(breaker, 114.9).again_in_s is None, "the other one is still under way"
+    breaker.failed(another, "silent", 114.9)
+    assert breaker.open_for_s == 10.0
+    assert refusal(breaker, 124.8).failures == 5
+    permit(breaker, 124.9)
 
 
 def test_each_probe_that_fails_doubles_the_time_up_to_the_cap() -> None:

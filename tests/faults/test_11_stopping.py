@@ -51,6 +51,30 @@ from agent import Run
 async def block(run: Run) -> None:
     time.sleep(600)
 """
+LOSING_ROUTES = """\
+routes:
+  - name: losing
+    match: {action: losing}
+    python: {callable: "losing_actions:lose"}
+"""
+LOSING = """\
+import asyncio
+import gc
+import time
+from pathlib import Path
+
+from agent import Run
+from agent.domain.errors import SourceLostError
+from agent.kafka.handoff import Handoff
+
+
+async def lose(run: Run) -> None:
+    [handoff] = [one for one in gc.get_objects() if isinstance(one, Handoff)]
+    handoff.fail(SourceLostError("as if the client had failed for good"))
+    while not Path(run.inputs["until"]).exists():
+        await asyncio.sleep(0.01)
+    time.sleep(600)
+"""
 SHORT = {"AGENT_DRAIN_TIMEOUT_S": "1", "AGENT_KILL_GRACE_S": "1", "AGENT_REPORT_TIMEOUT_S": "2"}
 TOTAL_S = 1 + 1 + 2 + 9
 
@@ -143,6 +167,23 @@ def test_an_action_that_blocks_the_loop_does_not_keep_the_agent_beyond_its_time(
     assert TOTAL_S - 0.5 < took_s < TOTAL_S + 2
     assert agent.lines("the stop took too long: ending at once")
     assert world.ledger.runs[run_id].terminal_statuses == []  # it comes again, as an interrupted run
+
+
+def test_a_stop_that_nobody_asked_for_has_the_same_end(world: World, begin: Begin, tmp_path: Path) -> None:
+    """Of a drain nothing else tells that it hangs: it fails no probe."""
+    (tmp_path / "losing_actions.py").write_text(LOSING)
+    agent = begin("lost", LOSING_ROUTES, {**SHORT, "AGENT_PYTHONPATH": str(tmp_path), "AGENT_DRAIN_TIMEOUT_S": "5"})
+    drains = agent.home / "drains"
+    run_id = agent.invoke("losing", {"until": str(drains)})
+    agent.wait_line("draining")
+    begun_s = time.monotonic()
+    drains.touch()
+    assert agent.wait_end() == 1
+    took_s = time.monotonic() - begun_s
+    assert took_s < TOTAL_S + 4 + 2
+    assert agent.lines("the source was lost: draining, then exiting to be started again")
+    assert agent.lines("the stop took too long: ending at once")
+    assert world.ledger.runs[run_id].terminal_statuses == []
 
 
 def test_a_grace_period_that_is_too_short_is_refused_at_the_start(world: World) -> None:

@@ -222,6 +222,19 @@ def test_while_nobody_takes_partitions_are_paused_and_nothing_is_lost(broker: Em
     asyncio.run(go())
 
 
+def test_what_was_given_back_is_told(broker: EmbeddedBroker) -> None:
+    async def go() -> None:
+        events = Events()
+        produce_all(broker, [b"kept", b"given back", b"done"])
+        async with running(settings_for(broker), events) as source:
+            _kept, given_back, done = await take(source, 3)
+            source.settle(given_back.receipt, Settlement.RELEASE)
+            source.settle(done.receipt, Settlement.ACCEPT)
+            await until(lambda: any((s.uncommitted, s.held) == (2, 1) for s in events.of(PartitionStatus)))
+
+    asyncio.run(go())
+
+
 def test_reading_runs_ahead_of_an_unsettled_message_only_so_far(broker: EmbeddedBroker) -> None:
     async def go() -> None:
         events = Events()

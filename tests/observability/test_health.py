@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -145,10 +146,9 @@ class Watched:
         for event in events:
             self.liveness.notify(event)
 
-    def stands(self, uncommitted: int, *, unread_for_s: float | None = None, index: int = 0) -> None:
-        self.tell(
-            ev.PartitionStatus("org.runs", index, 9, uncommitted, 0, None, paused=False, unread_for_s=unread_for_s)
-        )
+    def stands(self, uncommitted: int, *, unread_for_s: float | None = None, index: int = 0, held: int = 0) -> None:
+        status = ev.PartitionStatus("org.runs", index, 9, uncommitted, 0, None, paused=False)
+        self.tell(replace(status, unread_for_s=unread_for_s, held=held))
 
     def in_hand(self, count: int, waiting: int = 0) -> None:
         self.tell(ev.WaitingChanged(waiting, None, count))
@@ -265,6 +265,33 @@ def test_runs_that_wait_without_anybody_to_begin_them_are_in_nobodys_hands() -> 
     agent.pass_s(LIMIT_S + 1)
 
     assert "5 messages are read of org.runs[0]" in agent.why()
+
+
+def test_what_was_given_back_is_not_hidden_by_what_is_in_hand() -> None:
+    agent = Watched()
+    agent.in_hand(3)
+    agent.stands(4, held=1)
+    agent.pass_s(LIMIT_S)
+    agent.stands(7, held=2)
+    assert not agent.why()
+    agent.pass_s(1)
+
+    assert agent.why() == "2 messages of org.runs[0], given back unfinished, can only come again after a restart"
+    agent.tell(ev.Rebalanced("revoked", (RUNS,)))
+    assert not agent.why()
+    agent.stands(1, held=1)
+    agent.pass_s(LIMIT_S)
+    assert not agent.why()
+    agent.pass_s(1)
+    assert agent.why() == "1 message of org.runs[0], given back unfinished, can only come again after a restart"
+
+
+def test_what_a_drain_gives_back_is_no_standstill() -> None:
+    agent = Watched()
+    agent.tell(DRAIN)
+    agent.stands(4, held=4)
+    agent.pass_s(10 * LIMIT_S)
+    assert not agent.why()
 
 
 @pytest.mark.parametrize("change", ["revoked", "lost"])

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from agent.domain.events import Event, JournalStood
 from agent.domain.invocation import InvocationKind, RunId
@@ -66,7 +67,7 @@ def journal_in(directory: Path, heard: Heard | None = None, max_bytes: int = MAN
 
 def left_in(directory: Path) -> list[Entry]:
     with journal_in(directory) as journal:
-        return sorted(journal.left_over, key=lambda one: one.key)
+        return sorted(journal.take_left_over(), key=lambda one: one.key)
 
 
 # ── what is kept ─────────────────────────────────────────────────────────────────────────────────────
@@ -74,7 +75,7 @@ def left_in(directory: Path) -> list[Entry]:
 
 def test_an_outcome_that_nobody_dropped_is_left_over(tmp_path: Path) -> None:
     with journal_in(tmp_path) as journal:
-        assert journal.left_over == ()
+        assert journal.take_left_over() == ()
         for name in "abc":
             journal.keep(entry(name))
         journal.drop(entry("b").key)
@@ -214,12 +215,80 @@ def test_a_directory_that_cannot_be_is_told_and_used_as_soon_as_it_can(tmp_path:
     heard, place = Heard(), tmp_path / "state"
     place.write_text("in the way")
     with journal_in(place / "outcomes", heard) as journal:
-        assert journal.left_over == ()
+        assert journal.take_left_over() == ()
         journal.keep(entry("a"))
         heard.until(lambda fact: fact.problem and fact.pending == 1)
         place.unlink()
         heard.until(lambda fact: not fact.problem)
     assert {one.key for one in left_in(place / "outcomes")} == {entry("a").key}
+
+
+class Opening:
+    """Opens the journal in a directory, but for as often as it is to fail."""
+
+    def __init__(self, directory: Path, *failures: Exception) -> None:
+        self._directory = directory
+        self._failures = list(failures)
+
+    def __call__(self) -> JournalFile:
+        if self._failures:
+            raise self._failures.pop(0)
+        return JournalFile.open_first_free(self._directory, MANY_BYTES)
+
+
+def test_what_was_left_over_is_found_as_soon_as_the_disk_can_be_read(tmp_path: Path) -> None:
+    with journal_in(tmp_path) as journal:
+        for name in "abc":
+            journal.keep(entry(name))
+    heard = Heard()
+    journal = Journal(Opening(tmp_path, OSError("full"), OSError("full")), heard, try_again_s=0.05)
+    try:
+        assert journal.take_left_over() == ()
+        journal.keep(entry("b"))  # its message has come again, and it is for this life to tell of it
+        heard.until(lambda fact: not fact.problem and fact.pending == 3)
+        assert {one.key for one in journal.take_left_over()} == {entry("a").key, entry("c").key}
+        assert journal.take_left_over() == ()
+        journal.drop(entry("a").key)
+    finally:
+        journal.close(20)
+    assert left_in(tmp_path) == [entry("b"), entry("c")]
+
+
+def test_a_file_that_opens_and_cannot_be_read_is_tried_again(tmp_path: Path) -> None:
+    class Unreadable(MemoryFile):
+        is_closed = False
+
+        def read(self) -> list[Entry]:
+            raise sqlite3.OperationalError("disk I/O error")
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    with journal_in(tmp_path) as journal:
+        journal.keep(entry("a"))
+    heard, unreadable = Heard(), Unreadable()
+    files = iter([unreadable, JournalFile.open_first_free(tmp_path, MANY_BYTES)])
+    journal = Journal(lambda: next(files), heard, try_again_s=0.02)
+    try:
+        heard.until(lambda fact: not fact.problem and fact.pending == 1)
+        assert heard.facts[0].problem == "disk I/O error"
+        assert unreadable.is_closed
+        assert journal.take_left_over() == (entry("a"),)
+    finally:
+        journal.close(20)
+
+
+def test_a_defect_is_told_with_one_traceback_and_the_journal_goes_on(tmp_path: Path) -> None:
+    heard = Heard()
+    with capture_logs() as lines:
+        journal = Journal(Opening(tmp_path, ValueError("a"), KeyError("b")), heard, try_again_s=0.02)
+        journal.keep(entry("a"))
+        heard.until(lambda fact: not fact.problem and fact.pending == 1)
+        journal.close(20)
+    assert {fact.problem for fact in heard.facts} == {"ValueError: a", "KeyError: 'b'", ""}
+    [line] = lines
+    assert isinstance(line["exc_info"], ValueError)
+    assert left_in(tmp_path) == [entry("a")]
 
 
 def test_a_damaged_file_is_put_aside_and_told(tmp_path: Path) -> None:
@@ -230,7 +299,7 @@ def test_a_damaged_file_is_put_aside_and_told(tmp_path: Path) -> None:
     file.write_bytes(damaged)
     heard = Heard()
     with journal_in(tmp_path, heard) as journal:
-        assert journal.left_over == ()
+        assert journal.take_left_over() == ()
         assert "damaged" in heard.facts[0].note
         journal.keep(entry("b"))
     assert {one.key for one in left_in(tmp_path)} == {entry("b").key}
@@ -286,10 +355,10 @@ def test_whoever_starts_takes_over_what_agents_have_left_that_are_gone(tmp_path:
             second.keep(entry("second"))
             third.keep(entry("third"))
         with journal_in(tmp_path) as heir:
-            assert {one.key for one in heir.left_over} == {entry("second").key, entry("third").key}
+            assert {one.key for one in heir.take_left_over()} == {entry("second").key, entry("third").key}
             heir.drop(entry("second").key)
         with journal_in(tmp_path) as heir:
-            assert {one.key for one in heir.left_over} == {entry("third").key}
+            assert {one.key for one in heir.take_left_over()} == {entry("third").key}
 
 
 def test_more_agents_than_there_are_files_for_go_on_in_memory(tmp_path: Path) -> None:
@@ -303,3 +372,42 @@ def test_more_agents_than_there_are_files_for_go_on_in_memory(tmp_path: Path) ->
     finally:
         for file in files:
             file.close()
+
+
+def test_files_that_may_not_be_used_are_passed_over_and_nothing_stays_locked(tmp_path: Path) -> None:
+    """As those of another user are."""
+    (tmp_path / "outcomes-v1-0.lock").mkdir()
+    (tmp_path / "outcomes-v1-1.sqlite3").mkdir()
+    (tmp_path / "outcomes-v1-3.lock").mkdir()
+    (tmp_path / "outcomes-v1-3.sqlite3").touch()
+    for _ in range(2):
+        with closing(JournalFile.open_first_free(tmp_path, MANY_BYTES)) as file:
+            assert file.path.name == "outcomes-v1-2.sqlite3"
+            assert "outcomes-v1-3.sqlite3 may hold was not taken over: [Errno" in file.note
+
+
+def test_what_lies_beyond_a_file_that_may_not_be_used_is_taken_over(tmp_path: Path) -> None:
+    with journal_in(tmp_path), journal_in(tmp_path) as second:
+        second.keep(entry("second"))
+    (tmp_path / "outcomes-v1-0.lock").unlink()
+    (tmp_path / "outcomes-v1-0.lock").mkdir()
+    assert left_in(tmp_path) == [entry("second")]
+
+
+def test_why_no_file_can_be_used_is_said(tmp_path: Path) -> None:
+    for slot in range(32):
+        (tmp_path / f"outcomes-v1-{slot}.lock").mkdir()
+    heard = Heard()
+    with journal_in(tmp_path, heard):
+        assert f"{tmp_path}/outcomes-v1-0.sqlite3: [Errno" in heard.facts[0].problem
+
+
+def test_another_agents_file_that_is_damaged_is_put_aside_and_told(tmp_path: Path) -> None:
+    with journal_in(tmp_path), journal_in(tmp_path):
+        pass
+    other = tmp_path / "outcomes-v1-1.sqlite3"
+    other.write_bytes(b"SQLite format 3\0" + b"\xff" * 8_000)
+    heard = Heard()
+    with journal_in(tmp_path, heard):
+        assert f"{other} was damaged" in heard.facts[0].note
+    assert other.with_suffix(".broken").exists()

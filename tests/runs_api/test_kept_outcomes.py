@@ -6,6 +6,8 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from agent.domain.invocation import InvocationKind, RunId
 from agent.domain.outcome import Accepted, Failed, Rejected, Succeeded
 from agent.domain.settlement import Delivered, NothingToReport, Refused, Reported, Undelivered
@@ -118,6 +120,22 @@ def test_an_outcome_is_kept_before_its_log_is_flushed_and_told_whole_in_the_next
     with_rig(scenario)
 
 
+def test_each_left_over_is_handed_out_once(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        lives = Lives(rig, tmp_path)
+        run_id = rig.api.ledger.create_run("act")
+        rig.faults(Fault(f"/v1/actions/runs/{run_id}", effect=Effect.HANG, times=None))
+        finishing = asyncio.create_task(lives.reporter.open(lives.subject(run_id), ()).finish(Succeeded()))
+        await until(lambda: bool(rig.requests_of(run_id)))
+        assert len(lives.left_over()) == 1
+        finishing.cancel()
+        await asyncio.gather(finishing, return_exceptions=True)
+        assert lives.reporter.left_over() == []
+        lives.end()
+
+    with_rig(scenario)
+
+
 def test_what_port_knows_already_is_not_told_again(tmp_path: Path) -> None:
     """The answer to the last life's report was lost with that life."""
 
@@ -199,5 +217,22 @@ def test_a_report_says_how_much_it_holds(tmp_path: Path) -> None:
         assert 1_600 <= report.size_bytes <= 1_700
         report.abandon()
         lives.end()
+
+    with_rig(scenario)
+
+
+def test_the_journal_is_closed_also_where_the_connections_cannot_be(tmp_path: Path) -> None:
+    async def refuse() -> None:
+        raise OSError("no")
+
+    async def scenario(rig: Rig) -> None:
+        lives = Lives(rig, tmp_path)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rig.client, "close", refuse)
+            with pytest.raises(OSError, match="no"):
+                await lives.reporter.close()
+        heir = JournalFile.open_first_free(tmp_path, 1 << 20)  # in the same place, which is free
+        assert heir.path.name == "outcomes-v1-0.sqlite3"
+        heir.close()
 
     with_rig(scenario)
