@@ -74,7 +74,8 @@ class Customer:
     def _place(self, wanted: Order) -> None:
         with self._lock:
             self._orders[wanted.run_id] = wanted
-        self._stage.port.create_run(wanted.run_id, wanted.action)
+        if not wanted.is_change_event:
+            self._stage.port.create_run(wanted.run_id, wanted.action)
         record = wanted.record(self._stage.org, self._stage.port.client_secret)
 
         def note(error: KafkaError | None, message: Message) -> None:
@@ -84,4 +85,5 @@ class Customer:
             with self._lock:
                 self._orders[wanted.run_id] = wanted.produced_at(message.offset() or 0)
 
-        self._producer.produce(self._stage.topic, record, partition=wanted.partition, on_delivery=note)
+        topic = f"{self._stage.org}.change.log" if wanted.is_change_event else self._stage.topic
+        self._producer.produce(topic, record, partition=wanted.partition, on_delivery=note)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.chaos.evidence import Evidence
+from tests.chaos.order import Order
 
 _MAX_LINES = 60
 
@@ -29,13 +30,14 @@ def _order(evidence: Evidence, run_id: str) -> list[str]:
     wanted = f"{order.shape} for {order.executor}, on_interrupted {order.policy}, key {order.key}"
     return [
         f"    {wanted}, {order.seconds:.2f} s of work",
-        f"    {_place(evidence, order.partition, order.offset)}",
+        f"    {_place(evidence, order)}",
     ]
 
 
-def _place(evidence: Evidence, partition: int, offset: int | None) -> str:
-    place = f"partition {partition} offset {offset}"
-    offsets = evidence.offsets.get(partition)
+def _place(evidence: Evidence, order: Order) -> str:
+    offset = order.offset
+    place = f"{order.place} offset {offset}"
+    offsets = evidence.offsets.get(order.place)
     if offsets is None:
         return f"{place}; Kafka does not tell what is committed"
     known = offsets.map
