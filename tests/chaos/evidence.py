@@ -49,7 +49,8 @@ class PortRun:
     @property
     def was_interrupted(self) -> bool:
         """Whether Port shows it as failed because its agent was gone."""
-        return self._failed_with(INTERRUPTED)
+        # A run that was repeated says in its log why, however it ended.
+        return self._failed_with(INTERRUPTED) and not self.was_stopped
 
     @property
     def was_stopped(self) -> bool:

@@ -17,7 +17,6 @@ PARTITIONS = 6
 MAX_ATTEMPTS = 3
 
 _KEYED = 0.25
-_EVENTS = 0.1
 _SHAPES = ("tutorial", "kafka_v1", "webhook", "node_run")
 
 
@@ -87,9 +86,12 @@ def place(partition: int, *, change_log: bool = False) -> str:
     return f"{'change.log' if change_log else 'runs'}[{partition}]"
 
 
-def order(chance: random.Random, number: int, *, nodes: bool) -> Order:
-    """A run of any kind. Runs of one key have one partition, as they would have on a topic that is keyed so."""
-    if chance.random() < _EVENTS:
+def order(chance: random.Random, number: int, *, nodes: bool, events: float) -> Order:
+    """A run of any kind. Runs of one key have one partition, as they would have on a topic that is keyed so.
+
+    ``events`` is the part that are change events.
+    """
+    if chance.random() < events:
         return Order(f"e_{number:06d}", "change_event", "http", "rerun", _seconds(chance), None, 0)
     shape = chance.choice(_SHAPES if nodes else _SHAPES[:-1])
     keyed = shape != "node_run" and chance.random() < _KEYED

@@ -142,6 +142,17 @@ def test_a_broken_promise_is_seen(broken: Callable[[Evidence], Evidence], told: 
     assert told in table(broken(good()))
 
 
+def test_a_repetition_that_was_stopped_is_not_taken_for_an_interruption() -> None:
+    said = f"attempt 2 of 3: the one before was interrupted while running on host\n{STOPPED_IN_PROGRESS}"
+    evidence = with_run(good(), run("wfnr_4", statuses=("FAILED",), said=said))
+    told = harmed(harm("agent-1", KILLED, 2, 2))(
+        with_executions(evidence, execution("wfnr_4", 3.5, None, attempt=2))
+    )
+    assert [trouble.what for trouble in troubles(told)] == [
+        "told to have been stopped, and no agent that had it was"
+    ]
+
+
 def test_a_key_goes_on_once_the_agent_of_its_run_is_killed() -> None:
     killed = with_executions(with_executions(good(), execution("r_1", 1, None)), execution("r_2", 4, 4.5))
     interrupted = run("r_1", statuses=("FAILURE",), said="interrupted while running on host")
@@ -292,6 +303,8 @@ def test_harm_that_is_done_in_time_explains_it(changed: Changed, explaining: Har
 
 def test_harm_explains_why_an_agent_stopped_runs_or_left_their_ends_to_others() -> None:
     assert troubles(harmed(harm("agent-1", STOPPED, 1.5, 6), harm("broker", "stop", 1, 3))(stopped(good()))) == []
+    failed = run("r_3", statuses=("FAILURE",), said="failed on host, which could not tell Port why")
+    assert troubles(harmed(harm("agent-1", STOPPED, 1.5, 6))(with_run(good(), failed))) == []
     late = harm("agent-1", KILLED, 4.5, 5)
     early = harm("agent-1", KILLED, 1.2, 1.3)
     assert troubles(harmed(early, late)(told_by_another(good()))) == []
