@@ -17,6 +17,11 @@ STOPPED = "the agent was stopped while the run was in progress"
 TOLD_BY_ANOTHER = "which could not tell Port"
 
 
+def is_about(request: Mapping[str, Any], run_id: str) -> bool:
+    """Whether a request names the run, or asks for a workflow's node by its external id."""
+    return run_id in (request["run_id"], request["query"].get("external_run_id"))
+
+
 @dataclass(frozen=True, slots=True)
 class PortRun:
     """A run as Port knows it in the end. Times are epoch seconds; ``said`` is its summary and its log."""

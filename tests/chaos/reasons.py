@@ -58,6 +58,13 @@ def beginnings(evidence: Evidence, run_id: str, until_s: float) -> list[Executio
     return noted or [one for one in sorted(_logged(evidence, run_id), key=_began) if one.began_s < until_s]
 
 
+def begun_before(evidence: Evidence, run_id: str, first: Execution) -> Execution | None:
+    """Who had begun it before the first execution that was noted, by the agents' logs; ``None``: nobody tells."""
+    logged = sorted((one for one in _logged(evidence, run_id) if one.began_s < first.began_s), key=_began)
+    own = next((one for one in reversed(logged) if one.agent == first.agent), None)
+    return next((one for one in reversed(logged) if one is not own), None)
+
+
 def _began(execution: Execution) -> float:
     return execution.began_s
 

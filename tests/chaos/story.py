@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from tests.chaos.evidence import Evidence
+from tests.chaos.evidence import Evidence, is_about
 from tests.chaos.order import Order
 
 _MAX_LINES = 60
@@ -55,7 +55,7 @@ def _executions(evidence: Evidence, run_id: str) -> list[tuple[float, str]]:
             found.append((one.ended_s, f"attempt {one.attempt} by {one.agent} came to its end"))
         found += [
             (harm.began_s, f"{harm.whom}: {harm.what}, for {harm.ended_s - harm.began_s:.1f} s")
-            for harm in evidence.harm_to(one.agent, one.began_s - 1, one.ended_s or one.began_s + 60)
+            for harm in evidence.harm_to(one.agent, one.began_s - 1, (one.ended_s or one.began_s + 60) + 5)
         ]
     return found
 
@@ -64,7 +64,7 @@ def _requests(evidence: Evidence, run_id: str) -> list[tuple[float, str]]:
     return [
         (request["at_s"], f"{request['method']} {request['path']} {_status(request)} → {_answer(request)}")
         for request in evidence.requests
-        if request["run_id"] == run_id
+        if is_about(request, run_id)
     ]
 
 

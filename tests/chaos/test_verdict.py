@@ -216,9 +216,14 @@ def unnoted(evidence: Evidence) -> Evidence:
 
 
 def begun_by(agent: str) -> Changed:
-    """Nobody has noted the first attempt, and an agent has logged it."""
-    line = json.dumps({"timestamp": "1970-01-12T13:46:41Z", "event": "run started", "run_id": "wfnr_4"})
-    return lambda evidence: replace(unnoted(evidence), logs={agent: line})
+    """Nobody has noted the first attempt, and an agent has logged it; so has the one that began the second."""
+
+    def line(at: str) -> str:
+        return json.dumps({"timestamp": f"1970-01-12T{at}Z", "event": "run started", "run_id": "wfnr_4"}) + "\n"
+
+    first, second = line("13:46:41"), line("13:46:42.990")
+    logs = {"agent-1": first + second} if agent == "agent-1" else {agent: first, "agent-1": second}
+    return lambda evidence: replace(unnoted(evidence), logs=logs)
 
 
 def event(*executions: Execution) -> Changed:
@@ -309,6 +314,14 @@ def test_harm_explains_why_an_agent_stopped_runs_or_left_their_ends_to_others() 
     early = harm("agent-1", KILLED, 1.2, 1.3)
     assert troubles(harmed(early, late)(told_by_another(good()))) == []
     assert troubles(harmed(early)(unnoted(good()))) == []
+
+
+def test_the_log_of_a_repetition_does_not_tell_who_had_begun_it_before() -> None:
+    evidence = begun_by("agent-1")(good())
+    second = evidence.logs["agent-1"].splitlines()[1]
+    killed = harm("agent-2", KILLED, 2, 2)
+    evidence = replace(evidence, logs={"agent-1": second})
+    assert [trouble.run_id for trouble in troubles(harmed(killed)(evidence))] == ["r_3"]
 
 
 def test_the_story_of_a_run_in_trouble_tells_what_was_done_and_said() -> None:

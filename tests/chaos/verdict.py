@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tests.broker.worklog import Execution
-from tests.chaos.evidence import Evidence, PortRun
+from tests.chaos.evidence import Evidence, PortRun, is_about
 from tests.chaos.order import MAX_ATTEMPTS, Order
-from tests.chaos.reasons import beginnings, somebody_was_killed, was_harmed, was_lost, was_stopped
+from tests.chaos.reasons import beginnings, begun_before, somebody_was_killed, was_harmed, was_lost, was_stopped
 from tests.chaos.stall_watch import STALLED
 from tests.chaos.torments import ENDED, STOPPED, STOPPED_EARLY
 
@@ -258,8 +258,7 @@ def _repetitions(evidence: Evidence) -> Iterator[tuple[Order, Execution | None, 
     for order in evidence.orders.values():
         executions = evidence.executions_of(order.run_id)
         if executions and executions[0].attempt > 1:
-            logged = beginnings(evidence, order.run_id, executions[0].began_s)
-            yield order, logged[-1] if logged else None, executions[0]
+            yield order, begun_before(evidence, order.run_id, executions[0]), executions[0]
         for begun, again in pairwise(executions):
             yield order, begun, again
 
@@ -299,7 +298,7 @@ def _was_asked_just_before(evidence: Evidence, order: Order, execution: Executio
     """Whether an agent that repeats a run had Port's word for it that the run goes on, and began a moment later."""
     ended_s = evidence.runs[order.run_id].ended_s
     return order.policy == "rerun" and any(
-        order.run_id in (request["run_id"], request["query"].get("external_run_id"))
+        is_about(request, order.run_id)
         and request["method"] == "GET"
         and request["status"] == 200
         and execution.began_s - _A_MOMENT_S <= request["at_s"] <= (ended_s or 0)
