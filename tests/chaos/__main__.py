@@ -30,7 +30,7 @@ def main() -> int:
         seconds=options.seconds,
         seed=options.seed,
         agents=options.agents,
-        demand=Demand(runs_per_s=options.rate),
+        demand=Demand(runs_per_s=options.rate, events=options.events),
     )
     home = _FOLDER / str(plan.seed)
     _say(f"seed {plan.seed}: {plan.seconds:g} s of chaos for {plan.agents} agents; see {home}")
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--agents", type=int, default=3)
     parser.add_argument("--rate", type=float, default=8, help="runs in a second, on average")
+    parser.add_argument("--events", type=float, default=0.1, help="which part of them are change events")
     return parser
 
 

@@ -18,13 +18,17 @@ _PATIENCE_S = 180
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """How much is asked for: runs in a second on average, and which part of the records is none of ours."""
+    """How much is asked for: runs in a second on average, and which part of the records is none of ours.
+
+    ``events`` is the part of what is asked for that are change events.
+    """
 
     runs_per_s: float = 8.0
     bursts: float = 0.02
     burst: int = 40
     noise: float = 0.05
     nodes: bool = True
+    events: float = 0.0
 
 
 class Customer:
@@ -60,7 +64,8 @@ class Customer:
                 if chance.random() < self._demand.noise:
                     place = chance.randrange(PARTITIONS)
                     self._producer.produce(self._stage.topic, next(not_ours), partition=place)
-                self._place(order(chance, len(self._orders), nodes=self._demand.nodes))
+                demand = self._demand
+                self._place(order(chance, len(self._orders), nodes=demand.nodes, events=demand.events))
             self._producer.poll(0)
             clockwork.pass_time(chance.expovariate(self._demand.runs_per_s))
         self.finish()
@@ -74,7 +79,8 @@ class Customer:
     def _place(self, wanted: Order) -> None:
         with self._lock:
             self._orders[wanted.run_id] = wanted
-        self._stage.port.create_run(wanted.run_id, wanted.action)
+        if not wanted.is_change_event:
+            self._stage.port.create_run(wanted.run_id, wanted.action)
         record = wanted.record(self._stage.org, self._stage.port.client_secret)
 
         def note(error: KafkaError | None, message: Message) -> None:
@@ -84,4 +90,5 @@ class Customer:
             with self._lock:
                 self._orders[wanted.run_id] = wanted.produced_at(message.offset() or 0)
 
-        self._producer.produce(self._stage.topic, record, partition=wanted.partition, on_delivery=note)
+        topic = f"{self._stage.org}.change.log" if wanted.is_change_event else self._stage.topic
+        self._producer.produce(topic, record, partition=wanted.partition, on_delivery=note)

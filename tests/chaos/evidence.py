@@ -14,6 +14,12 @@ from tests.chaos.order import Order
 
 INTERRUPTED = "interrupted while running on"
 STOPPED = "the agent was stopped while the run was in progress"
+TOLD_BY_ANOTHER = "which could not tell Port"
+
+
+def is_about(request: Mapping[str, Any], run_id: str) -> bool:
+    """Whether a request names the run, or asks for a workflow's node by its external id."""
+    return run_id in (request["run_id"], request["query"].get("external_run_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +54,18 @@ class PortRun:
     @property
     def was_interrupted(self) -> bool:
         """Whether Port shows it as failed because its agent was gone."""
-        return self._failed_with(INTERRUPTED)
+        # A run that was repeated says in its log why, however it ended.
+        return self._failed_with(INTERRUPTED) and not self.was_stopped
 
     @property
     def was_stopped(self) -> bool:
-        """Whether Port shows it as failed because its agent was stopped in order."""
-        return self._failed_with(STOPPED)
+        """Whether Port shows it as failed because its agent was stopped in order: nothing else in it fails."""
+        return self._failed_with(STOPPED) or self._failed_with(TOLD_BY_ANOTHER)
+
+    @property
+    def was_told_by_another(self) -> bool:
+        """Whether another agent than the one that had executed it told Port how it ended."""
+        return TOLD_BY_ANOTHER in self.said
 
     def _failed_with(self, words: str) -> bool:
         return self.statuses[:1] in (("FAILURE",), ("FAILED",), ("CANCELLED",)) and words in self.said
@@ -77,8 +89,8 @@ class Offsets:
 class Evidence:
     """Everything by which the agents are judged. ``began_s`` is epoch seconds, ``exits`` the last exit codes.
 
-    ``requests`` are the stand-in's records of all requests, ``logs`` the agents' own logs, ``settled_after_s``
-    is ``None`` if not everything was settled in time.
+    ``offsets`` go by `tests.chaos.order.place`, ``requests`` are the stand-in's records of all requests, ``logs``
+    the agents' own logs, ``settled_after_s`` is ``None`` if not everything was settled in time.
     """
 
     began_s: float
@@ -88,7 +100,7 @@ class Evidence:
     runs: Mapping[str, PortRun]
     requests: Sequence[Mapping[str, Any]]
     harms: Sequence[Harm]
-    offsets: Mapping[int, Offsets]
+    offsets: Mapping[str, Offsets]
     logs: Mapping[str, str]
     exits: Mapping[str, int | None]
 

@@ -22,7 +22,10 @@ _SHAPES = ("tutorial", "kafka_v1", "webhook", "node_run")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One run that somebody asked for. ``seconds`` is what its work takes; ``offset`` is known once produced."""
+    """One run that somebody asked for. ``seconds`` is what its work takes; ``offset`` is known once produced.
+
+    A change event is one, too: Port knows no run of it, and ``run_id`` is its entity's identifier.
+    """
 
     run_id: str
     shape: str
@@ -35,8 +38,18 @@ class Order:
 
     @property
     def is_node_run(self) -> bool:
-        """Whether it is a workflow's node, about which Port cannot be asked."""
+        """Whether it is a workflow's node, which Port finds once it has its end."""
         return self.shape == "node_run"
+
+    @property
+    def is_change_event(self) -> bool:
+        """Whether it comes by the change log, and Port is told nothing of it."""
+        return self.shape == "change_event"
+
+    @property
+    def place(self) -> str:
+        """The name of its partition, as in `tests.chaos.evidence.Evidence`."""
+        return place(self.partition, change_log=self.is_change_event)
 
     @property
     def action(self) -> str:
@@ -59,14 +72,27 @@ class Order:
                 text = messages.wire_text(messages.kafka_v1(click))
             case "webhook":
                 text = messages.signed_message(messages.webhook(click, url, synchronized=True), client_secret)
+            case "change_event":
+                entity: JsonObject = {"identifier": self.run_id, "properties": inputs}
+                text = messages.wire_text(messages.entity_change("service", self.run_id, after=entity, org_id=org))
             case _:
                 node = messages.node_run(self.run_id, url)
                 text = messages.signed_message({**node, "seconds": inputs["seconds"]}, client_secret)
         return text.encode()
 
 
-def order(chance: random.Random, number: int, *, nodes: bool) -> Order:
-    """A run of any kind. Runs of one key have one partition, as they would have on a topic that is keyed so."""
+def place(partition: int, *, change_log: bool = False) -> str:
+    """The name of a partition of one of the organisation's two topics."""
+    return f"{'change.log' if change_log else 'runs'}[{partition}]"
+
+
+def order(chance: random.Random, number: int, *, nodes: bool, events: float) -> Order:
+    """A run of any kind. Runs of one key have one partition, as they would have on a topic that is keyed so.
+
+    ``events`` is the part that are change events.
+    """
+    if chance.random() < events:
+        return Order(f"e_{number:06d}", "change_event", "http", "rerun", _seconds(chance), None, 0)
     shape = chance.choice(_SHAPES if nodes else _SHAPES[:-1])
     keyed = shape != "node_run" and chance.random() < _KEYED
     key = chance.randrange(KEYS) if keyed else None

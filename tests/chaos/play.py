@@ -22,7 +22,7 @@ from tests.chaos.clockwork import Clockwork
 from tests.chaos.customer import Customer, Demand
 from tests.chaos.diary import Diary, Harm
 from tests.chaos.evidence import Evidence, Offsets, PortRun
-from tests.chaos.order import PARTITIONS
+from tests.chaos.order import PARTITIONS, place
 from tests.chaos.routes import AGENT_VARIABLE, write_routes
 from tests.chaos.stall_watch import Progress, StallWatch
 from tests.chaos.target import Target
@@ -158,10 +158,14 @@ class _Play:
         agent.stop(STOP_TAKES_AT_MOST_S)
         return agent.exit_code
 
-    def _offsets(self) -> dict[int, Offsets]:
-        ends = self._stage.client.end_offsets(self._stage.topic)
-        committed = self._stage.client.committed(self._stage.group, self._stage.topic)
-        return {p: Offsets(found.offset, found.metadata, ends[p]) for p, found in committed.items()}
+    def _offsets(self) -> dict[str, Offsets]:
+        stage, told = self._stage, {}
+        for topic in (stage.topic, change_log := f"{stage.org}.change.log"):
+            ends = stage.client.end_offsets(topic)
+            for p, found in stage.client.committed(stage.group, topic).items():
+                name = place(p, change_log=topic == change_log)
+                told[name] = Offsets(found.offset, found.metadata, ends[p])
+        return told
 
     def _evidence(
         self,

@@ -13,6 +13,9 @@ AGENT_VARIABLE = "CHAOS_AGENT"
 ROUTE_TIMEOUT_S = 20
 """Far more than any work takes, and little enough to wait for the end of what an agent took with it."""
 
+_FACTS = {"ATTEMPT": "{{ .run.attempt }}", "AGENT": f"{{{{ env.{AGENT_VARIABLE} }}}}"}
+_LIMITS = [f"    env: [{AGENT_VARIABLE}]", f"    timeout: {ROUTE_TIMEOUT_S}s"]
+
 
 def write_routes(home: Path, worklog: Path, target_url: str) -> str:
     """The text of the routes file; the Python actions are written into ``home``."""
@@ -29,16 +32,23 @@ def write_routes(home: Path, worklog: Path, target_url: str) -> str:
                 f"    {key}",
                 *_route(executor, policy, by_node, ".message.seconds", worklog, target_url, suffix="-node"),
             ]
+    body = {"run_id": "{{ .message.context.entity }}", "takes_s": "{{ .message.diff.after.properties.seconds }}"}
+    lines += [
+        "  - name: change-event",
+        "    match: {kind: change_event}",
+        f'    http: {{url: "{target_url}/work", body: {_yaml({**body, **_FACTS})}}}',
+        *_LIMITS,
+        *_interrupted("rerun"),
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _route(
     executor: str, policy: str, match: str, seconds: str, worklog: Path, target_url: str, suffix: str = ""
 ) -> list[str]:
-    facts = {"ATTEMPT": "{{ .run.attempt }}", "AGENT": f"{{{{ env.{AGENT_VARIABLE} }}}}"}
     work = SHELL.replace("{work}", 'sleep "$TAKES_S"')
-    environment = {**facts, "TAKES_S": f"{{{{ {seconds} }}}}", "WORKLOG": str(worklog)}
-    body = {"run_id": "{{ .run.id }}", "takes_s": f"{{{{ {seconds} }}}}", **facts}
+    environment = {**_FACTS, "TAKES_S": f"{{{{ {seconds} }}}}", "WORKLOG": str(worklog)}
+    body = {"run_id": "{{ .run.id }}", "takes_s": f"{{{{ {seconds} }}}}", **_FACTS}
     doing = {
         "process": f"process: {{command: [/bin/sh, -c, {work!r}], env: {_yaml(environment)}}}",
         "http": f'http: {{url: "{target_url}/work", body: {_yaml(body)}}}',
@@ -49,8 +59,13 @@ def _route(
         f"  - name: {executor}-{policy}{suffix}",
         f"    match: {match}",
         f"    {doing[executor]}",
-        f"    env: [{AGENT_VARIABLE}]",
-        f"    timeout: {ROUTE_TIMEOUT_S}s",
+        *_LIMITS,
+        *_interrupted(policy),
+    ]
+
+
+def _interrupted(policy: str) -> list[str]:
+    return [
         f"    on_interrupted: {policy}",
         *([f"    max_attempts: {MAX_ATTEMPTS}"] if policy == "rerun" else []),
     ]

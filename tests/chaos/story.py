@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from tests.chaos.evidence import Evidence
+from tests.chaos.evidence import Evidence, is_about
+from tests.chaos.order import Order
 
 _MAX_LINES = 60
 
@@ -29,13 +30,14 @@ def _order(evidence: Evidence, run_id: str) -> list[str]:
     wanted = f"{order.shape} for {order.executor}, on_interrupted {order.policy}, key {order.key}"
     return [
         f"    {wanted}, {order.seconds:.2f} s of work",
-        f"    {_place(evidence, order.partition, order.offset)}",
+        f"    {_place(evidence, order)}",
     ]
 
 
-def _place(evidence: Evidence, partition: int, offset: int | None) -> str:
-    place = f"partition {partition} offset {offset}"
-    offsets = evidence.offsets.get(partition)
+def _place(evidence: Evidence, order: Order) -> str:
+    offset = order.offset
+    place = f"{order.place} offset {offset}"
+    offsets = evidence.offsets.get(order.place)
     if offsets is None:
         return f"{place}; Kafka does not tell what is committed"
     known = offsets.map
@@ -53,7 +55,7 @@ def _executions(evidence: Evidence, run_id: str) -> list[tuple[float, str]]:
             found.append((one.ended_s, f"attempt {one.attempt} by {one.agent} came to its end"))
         found += [
             (harm.began_s, f"{harm.whom}: {harm.what}, for {harm.ended_s - harm.began_s:.1f} s")
-            for harm in evidence.harm_to(one.agent, one.began_s - 1, one.ended_s or one.began_s + 60)
+            for harm in evidence.harm_to(one.agent, one.began_s - 1, (one.ended_s or one.began_s + 60) + 5)
         ]
     return found
 
@@ -62,7 +64,7 @@ def _requests(evidence: Evidence, run_id: str) -> list[tuple[float, str]]:
     return [
         (request["at_s"], f"{request['method']} {request['path']} {_status(request)} → {_answer(request)}")
         for request in evidence.requests
-        if request["run_id"] == run_id
+        if is_about(request, run_id)
     ]
 
 

@@ -92,9 +92,9 @@ def _troubles(evidence: Evidence, found: Sequence[Trouble]) -> Iterator[str]:
     run_ids = list(dict.fromkeys(trouble.run_id for trouble in found if trouble.run_id is not None))
     if found:
         yield "committed"
-        for partition, offsets in evidence.offsets.items():
+        for place, offsets in evidence.offsets.items():
             remembered = offsets.map or repr(offsets.metadata)
-            yield f"  partition {partition}: {offsets.committed} of {offsets.end}, {remembered}"
+            yield f"  {place}: {offsets.committed} of {offsets.end}, {remembered}"
     if run_ids:
         yield "stories"
         yield from (story(evidence, run_id) for run_id in run_ids[:_STORIES])

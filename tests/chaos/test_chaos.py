@@ -19,7 +19,7 @@ SEED = int(os.environ.get("CHAOS_SEED", "7"))
 
 @pytest.mark.timeout(420)
 def test_three_agents_keep_every_promise_while_everything_breaks(kafka_libs: Path, tmp_path: Path) -> None:
-    """Without nodes: Port cannot be asked about one that was handed over, so its route's time is waited out."""
+    """Without nodes and change events: Port cannot be asked about one that goes on elsewhere, and time is short."""
     print(f"CHAOS_SEED={SEED}")  # noqa: T201 - pytest shows it for failed tests only
     plan = Plan(seconds=45, seed=SEED, demand=Demand(nodes=False))
     evidence = play(plan, kafka_libs, tmp_path / "chaos", print)

@@ -26,6 +26,7 @@ STOP_TAKES_AT_MOST_S = 25.0
 """What `SETTINGS` make of the agent's timeline, and some for a machine that is busy."""
 
 SESSION_TIMEOUT_S = 6.0
+DRAIN_S = 3.0
 _SHORT_S = (0.3, 4.0)
 _LONG_S = (SESSION_TIMEOUT_S + 2, SESSION_TIMEOUT_S + 5)
 """Less than what is left of a route's time when the longest work has ended: a frozen agent sees that no more."""
@@ -34,7 +35,7 @@ _PYTHON_STARTS_S = 3.0
 SETTINGS: Mapping[str, str] = {
     "KAFKA_CONSUMER_SESSION_TIMEOUT_MS": f"{SESSION_TIMEOUT_S * 1000:.0f}",
     "AGENT_MAX_CONCURRENT_RUNS": "16",
-    "AGENT_DRAIN_TIMEOUT_S": "3",
+    "AGENT_DRAIN_TIMEOUT_S": f"{DRAIN_S:.0f}",
     "AGENT_KILL_GRACE_S": "1",
     "AGENT_REPORT_TIMEOUT_S": "4",
     "AGENT_CLOSE_CHECK_S": "3",

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tests.broker.worklog import Execution
-from tests.chaos.evidence import Evidence, PortRun
+from tests.chaos.evidence import Evidence, PortRun, is_about
 from tests.chaos.order import MAX_ATTEMPTS, Order
+from tests.chaos.reasons import beginnings, begun_before, somebody_was_killed, was_harmed, was_lost, was_stopped
 from tests.chaos.stall_watch import STALLED
 from tests.chaos.torments import ENDED, STOPPED, STOPPED_EARLY
 
 _BAD_WORDS = re.compile(
-    r"Traceback|Fatal Python error|a defect of the agent|never awaited|Task was destroyed|\"level\": ?\"critical\""
+    r"Traceback|Fatal Python error|a defect of the agent|never awaited|Task was destroyed"
+    r"|\"level\": ?\"critical\"|\"code\": ?\"ledger\""
 )
 
 
@@ -61,11 +63,61 @@ def _no_more_than_allowed(evidence: Evidence) -> Iterator[Trouble]:
             yield Trouble(f"executed {times} times; its route allows {allowed}", order.run_id)
 
 
+def _no_repetition_without_a_reason(evidence: Evidence) -> Iterator[Trouble]:
+    for order, begun, again in _repetitions(evidence):
+        if begun is None:
+            run = evidence.runs.get(order.run_id)
+            since_s = evidence.began_s if run is None else run.created_s
+            if not somebody_was_killed(evidence, since_s, again.began_s):
+                detail = f"{again.agent} began attempt {again.attempt} first, and nobody was killed until then"
+                yield Trouble(detail, order.run_id)
+        elif not was_lost(evidence, begun, again.began_s):
+            detail = f"{again.agent} began attempt {again.attempt}, and nothing happened to {begun.agent}"
+            yield Trouble(f"{detail}, which had begun attempt {begun.attempt}", order.run_id)
+
+
+def _no_interruption_without_a_reason(evidence: Evidence) -> Iterator[Trouble]:
+    for run, ended_s in _ended(evidence):
+        if run.was_interrupted:
+            begun = beginnings(evidence, run.run_id, ended_s)
+            if not begun:
+                if not somebody_was_killed(evidence, run.created_s, ended_s):
+                    yield Trouble("told to be interrupted, and nobody had begun it or was killed", run.run_id)
+            elif not was_lost(evidence, begun[-1], ended_s):
+                yield Trouble(f"told to be interrupted, and {begun[-1].agent} had it unharmed", run.run_id)
+
+
+def _no_stop_without_a_reason(evidence: Evidence) -> Iterator[Trouble]:
+    for run, ended_s in _ended(evidence):
+        begun = beginnings(evidence, run.run_id, ended_s)
+        if run.was_stopped and not any(was_stopped(evidence, one, ended_s) for one in begun):
+            yield Trouble("told to have been stopped, and no agent that had it was", run.run_id)
+        if run.was_told_by_another and not any(was_harmed(evidence, one, ended_s) for one in begun):
+            yield Trouble("told by another agent, and the one that had it was not harmed", run.run_id)
+
+
+def _no_contradiction_without_a_reason(evidence: Evidence) -> Iterator[Trouble]:
+    for run, contradiction in _contradicted(evidence):
+        told_s = max(
+            (one["at_s"] for one in evidence.requests if one["run_id"] == run.run_id and one["method"] == "PATCH"),
+            default=run.ended_s or run.created_s,
+        )
+        begun = beginnings(evidence, run.run_id, told_s)
+        if not any(was_lost(evidence, one, told_s) for one in begun):
+            yield Trouble(f"{contradiction}, and no agent that had it was harmed", run.run_id)
+
+
 def _nothing_after_the_end(evidence: Evidence) -> Iterator[Trouble]:
     for order, execution, late_s in _late(evidence):
-        if not (_cannot_be_asked_about(order) or _was_asked_just_before(evidence, order, execution)):
+        if not _was_asked_just_before(evidence, order, execution):
             detail = f"{execution.agent} began attempt {execution.attempt} {late_s:.3f} s after its end in Port"
             yield Trouble(detail, order.run_id)
+
+
+def _each_event_is_executed(evidence: Evidence) -> Iterator[Trouble]:
+    for order in evidence.orders.values():
+        if order.is_change_event and not evidence.executions_of(order.run_id):
+            yield Trouble("a change event, and it was never executed", order.run_id)
 
 
 def _nobody_elses(evidence: Evidence) -> Iterator[Trouble]:
@@ -96,12 +148,12 @@ def _keys_in_order(evidence: Evidence) -> Iterator[Trouble]:
 def _all_is_committed(evidence: Evidence) -> Iterator[Trouble]:
     if evidence.settled_after_s is None:
         yield Trouble("not everything was settled in time")
-    for partition, offsets in evidence.offsets.items():
+    for place, offsets in evidence.offsets.items():
         if offsets.committed != offsets.end:
-            yield Trouble(f"partition {partition}: committed {offsets.committed}, its end is {offsets.end}")
+            yield Trouble(f"{place}: committed {offsets.committed}, its end is {offsets.end}")
         known = offsets.map
         if known is None or known.marks or known.notes:
-            yield Trouble(f"partition {partition}: the offset map is not empty: {known or offsets.metadata!r}")
+            yield Trouble(f"{place}: the offset map is not empty: {known or offsets.metadata!r}")
 
 
 def _nobody_stands_still(evidence: Evidence) -> Iterator[Trouble]:
@@ -138,7 +190,12 @@ _RULES: tuple[Callable[[Evidence], Iterator[Trouble]], ...] = (
     _one_end_each,
     _success_is_true,
     _no_more_than_allowed,
+    _no_repetition_without_a_reason,
+    _no_interruption_without_a_reason,
+    _no_stop_without_a_reason,
+    _no_contradiction_without_a_reason,
     _nothing_after_the_end,
+    _each_event_is_executed,
     _nobody_elses,
     _keys_in_order,
     _all_is_committed,
@@ -151,48 +208,74 @@ _RULES: tuple[Callable[[Evidence], Iterator[Trouble]], ...] = (
 # ── known limits ─────────────────────────────────────────────────────────────────────────────────────
 
 
+# Each of these is trouble as well where no harm explains it.
+
+
 def _outcomes_that_went_with_their_agent(evidence: Evidence) -> Iterator[Trouble]:
-    """The agent that knew of the good end was gone, or Port was away, when another one took the run over."""
+    """The agent that knew of the good end was gone before it could commit it, or Kafka was."""
     for run in evidence.runs.values():
         if run.was_interrupted and _had_ended_well(evidence, run):
             yield Trouble("told to be interrupted, although its work had come to its end", run.run_id)
 
 
-def _nodes_executed_after_their_end(evidence: Evidence) -> Iterator[Trouble]:
-    """Port cannot be asked how far a node is: one whose route wants it repeated is repeated to be safe."""
-    for order, execution, late_s in _late(evidence):
-        if _cannot_be_asked_about(order):
-            detail = f"a node, which Port cannot be asked about: attempt {execution.attempt} began after its end"
-            yield Trouble(f"{detail}, {late_s:.1f} s", order.run_id)
-
-
 def _repeated_as_they_ended(evidence: Evidence) -> Iterator[Trouble]:
     """Port said that the run goes on, and it ended before its repetition had begun: the question is no lock."""
     for order, execution, late_s in _late(evidence):
-        if not _cannot_be_asked_about(order) and _was_asked_just_before(evidence, order, execution):
+        if _was_asked_just_before(evidence, order, execution):
             yield Trouble(
                 f"repeated, and ended in Port meanwhile: attempt {execution.attempt}, {late_s:.3f} s late",
                 order.run_id,
             )
 
 
+def _repeated_after_their_work(evidence: Evidence) -> Iterator[Trouble]:
+    """As above: nobody was left who knew that the work had come to its end."""
+    for order, begun, again in _repetitions(evidence):
+        if begun is not None and begun.ended_s is not None and begun.ended_s <= again.began_s:
+            kind = "a change event" if order.is_change_event else "a run"
+            yield Trouble(f"{kind} repeated after its work had come to its end", order.run_id)
+
+
 def _contradictions(evidence: Evidence) -> Iterator[Trouble]:
     """Two agents held it for theirs (one was frozen, or cut off from the broker); the first word counts."""
-    for run in evidence.runs.values():
-        others = [status for status in run.refused if status not in run.statuses]
-        if others and run.statuses:
-            yield Trouble(f"{run.statuses[0]} in Port, which then refused {', '.join(others)}", run.run_id)
+    for run, contradiction in _contradicted(evidence):
+        yield Trouble(contradiction, run.run_id)
 
 
 _LIMITS: tuple[Callable[[Evidence], Iterator[Trouble]], ...] = (
     _outcomes_that_went_with_their_agent,
-    _nodes_executed_after_their_end,
     _repeated_as_they_ended,
+    _repeated_after_their_work,
     _contradictions,
 )
 
 
 # ── what both look at ────────────────────────────────────────────────────────────────────────────────
+
+
+def _repetitions(evidence: Evidence) -> Iterator[tuple[Order, Execution | None, Execution]]:
+    """Executions that are not the first, and the one before; ``None`` where nothing tells who had begun it."""
+    for order in evidence.orders.values():
+        executions = evidence.executions_of(order.run_id)
+        if executions and executions[0].attempt > 1:
+            yield order, begun_before(evidence, order.run_id, executions[0]), executions[0]
+        for begun, again in pairwise(executions):
+            yield order, begun, again
+
+
+def _ended(evidence: Evidence) -> Iterator[tuple[PortRun, float]]:
+    """Runs that have ended in Port, and when."""
+    for run in evidence.runs.values():
+        if run.ended_s is not None:
+            yield run, run.ended_s
+
+
+def _contradicted(evidence: Evidence) -> Iterator[tuple[PortRun, str]]:
+    """Runs of which Port was told that they ended in two ways, and which."""
+    for run in evidence.runs.values():
+        others = [status for status in run.refused if status not in run.statuses]
+        if others and run.statuses:
+            yield run, f"{run.statuses[0]} in Port, which then refused {', '.join(others)}"
 
 
 def _had_ended_well(evidence: Evidence, run: PortRun) -> bool:
@@ -211,15 +294,11 @@ def _late(evidence: Evidence) -> Iterator[tuple[Order, Execution, float]]:
                 yield order, execution, execution.began_s - ended_s
 
 
-def _cannot_be_asked_about(order: Order) -> bool:
-    return order.is_node_run and order.policy == "rerun"
-
-
 def _was_asked_just_before(evidence: Evidence, order: Order, execution: Execution) -> bool:
     """Whether an agent that repeats a run had Port's word for it that the run goes on, and began a moment later."""
     ended_s = evidence.runs[order.run_id].ended_s
     return order.policy == "rerun" and any(
-        request["run_id"] == order.run_id
+        is_about(request, order.run_id)
         and request["method"] == "GET"
         and request["status"] == 200
         and execution.began_s - _A_MOMENT_S <= request["at_s"] <= (ended_s or 0)
@@ -233,15 +312,9 @@ def _was_over(evidence: Evidence, order: Order, at_s: float) -> bool:
     if run is not None and run.ended_s is not None and run.ended_s <= at_s:
         return True
     begun = [one for one in evidence.executions_of(order.run_id) if one.began_s <= at_s]
-    return bool(begun) and all(_is_past(evidence, one, at_s) for one in begun)
-
-
-def _is_past(evidence: Evidence, execution: Execution, at_s: float) -> bool:
-    if execution.ended_s is not None and execution.ended_s <= at_s:
-        return True
-    # Without its broker an agent loses its partitions as one that is gone does.
-    harmed = (evidence.harm_to(whom, execution.began_s, at_s) for whom in (execution.agent, "broker"))
-    return any(harmed)
+    return bool(begun) and all(
+        (one.ended_s is not None and one.ended_s <= at_s) or was_lost(evidence, one, at_s) for one in begun
+    )
 
 
 _A_MOMENT_S = 2.0
