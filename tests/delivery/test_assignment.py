@@ -32,6 +32,7 @@ def test_a_result_from_before_a_rebalance_changes_nothing() -> None:
     assert again != stale
 
     assignment.start(stale)
+    assignment.resume(stale)
     assignment.settle(stale, Settlement.ACCEPT)
     assert assignment.commits() == {RUNS: at(10)}
 

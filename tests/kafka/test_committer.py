@@ -190,6 +190,10 @@ def test_a_commit_that_could_not_be_sent_has_no_answer_that_another_might_be_tak
     stage.answer()  # to the one that was sent
     assert stage.answers == {}
     assert stage.results[-1] == "_TIMED_OUT"
+    stage.broker.gone = False
+    assert stage.pass_by(BELIEVED_FOR_S) == 1
+    stage.answer()
+    assert stage.answers == {"first": True}
 
 
 def test_without_a_start_the_next_commit_waits_for_its_interval() -> None:
