@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -86,14 +86,18 @@ class Admission(Generic[T]):
             self._behind_key[ticket.key] = deque()
         self._enqueue(ticket)
 
-    def admit(self) -> Ticket[T] | None:
-        """The run that starts now, with a slot taken for it; ``None`` if none may start."""
+    def admit(self, is_ready: Callable[[T], bool] = lambda _item: True) -> Ticket[T] | None:
+        """The run that starts now, with a slot taken for it; ``None`` if none may start.
+
+        A lane whose next run is not ready for its turn is passed over.
+        """
         if self._running_total >= self._slots:
             return None
         for _ in range(len(self._turns)):
             lane = self._turns[0]
             queue = self._lanes[lane]
-            if self._at_limit(queue[0]) or (self._many_lanes and self._has_its_share(lane)):
+            has_its_share = self._many_lanes and self._has_its_share(lane)
+            if has_its_share or self._at_limit(queue[0]) or not is_ready(queue[0].item):
                 self._turns.rotate(-1)
                 continue
             ticket = queue.popleft()

@@ -77,7 +77,8 @@ class Dispatcher:
         self._beginning: set[asyncio.Task[None]] = set()
         self._backlog = Backlog(settings.max_pending_reports, settings.max_pending_bytes)
         self._telling = Telling(lives, self._backlog, self._start_what_may)
-        self._questions = asyncio.Semaphore(_QUESTIONS)
+        self._asking = 0
+        self._second_questions = asyncio.Semaphore(_QUESTIONS)
         self._draining = False
 
     @property
@@ -165,13 +166,18 @@ class Dispatcher:
 
     def _start_what_may(self) -> None:
         while not self._draining and self._backlog.has_room:
-            ticket = self._admission.admit()
+            ticket = self._admission.admit(self._is_ready)
             if ticket is None:
                 break
+            self._asking += ticket.item.decision is None
             self._waiting_since.pop(id(ticket), None)
             self._begin(self._live(ticket))
         self._open_or_close_the_door()
         self._tell_waiting()
+
+    def _is_ready(self, job: Job) -> bool:
+        """What must be asked about waits in its lane until it can be: so lanes take turns in asking as well."""
+        return job.decision is not None or self._asking < _QUESTIONS
 
     def _open_or_close_the_door(self) -> None:
         """While too much waits here, for a slot or for Port, nothing more is taken in: the source pauses."""
@@ -224,23 +230,27 @@ class Dispatcher:
         job.shed()
         self._admission.park(ticket)
         self._start_what_may()
-        job.decision = await self._decision_on(job)
+        try:
+            decision = await self._ask(job)
+        finally:
+            self._asking -= 1
+            self._start_what_may()
+        while isinstance(decision, LookAgain):
+            await _wait_for_another(decision)
+            async with self._second_questions:
+                decision = await self._ask(job)
+        job.decision = decision
         if self._admission.unpark(ticket):
             self._waiting_since[id(ticket)] = job.delivery.received_at_s
             self._waiting_since.move_to_end(id(ticket), last=False)
         self._start_what_may()
 
-    async def _decision_on(self, job: Job) -> Decision:
-        while True:
-            try:
-                async with self._questions:
-                    decision = await self._redelivery.decide(job)
-            except Exception:
-                log.exception(DEFECT)
-                return Conclude(broken_off())
-            if not isinstance(decision, LookAgain):
-                return decision
-            await _wait_for_another(decision)
+    async def _ask(self, job: Job) -> Decision:
+        try:
+            return await self._redelivery.decide(job)
+        except Exception:
+            log.exception(DEFECT)
+            return Conclude(broken_off())
 
     async def _take_up(self, ticket: Ticket[Job], decision: Decision) -> Decision | None:
         """Makes the start known where there is one; ``None``: the run is not ours any more.

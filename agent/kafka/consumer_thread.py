@@ -76,7 +76,7 @@ class ConsumerThread:
         self._tell_starts = tell_starts
         self._open_consumer = open_consumer
         self._assignment = Assignment(settings.agent_name)
-        self._fetched = Fetched(self._assignment, observer, clock, self._start_over)
+        self._fetched = Fetched(self._assignment, observer, clock, self._start_over, self._first_end)
         self._pauses = Pauses(self._assignment, self._fetched, settings.max_span)
         self._watch = PartitionWatch(self._assignment, self._pauses, from_start=settings.reads_from_start)
         policy = CommitPolicy(settings.commit_interval_s)
@@ -262,6 +262,9 @@ class ConsumerThread:
         self._let_go([partition])
         self._assignment.assign([partition])
         self._fetched.expect([partition])
+
+    def _first_end(self, partition: Partition) -> int | None:
+        return self._watch.first_end(partition)
 
     def _leave(self) -> None:
         self._apply_commands()

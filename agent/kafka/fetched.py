@@ -24,7 +24,7 @@ class Fetched:
     A partition's first record waits until it is known what the last owner committed: which of its messages have
     ended already, and which may have been begun. A record that is too far above the lowest unsettled one for the
     offset map waits until that one is settled. In both cases what waits is a batch at most: its partition is to be
-    paused.
+    paused. ``first_end`` tells where a partition ended when it became ours, if that is known.
     """
 
     def __init__(
@@ -33,11 +33,13 @@ class Fetched:
         observer: Observer,
         clock: Clock,
         on_rewound: Callable[[Partition, int], None],
+        first_end: Callable[[Partition], int | None],
     ) -> None:
         self._assignment = assignment
         self._observer = observer
         self._clock = clock
         self._on_rewound = on_rewound
+        self._first_end = first_end
         self._waiting: dict[Partition, deque[Message]] = {}
         self._unknown: dict[Partition, None] = {}  # in the order in which they are asked about
         self._ask_at_s = 0.0
@@ -123,10 +125,12 @@ class Fetched:
     def _without_map(self, consumer: Consumer, partition: Partition, committed: int) -> OffsetMap:
         """What is there already was perhaps begun by whoever read it before. Raises `KafkaException`.
 
-        That is all there is now, whether somebody else committed, an offset was moved by hand, or nothing is
-        committed: the group may be new, or what it had committed was deleted, and nothing tells which.
+        That is all there was when it became ours, whether somebody else committed, an offset was moved by hand, or
+        nothing is committed: the group may be new, or what it had committed was deleted, and nothing tells which.
         """
-        _low, end = consumer.get_watermark_offsets(topic_partition(partition), timeout=_LOOK_UP_S)
+        end = self._first_end(partition)
+        if end is None:
+            _low, end = consumer.get_watermark_offsets(topic_partition(partition), timeout=_LOOK_UP_S)
         return OffsetMap(max(0, committed), unsure_below=end)
 
 

@@ -60,7 +60,7 @@ class PartitionWatch:
         self._standstills.look_up(consumer, reading, now_s)
 
     def _look_up_new(self, consumer: Consumer) -> None:
-        """For their lag until the first record comes."""
+        """For their lag until the first record comes, and for who asks where they ended when they came."""
         unknown = [p for p in self._assignment.partitions if p not in self._places]
         if not unknown:
             return
@@ -71,7 +71,11 @@ class PartitionWatch:
                 first = answer.offset if answer.offset >= 0 else low if self._from_start else high
                 self._places[partition_of(answer)] = (first, high)
         except KafkaException:
-            return  # it is only for the lag, and is asked again with the next status
+            return  # it is asked again with the next status
+
+    def first_end(self, partition: Partition) -> int | None:
+        """Where the partition ended soon after it became ours: what came later nobody else has read."""
+        return self._places[partition][1] if partition in self._places else None
 
     def _position(self, partition: Partition) -> int:
         """Below it all was read; negative while that is not known."""

@@ -65,6 +65,18 @@ def test_where_there_are_more_a_flood_that_hangs_leaves_others_a_way() -> None:
     assert admitted(room) == ["other-0", "other-1"]
 
 
+def test_a_lane_whose_next_is_not_ready_is_passed_over() -> None:
+    room = admission(slots=5)
+    for name in ("not yet", "behind it"):
+        room.offer(ticket(name, lane="a"))
+    room.offer(ticket("ready", lane="b"))
+    one = room.admit(lambda item: item != "not yet")
+    assert one is not None
+    assert one.item == "ready"
+    assert room.admit(lambda item: item != "not yet") is None
+    assert admitted(room) == ["not yet", "behind it"]
+
+
 def test_few_slots_are_for_everybody() -> None:
     room = admission(slots=3)
     for name in ("a", "b", "c"):

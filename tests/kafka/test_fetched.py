@@ -74,7 +74,8 @@ class Stage:
         self.clock = StillClock()
         self.broker = Broker()
         self.assignment = Assignment("one")
-        self.fetched = Fetched(self.assignment, self, self.clock, self._start_over)
+        self.first_ends: dict[Partition, int] = {}
+        self.fetched = Fetched(self.assignment, self, self.clock, self._start_over, self.first_ends.get)
         self.failures: list[SourceFailed] = []
 
     def notify(self, event: Event) -> None:
@@ -147,6 +148,15 @@ def test_where_nothing_is_committed_all_that_is_there_already_is_unsure() -> Non
     stage.assign(P0)
     assert stage.read(P0, 7, 8, 9) == {7: UNKNOWN, 8: UNKNOWN, 9: None}
     assert stage.broker.asked == [COMMITTED, PLACE]
+
+
+def test_what_came_after_the_partition_became_ours_is_surely_new() -> None:
+    stage = Stage()
+    stage.broker.ends[P0] = 9  # by the time at which its first record is here
+    stage.first_ends[P0] = 8
+    stage.assign(P0)
+    assert stage.read(P0, 7, 8) == {7: UNKNOWN, 8: None}
+    assert stage.broker.asked == [COMMITTED]
 
 
 @pytest.mark.parametrize(("request_", "partition"), [(COMMITTED, None), (COMMITTED, P0), (PLACE, P0)])
