@@ -54,7 +54,7 @@ class RotatedValue:
         if value != self._known[0]:
             self._learn(value)
             self._known = (value, self._known[0])
-            log.info("a credential was renewed", setting=self._name, path=str(path))
+            log.info("a credential was read anew", setting=self._name, path=str(path))
 
     def _tell(self, trouble: str) -> None:
         if trouble != self._trouble:

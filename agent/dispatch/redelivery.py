@@ -94,6 +94,9 @@ class Redelivery:
         return Patience(now_s - received_at_s, now_s - self._seen_at_s.setdefault(claim, now_s), self._waits)
 
 
+_IN_PART = ": that agent is gone, and the work may be done in part"
+
+
 def decide(earlier: Earlier, standing: Standing, route: Route, patience: Patience) -> Decision:
     """The rule for a message that Port was asked about."""
     if standing is Standing.OVER:
@@ -129,11 +132,11 @@ def _interrupted(earlier: Earlier, standing: Standing, route: Route) -> Decision
     interrupted = f"interrupted while running on {earlier.agent or 'another agent'}"
     may_have_ended = earlier.past is Past.HANDED_OVER and standing is Standing.UNKNOWN
     if route.on_interrupted is not OnInterrupted.RERUN or may_have_ended:
-        return Conclude(Failed(interrupted, FailureKind.INTERRUPTED))
+        return Conclude(Failed(f"{interrupted}{_IN_PART}", FailureKind.INTERRUPTED))
     if earlier.begun < route.max_attempts:
         attempt = earlier.begun + 1
         return Begin(attempt, f"attempt {attempt} of {route.max_attempts}: the one before was {interrupted}")
-    last = f"{interrupted}, in the last of {route.max_attempts} attempts"
+    last = f"{interrupted}, in the last of {route.max_attempts} attempts{_IN_PART}"
     return Conclude(Failed(last, FailureKind.INTERRUPTED))
 
 

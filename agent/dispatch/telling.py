@@ -65,6 +65,7 @@ class Telling:
             log.info("telling Port of a run that ended before this agent was started again")
             try:
                 settlement = await self._lives.deliver(left_over)
+                log.info("Port has the end of that run", settlement=settlement)
             except Exception:
                 log.exception("a defect of the agent: this outcome is left over for the next start")
             finally:

@@ -110,7 +110,7 @@ def test_a_renewal_is_logged_without_the_value(mounted: Mounted, secret: Rotated
     mounted.swap(NEW)
     with structlog.testing.capture_logs() as lines:
         secret.known()
-    assert [line["event"] for line in lines] == ["a credential was renewed"]
+    assert [line["event"] for line in lines] == ["a credential was read anew"]
     assert NEW not in str(lines)
 
 

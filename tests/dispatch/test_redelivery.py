@@ -25,7 +25,8 @@ HANDED_OVER = Earlier(Past.HANDED_OVER, 1, "agent-a")
 UNKNOWN = Earlier(Past.UNKNOWN)
 STOPPED = Earlier(Past.STOPPED, 1, "agent-a")
 SENTENCE = "interrupted while running on agent-a"
-GIVE_UP = Conclude(Failed(SENTENCE, FailureKind.INTERRUPTED))
+IN_PART = ": that agent is gone, and the work may be done in part"
+GIVE_UP = Conclude(Failed(SENTENCE + IN_PART, FailureKind.INTERRUPTED))
 
 
 def route(**options: Any) -> Route:
@@ -55,7 +56,7 @@ RERUN = route(timeout_s=100.0, on_interrupted=OnInterrupted.RERUN, max_attempts=
             0,
             Conclude(
                 Failed(
-                    "interrupted while running on another agent, in the last of 2 attempts",
+                    "interrupted while running on another agent, in the last of 2 attempts" + IN_PART,
                     FailureKind.INTERRUPTED,
                 )
             ),
