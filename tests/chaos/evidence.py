@@ -84,6 +84,11 @@ class Offsets:
         """What travels with the commit; ``None`` where that is no offset map."""
         return OffsetMap.decode(self.metadata, self.committed or 0)
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing was ever produced there, so that there is nothing to commit."""
+        return self.end == 0 and self.committed is None
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:

@@ -146,7 +146,8 @@ class _Play:
             offsets = self._offsets()
         except KafkaException as error:
             return f"Kafka does not tell what is committed: {error}"
-        behind = [p for p, one in offsets.items() if one.committed != one.end or one.map is None or one.map.marks]
+        touched = [(p, one) for p, one in offsets.items() if not one.is_untouched]
+        behind = [p for p, one in touched if one.committed != one.end or one.map is None or one.map.marks]
         return f"partitions {behind} are not committed to their end" if behind else ""
 
     def _group_progress(self) -> Progress:

@@ -153,6 +153,11 @@ def test_a_repetition_that_was_stopped_is_not_taken_for_an_interruption() -> Non
     ]
 
 
+def test_a_partition_in_which_there_never_was_anything_has_nothing_to_commit() -> None:
+    assert troubles(replace(good(), offsets={**good().offsets, "change.log[0]": Offsets(None, "", 0)})) == []
+    assert troubles(replace(good(), offsets={"runs[0]": Offsets(None, "", 4)}))
+
+
 def test_a_key_goes_on_once_the_agent_of_its_run_is_killed() -> None:
     killed = with_executions(with_executions(good(), execution("r_1", 1, None)), execution("r_2", 4, 4.5))
     interrupted = run("r_1", statuses=("FAILURE",), said="interrupted while running on host")
