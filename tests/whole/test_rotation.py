@@ -19,7 +19,7 @@ from tests.whole.world import CLIENT_SECRET, World
 NEW_SECRET = "nWq7zR0tatedClientSecret9876543210zyxwvuTSRQ"
 STRANGE_SECRET = "sTr4nge0therClientSecret0000000000abcdefghij"
 
-ROUTES = """\
+ROUTES_HERE = """\
 routes:
   - name: tell
     match: {action: tell}
@@ -78,7 +78,7 @@ def rotation(world: World) -> Iterator[Rotation]:
         "PORT_CLIENT_SECRET_FILE": str(mount.path("secret")),
         "LOG_LEVEL": "DEBUG",
     }
-    agent = OneAgent(world, "rotation", settings, ROUTES % mount.path("secret"))
+    agent = OneAgent(world, "rotation", settings, ROUTES_HERE % mount.path("secret"))
     agent.start()
     try:
         agent.wait_ready()

@@ -34,7 +34,7 @@ def test_doctor_says_what_it_is_at_in_whole_lines_before_what_may_take_long(
     trying = [line for line in lines if line.startswith("      trying ")]
     assert trying == [
         f"      trying Port's API at {world.port.url}, for up to 15 s …",
-        "      trying Kafka at 127.0.0.1:9, for up to 30 s …",
+        "      trying Kafka at 127.0.0.1:9, for up to 45 s …",
     ]
     for line, check in zip(trying, ("Port's API", "Kafka"), strict=True):
         assert re.match(rf"FAIL +{check}: ", lines[lines.index(line) + 1])
