@@ -53,9 +53,13 @@ class Claim:
         """Makes it known that the work begins. ``False``: no receipt is ours any more, and nothing may begin.
 
         Cancelled, the work did not begin.
+
+        What went before this was called is not asked for, nor waited for: else it might begin by a receipt that
+        comes meanwhile, ahead of those of its key that stood before it and come again as well.
         """
+        if not self.take_up():
+            return False
         source = self._claims.source
-        self._waits = False
         asked: list[object] = []
         try:
             while not self._begun and (coming := self._receipts[len(asked) :]):  # more may be added meanwhile

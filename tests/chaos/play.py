@@ -52,7 +52,7 @@ class Plan:
     seconds: float
     seed: int
     agents: int = 3
-    settle_s: float = 240.0
+    settle_s: float = 420.0
     demand: Demand = field(default_factory=Demand)
     harm: Harming = everything
     stall_s: float | None = None

@@ -211,6 +211,25 @@ def test_a_run_that_only_waited_while_its_partition_went_is_taken_in_anew() -> N
     assert source.settled == {"b": Settlement.ACCEPT, "c": Settlement.ACCEPT}
 
 
+def test_one_whose_turn_comes_after_its_partition_went_does_not_begin_by_what_comes_again() -> None:
+    """Its turn came because the run before it, of the same key, was given up: that one is to come first again."""
+
+    async def go() -> None:
+        source = MemorySource()
+        source.hold = asyncio.Event()  # the consumer's thread is in the midst of a rebalance, and answers later
+        claims = Claims(source)
+        claim = claims.open(RUN, delivery("a"))
+        source.revoked.add("a")
+        beginning = asyncio.ensure_future(claim.begin())
+        await asyncio.sleep(0)
+        assert not claims.has(RUN, delivery("b"))
+        source.hold.set()
+        assert not await beginning
+        assert source.begun == []
+
+    asyncio.run(go())
+
+
 def test_a_run_for_which_something_is_done_is_not() -> None:
     async def go() -> None:
         source = MemorySource()
