@@ -21,7 +21,7 @@ SEED = int(os.environ.get("CHAOS_SEED", "7"))
 def test_three_agents_keep_every_promise_while_everything_breaks(kafka_libs: Path, tmp_path: Path) -> None:
     """Without nodes and change events: Port cannot be asked about one that goes on elsewhere, and time is short."""
     print(f"CHAOS_SEED={SEED}")  # noqa: T201 - pytest shows it for failed tests only
-    plan = Plan(seconds=45, seed=SEED, demand=Demand(nodes=False))
+    plan = Plan(seconds=45, seed=SEED, settle_s=240, demand=Demand(nodes=False))
     evidence = play(plan, kafka_libs, tmp_path / "chaos", print)
     assert not troubles(evidence), table(evidence)
     assert evidence.harms, "nothing was done to anybody"

@@ -26,7 +26,7 @@ def test_a_fleet_that_is_never_the_same_for_long_loses_nothing_and_never_stalls(
     kafka_libs: Path, tmp_path: Path
 ) -> None:
     print(f"CHAOS_SEED={SEED}")  # noqa: T201 - pytest shows it for failed tests only
-    plan = Plan(60, SEED, agents=5, demand=Demand(nodes=False), harm=coming_and_going, stall_s=30)
+    plan = Plan(60, SEED, agents=5, settle_s=240, demand=Demand(nodes=False), harm=coming_and_going, stall_s=30)
     evidence = play(plan, kafka_libs, tmp_path / "fleet", print)
     assert not troubles(evidence), table(evidence)
     done = Counter(harm.what for harm in evidence.harms)

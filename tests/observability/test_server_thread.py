@@ -19,6 +19,13 @@ def _threads() -> int:
     return sum(thread.name == "http-server" for thread in threading.enumerate())
 
 
+def _wait_for_its_end() -> None:
+    deadline_s = time.monotonic() + 10
+    while _threads() and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert _threads() == 0
+
+
 def _get(port: int) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=10) as answer:
         return str(answer.read().decode())
@@ -36,7 +43,7 @@ def test_it_answers_while_the_loop_of_its_caller_stands_still() -> None:
 
     with ThreadPoolExecutor(1) as client:
         asyncio.run(scenario(client))
-    assert _threads() == 0
+    _wait_for_its_end()
 
 
 def test_a_port_that_is_taken_is_an_error_of_the_settings() -> None:
@@ -50,7 +57,4 @@ def test_a_port_that_is_taken_is_an_error_of_the_settings() -> None:
         await first.stop()
 
     asyncio.run(scenario())
-    deadline_s = time.monotonic() + 10
-    while _threads() and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    assert _threads() == 0
+    _wait_for_its_end()
