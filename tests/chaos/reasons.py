@@ -12,7 +12,15 @@ from datetime import datetime
 from tests.broker.worklog import Execution
 from tests.chaos.diary import Harm
 from tests.chaos.evidence import Evidence
-from tests.chaos.torments import DRAIN_S, ENDED, FROZEN_LONG, KILLED, STOPPED, STOPPED_EARLY
+from tests.chaos.torments import (
+    DRAIN_S,
+    ENDED,
+    FROZEN_LONG,
+    KILLED,
+    SESSION_TIMEOUT_S,
+    STOPPED,
+    STOPPED_EARLY,
+)
 
 _GONE = frozenset({KILLED, FROZEN_LONG, ENDED})
 _FOUND_OUT_S = 1.0
@@ -25,7 +33,25 @@ _COMMIT_S = 1.5
 
 def was_lost(evidence: Evidence, begun: Execution, until_s: float) -> bool:
     """Whether harm explains that, by then, others could not know of the work that was begun, or of its end."""
-    return any(_lost_by(harm, begun, until_s) for harm in evidence.harms)
+    known_s = None if begun.ended_s is None else begun.ended_s + _COMMIT_S
+    return any(_lost_by(harm, begun, until_s, known_s) for harm in evidence.harms)
+
+
+def event_was_lost(evidence: Evidence, begun: Execution, until_s: float) -> bool:
+    """The same for a change event, of which Port cannot tell: only a commit can.
+
+    A member of the group that died or froze holds up a rebalance until its session is over. The others have asked
+    to join by then, and their commits stand behind that request, for a broker answers a connection in its order.
+    """
+    if begun.ended_s is None:
+        return was_lost(evidence, begun, until_s)
+    until_then = (
+        harm.began_s + SESSION_TIMEOUT_S
+        for harm in evidence.harms
+        if harm.what in _GONE and harm.hits(begun.ended_s - SESSION_TIMEOUT_S, begun.ended_s + _COMMIT_S)
+    )
+    known_s = max((begun.ended_s, *until_then)) + _COMMIT_S
+    return any(_lost_by(harm, begun, until_s, known_s) for harm in evidence.harms)
 
 
 def was_stopped(evidence: Evidence, begun: Execution, until_s: float) -> bool:
@@ -77,8 +103,9 @@ def _logged(evidence: Evidence, run_id: str) -> Iterator[Execution]:
                 yield Execution(run_id, 1, name, began_s)
 
 
-def _lost_by(harm: Harm, begun: Execution, until_s: float) -> bool:
-    if begun.ended_s is not None and harm.began_s > begun.ended_s + _COMMIT_S:
+def _lost_by(harm: Harm, begun: Execution, until_s: float, known_s: float | None) -> bool:
+    """``known_s``: when the end of the work was committed at the latest."""
+    if known_s is not None and harm.began_s > known_s:
         return False
     if harm.whom == "broker":
         return _overlaps(harm, begun, until_s, _BROKER_IS_FOUND_S)

@@ -295,6 +295,23 @@ def test_what_no_harm_explains_is_trouble(changed: Changed, harms: list[Harm], t
 
 
 @pytest.mark.parametrize(
+    ("harms", "explained"),
+    [
+        ([harm("agent-2", FROZEN_LONG, 0.5, 9), harm("broker", KILLED, 7, 8)], True),
+        ([harm("agent-2", FROZEN_LONG, 0.5, 9), harm("broker", KILLED, 8.5, 9)], False),
+        ([harm("agent-2", FROZEN_LONG, 4, 12), harm("broker", KILLED, 7, 8)], False),
+        ([harm("broker", KILLED, 7, 8)], False),
+    ],
+)
+def test_ends_of_events_are_committed_late_while_a_frozen_member_holds_up_its_group(
+    harms: list[Harm], *, explained: bool
+) -> None:
+    repeated = event(execution("e_5", 1, 2), execution("e_5", 10, 11, attempt=2))
+    found = [trouble for trouble in troubles(harmed(*harms)(repeated(good()))) if trouble.run_id == "e_5"]
+    assert (not found) is explained, found
+
+
+@pytest.mark.parametrize(
     "explaining",
     [
         harm("agent-1", KILLED, 2, 2),

@@ -10,7 +10,15 @@ from itertools import pairwise
 from tests.broker.worklog import Execution
 from tests.chaos.evidence import Evidence, PortRun, is_about
 from tests.chaos.order import MAX_ATTEMPTS, Order
-from tests.chaos.reasons import beginnings, begun_before, somebody_was_killed, was_harmed, was_lost, was_stopped
+from tests.chaos.reasons import (
+    beginnings,
+    begun_before,
+    event_was_lost,
+    somebody_was_killed,
+    was_harmed,
+    was_lost,
+    was_stopped,
+)
 from tests.chaos.stall_watch import STALLED
 from tests.chaos.torments import ENDED, STOPPED, STOPPED_EARLY
 
@@ -71,7 +79,7 @@ def _no_repetition_without_a_reason(evidence: Evidence) -> Iterator[Trouble]:
             if not somebody_was_killed(evidence, since_s, again.began_s):
                 detail = f"{again.agent} began attempt {again.attempt} first, and nobody was killed until then"
                 yield Trouble(detail, order.run_id)
-        elif not was_lost(evidence, begun, again.began_s):
+        elif not (event_was_lost if order.is_change_event else was_lost)(evidence, begun, again.began_s):
             detail = f"{again.agent} began attempt {again.attempt}, and nothing happened to {begun.agent}"
             yield Trouble(f"{detail}, which had begun attempt {begun.attempt}", order.run_id)
 
