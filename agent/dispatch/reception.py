@@ -149,9 +149,7 @@ class Reception:
         return self._refuse(delivery, invocation, failed, route)
 
     def _refuse(self, delivery: Delivery, invocation: Invocation, failed: Failed, route: str) -> Refusal:
-        """Its body, which may be large, is not kept while the report waits for Port."""
-        claim = self._claims.open(invocation.run_id, delivery)
-        return Refusal(replace(delivery, body=b""), claim, invocation, failed, route)
+        return _refusal(delivery, self._claims.open(invocation.run_id, delivery), invocation, failed, route)
 
     def _pass_over(self, delivery: Delivery, reason: str) -> None:
         self._observer.notify(MessageIgnored(self._source.name, reason))
@@ -168,7 +166,7 @@ class Reception:
             return _ticket(Job(delivery, claim, invocation, routed, self._intake))
         except TemplateError as error:
             failed = Failed(f"the route's key: {error}", FailureKind.BAD_TEMPLATE)
-            return Refusal(replace(delivery, body=b""), claim, invocation, failed, route)
+            return _refusal(delivery, claim, invocation, failed, route)
 
     def _unrouted(self, delivery: Delivery, invocation: Invocation, unrouted: Unrouted) -> Refusal | None:
         """A message for agents ends its run; any other is meant for somebody else."""
@@ -183,6 +181,11 @@ class Reception:
         log.debug("no route takes this message", run_id=invocation.run_id, reason=unrouted.reason)
         self._pass_over(delivery, "undecided" if unrouted.undecided else reason)
         return None
+
+
+def _refusal(delivery: Delivery, claim: Claim, invocation: Invocation, failed: Failed, route: str) -> Refusal:
+    """The body of the message, which may be large, is not kept while the report waits for Port."""
+    return Refusal(replace(delivery, body=b""), claim, invocation, failed, route)
 
 
 def _ticket(job: Job) -> Ticket[Job]:
