@@ -13,7 +13,8 @@ from dataclasses import dataclass
 class Harm:
     """One act of violence. Times are epoch seconds; ``ended_s`` is when all was well again, as far as it goes.
 
-    ``exit_code`` is how an agent ended that was asked to, or that ended by itself.
+    ``exit_code`` is how an agent ended that was asked to, or that ended by itself; ``last_words`` is what one wrote
+    that had to be killed instead.
     """
 
     whom: str
@@ -21,6 +22,7 @@ class Harm:
     began_s: float
     ended_s: float
     exit_code: int | None = None
+    last_words: str = ""
 
     def hits(self, from_s: float, until_s: float) -> bool:
         """Whether it was going on at any moment of that time."""

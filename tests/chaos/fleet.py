@@ -12,7 +12,7 @@ from tests.broker.real_kafka import RealKafka
 from tests.broker.stand_in import StandIn
 from tests.chaos.clockwork import Clockwork
 from tests.chaos.diary import Diary, Harm
-from tests.chaos.torments import ENDED, KILLED, STOP_TAKES_AT_MOST_S, Part, how_it_stopped
+from tests.chaos.torments import ENDED, KILLED, Part, stop_of
 
 JOINED = "joins"
 
@@ -40,8 +40,8 @@ class Fleet:
         while clockwork.await_blow(chance, _CALM_S):
             self._look()
             self._change(chance)
-        for name in self._leaving:
-            self._agents[name].has_ended_within(STOP_TAKES_AT_MOST_S)
+        for name in [*self._leaving]:
+            self._note_stop(name)
         self._look()
         for name in self._agents:
             if name not in self._there:
@@ -70,14 +70,16 @@ class Fleet:
     def _look(self) -> None:
         """Takes note of those that have ended since, whether they were asked to or not."""
         for name in [*self._leaving]:
-            code = self._agents[name].exit_code
-            if code is not None:
-                self._note(name, how_it_stopped(code, self._ages_s[name]), self._leaving.pop(name), code)
+            if not self._agents[name].running:
+                self._note_stop(name)
         for name in [*self._there]:
             code = self._agents[name].exit_code
             if code is not None:
                 del self._there[name]
                 self._note(name, ENDED, time.time(), code)
+
+    def _note_stop(self, name: str) -> None:
+        self._diary.note(stop_of(self._agents[name], self._leaving.pop(name), self._ages_s[name]))
 
     def _note(self, name: str, what: str, began_s: float, exit_code: int | None = None) -> None:
         self._diary.note(Harm(name, what, began_s, time.time(), exit_code))

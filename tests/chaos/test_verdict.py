@@ -17,7 +17,7 @@ from tests.chaos.evidence import Evidence, Offsets, PortRun
 from tests.chaos.order import Order
 from tests.chaos.stall_watch import STALLED
 from tests.chaos.table import table
-from tests.chaos.torments import ENDED, FROZEN_LONG, FROZEN_SHORT, KILLED, STOPPED
+from tests.chaos.torments import ENDED, FROZEN_LONG, FROZEN_SHORT, KILLED, NOT_OBEYED, STOPPED
 from tests.chaos.verdict import known_limits, troubles
 
 BEGAN_S = 1_000_000.0
@@ -122,8 +122,10 @@ def test_a_play_in_which_every_promise_was_kept_has_no_troubles() -> None:
         (lambda e: replace(e, harms=[Harm("agent-1", ENDED, BEGAN_S, BEGAN_S, 1)]), "ended by itself with 1"),
         (lambda e: replace(e, harms=[Harm("agent-1", STOPPED, BEGAN_S, BEGAN_S + 9, 1)]), "ended with 1"),
         (
-            lambda e: replace(e, harms=[Harm("agent-1", f"{STOPPED}, not obeyed", BEGAN_S, BEGAN_S + 25)]),
-            "ended with None after 25.0 s",
+            lambda e: replace(
+                e, harms=[Harm("agent-1", NOT_OBEYED, BEGAN_S, BEGAN_S + 25, last_words="in select")]
+            ),
+            "ended with None after 25.0 s when it was stopped, 0.0 s after the begin; it wrote:\nin select",
         ),
         *(
             (lambda e, said=said: replace(e, logs={"agent-1": f"{{}}\n{said}\n"}), "logged 1 defects")

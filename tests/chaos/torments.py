@@ -18,6 +18,7 @@ KILLED = "kill -9"
 STOPPED = "SIGTERM"
 STOPPED_EARLY = "SIGTERM at start"
 """Before Python has read the first line of the agent it ends as the signal has it, and has begun nothing."""
+NOT_OBEYED = f"{STOPPED}, not obeyed"
 FROZEN_SHORT = "SIGSTOP, short"
 FROZEN_LONG = "SIGSTOP, long"
 ENDED = "ended by itself"
@@ -31,6 +32,8 @@ _SHORT_S = (0.3, 4.0)
 _LONG_S = (SESSION_TIMEOUT_S + 2, SESSION_TIMEOUT_S + 5)
 """Less than what is left of a route's time when the longest work has ended: a frozen agent sees that no more."""
 _PYTHON_STARTS_S = 3.0
+_LAST_WORDS_S = 5.0
+_LAST_WORDS_LINES = 150
 
 SETTINGS: Mapping[str, str] = {
     "KAFKA_CONSUMER_SESSION_TIMEOUT_MS": f"{SESSION_TIMEOUT_S * 1000:.0f}",
@@ -39,13 +42,23 @@ SETTINGS: Mapping[str, str] = {
     "AGENT_KILL_GRACE_S": "1",
     "AGENT_REPORT_TIMEOUT_S": "4",
     "AGENT_CLOSE_CHECK_S": "3",
+    "PYTHONFAULTHANDLER": "1",
 }
-"""Of every agent: short times, so that things happen."""
+"""Of every agent: short times, so that things happen; and one that hangs can tell where."""
 
 
-def how_it_stopped(exit_code: int | None, age_s: float) -> str:
-    """The word for an agent that was asked to stop when it was ``age_s`` old."""
-    return STOPPED_EARLY if exit_code == -signal.SIGTERM and age_s < _PYTHON_STARTS_S else STOPPED
+def stop_of(agent: AgentProcess, began_s: float, age_s: float) -> Harm:
+    """How ``agent`` ended, which was asked to at ``began_s``, when it was ``age_s`` old; waits for its end.
+
+    One that does not obey is made to write where each of its threads stands, and is killed.
+    """
+    if agent.has_ended_within(STOP_TAKES_AT_MOST_S):
+        early = agent.exit_code == -signal.SIGTERM and age_s < _PYTHON_STARTS_S
+        return Harm(agent.name, STOPPED_EARLY if early else STOPPED, began_s, time.time(), agent.exit_code)
+    agent.send(signal.SIGABRT)
+    agent.has_ended_within(_LAST_WORDS_S)
+    agent.end()
+    return Harm(agent.name, NOT_OBEYED, began_s, time.time(), last_words=agent.tail(_LAST_WORDS_LINES))
 
 
 class Torment(Protocol):
@@ -92,7 +105,8 @@ class AgentTorment:
     def strike(self, chance: random.Random, clockwork: Clockwork) -> None:
         """One of kill -9, SIGTERM, and SIGSTOP for less or more than the session timeout."""
         if not self._agent.running:
-            self._note_end(ENDED, time.time())
+            now_s = time.time()
+            self._diary.note(Harm(self._agent.name, ENDED, now_s, now_s, self._agent.exit_code))
             self._start()
             return
         what = chance.choices([KILLED, STOPPED, FROZEN_SHORT, FROZEN_LONG], [35, 25, 20, 20])[0]
@@ -120,14 +134,7 @@ class AgentTorment:
     def _stop(self) -> None:
         began_s = time.time()
         self._agent.send(signal.SIGTERM)
-        if self._agent.has_ended_within(STOP_TAKES_AT_MOST_S):
-            self._note_end(how_it_stopped(self._agent.exit_code, began_s - self._started_s), began_s)
-        else:
-            self._note_end(f"{STOPPED}, not obeyed", began_s)
-            self._agent.end()
-
-    def _note_end(self, what: str, began_s: float) -> None:
-        self._diary.note(Harm(self._agent.name, what, began_s, time.time(), self._agent.exit_code))
+        self._diary.note(stop_of(self._agent, began_s, began_s - self._started_s))
 
 
 class BrokerTorment:

@@ -186,7 +186,7 @@ def _orderly_exits(evidence: Evidence) -> Iterator[Trouble]:
             detail = (
                 f"{harm.whom} ended with {harm.exit_code} after {took_s:.1f} s when it was stopped, {at_s:.1f} s"
             )
-            yield Trouble(f"{detail} after the begin")
+            yield Trouble(f"{detail} after the begin{harm.last_words and f'; it wrote:{chr(10)}{harm.last_words}'}")
 
 
 def _no_defect_in_a_log(evidence: Evidence) -> Iterator[Trouble]:
