@@ -23,8 +23,8 @@ FROZEN_SHORT = "SIGSTOP, short"
 FROZEN_LONG = "SIGSTOP, long"
 ENDED = "ended by itself"
 
-STOP_TAKES_AT_MOST_S = 25.0
-"""What `SETTINGS` make of the agent's timeline, and some for a machine that is busy."""
+STOP_TAKES_AT_MOST_S = 60.0
+"""Much more than the agent's own hard end by `SETTINGS`, whose exit code tells on it: a machine may stand still."""
 
 SESSION_TIMEOUT_S = 6.0
 DRAIN_S = 3.0
