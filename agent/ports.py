@@ -20,6 +20,7 @@ from agent.domain.json import Json, JsonObject, as_text
 from agent.domain.outcome import CancelReason, Outcome
 from agent.domain.route import EntityVerb, Route, Template, Unrouted
 from agent.domain.settlement import Reported, Settlement
+from agent.domain.trace import RunTrace, SpanContext
 
 # ── time and facts ───────────────────────────────────────────────────────────────────────────────────
 
@@ -49,7 +50,9 @@ class Delivery:
     """The bytes of one message, and a receipt that only its Source understands.
 
     ``received_at_s`` is monotonic; ``origin`` says for a log line where it came from. ``earlier`` is what the
-    source knows of it from before; ``None`` where its work was surely never begun.
+    source knows of it from before; ``None`` where its work was surely never begun. ``parent`` is the span that
+    came with the message, ``trace`` the run's own from when it is known for a run of ours; both are ``None`` where
+    traces are off.
     """
 
     body: bytes
@@ -58,6 +61,8 @@ class Delivery:
     received_at_s: float
     origin: str = ""
     earlier: Earlier | None = None
+    parent: SpanContext | None = None
+    trace: RunTrace | None = None
 
 
 class Source(Protocol):
@@ -180,6 +185,16 @@ class Intake(Protocol):
 
         Returns the invocation with plain inputs, and by the inputs' names (or paths) their plain values, which
         must be masked from now on. Raises `DecryptionError`: then nothing of the invocation may leave the agent.
+        """
+
+
+class Tracer(Protocol):
+    """Gives runs their traces; there is none where traces are off."""
+
+    def begin(self, delivery: Delivery, invocation: Invocation) -> RunTrace:
+        """The trace of a run that has arrived: the one that its message belongs to, or one of its own.
+
+        A run that is delivered again, here or elsewhere, is given the same one. Never raises.
         """
 
 
@@ -321,6 +336,10 @@ class RunContext(Protocol):
     @property
     def cancellation(self) -> CancelReason | None:
         """Why the run is being stopped, or ``None``. A stop also cancels the executor's task."""
+
+    @property
+    def traceparent(self) -> str | None:
+        """For whatever the work calls: its place in the trace (W3C Trace Context). ``None``: traces are off."""
 
     def log(self, message: str, *, level: str = "INFO") -> None:
         """One or more lines for the run's log. ``level``: DEBUG, INFO, WARN, ERROR (shown for workflow nodes)."""
@@ -472,12 +491,21 @@ class Executors(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The run that a report is about, and the message that asked for it. ``run_id`` ``None``: there is none."""
+    """The run that a report is about, and the message that asked for it. ``run_id`` ``None``: there is none.
+
+    ``trace`` is ``None`` also in an agent that was started anew since the run ended.
+    """
 
     run_id: RunId | None
     kind: InvocationKind
     origin: str = ""
     route: str = ""
+    trace: RunTrace | None = field(default=None, compare=False)
+
+    @property
+    def trace_id(self) -> str | None:
+        """The id of its trace, where that is recorded."""
+        return None if self.trace is None else self.trace.recorded_id
 
 
 class RunReport(Protocol):

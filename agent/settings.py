@@ -230,6 +230,11 @@ class Settings(BaseSettings):
         description="/livez fails once the event loop, the consumer, or a partition with work stands still for so "
         "long; never because Kafka or Port is away. At least 10. Seconds.",
     )
+    AGENT_TRACES: Annotated[Literal["off", "otlp"], BeforeValidator(_lower)] = Field(
+        "off",
+        description="off, or otlp: traces of runs are sent over OTLP/HTTP, as the OTEL_* variables say; needs the "
+        "extra otel, see docs/traces.md.",
+    )
     LOG_LEVEL: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
     AGENT_LOG_FORMAT: Annotated[Literal["json", "console"], BeforeValidator(_lower)] = Field(
         "json", description="json, or console for people."
@@ -316,6 +321,8 @@ def load(env_file: Path = Path(".env"), *, needs_credentials: bool = True) -> Se
         found = [_problem(e) for e in error.errors()]
         raise ConfigurationError(*problems, *(p for p in found if p.where not in unread)) from None
     problems += _contradictions(settings)
+    if settings.AGENT_TRACES != "off":
+        problems += _trace_problems(written)
     if problems:
         raise ConfigurationError(*problems)
     settings = settings.model_copy(update=absent)
@@ -455,6 +462,27 @@ def _contradictions(settings: Settings) -> list[Problem]:
             problems.append(Problem(name, f"{path} holds no certificates in PEM form ({error})"))
     return problems
 
+
+def _trace_problems(written: Mapping[str, str]) -> list[Problem]:
+    """The OpenTelemetry SDK looks for its variables in the environment alone."""
+    problems = [
+        Problem(name, "stands in the .env file, where the OpenTelemetry SDK does not look", hint=_EXPORT_IT)
+        for name in sorted(written)
+        if name.startswith("OTEL_") and name not in os.environ
+    ]
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        protocol = os.environ.get(name, "").strip()
+        if protocol:
+            if protocol != _OTLP_PROTOCOL:
+                hint = f"set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL={_OTLP_PROTOCOL}, and an endpoint that takes it"
+                problem = f"is {protocol!r}, but traces are sent as {_OTLP_PROTOCOL} only"
+                problems.append(Problem(name, problem, hint=hint))
+            break  # the more special one wins
+    return problems
+
+
+_EXPORT_IT = "set it in the process's own environment"
+_OTLP_PROTOCOL = "http/protobuf"
 
 _HINTS = {
     "PORT_ORG_ID": "in Port: … menu > Organization",

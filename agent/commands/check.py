@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from agent.clock import SystemClock
-from agent.composition import Silent, open_intake, open_rules, open_runs_client
+from agent.composition import Silent, open_intake, open_rules, open_runs_client, open_tracing
 from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.route import DEFAULT_ATTEMPTS, OnInterrupted, Route
-from agent.ports import Executor, Noting
+from agent.ports import Clock, Executor, Noting
 from agent.settings import Settings, misspelt
 
 
@@ -24,6 +24,7 @@ async def check(
     problems = list(known)
     for warning in misspelt(environment):
         write(f"warning: {warning}")
+    problems.extend(_trace_problems(settings, clock))
     try:
         rules = open_rules(settings, environment, Silent(), clock)
     except ConfigurationError as error:
@@ -49,6 +50,15 @@ async def check(
     for note in notes:
         write(f"note: {note}")
     return 0
+
+
+def _trace_problems(settings: Settings, clock: Clock) -> Sequence[Problem]:
+    try:
+        if (tracing := open_tracing(settings, Silent(), clock)) is not None:
+            tracing.close()
+    except ConfigurationError as error:
+        return error.problems
+    return ()
 
 
 def _notes(route: Route, executor: Executor) -> Iterator[str]:

@@ -9,6 +9,7 @@ from agent.composition.clients import (
 )
 from agent.composition.listeners import Silent
 from agent.composition.rules import Rules, open_intake, open_registry, open_rules
+from agent.composition.tracing import open_tracing
 
 __all__ = [
     "LAST_TASKS_S",
@@ -22,4 +23,5 @@ __all__ = [
     "open_registry",
     "open_rules",
     "open_runs_client",
+    "open_tracing",
 ]

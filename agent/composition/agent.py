@@ -24,6 +24,7 @@ from agent.composition.credentials import Credentials
 from agent.composition.listeners import AtDrain, Listeners
 from agent.composition.quarantine import open_quarantine
 from agent.composition.rules import open_intake, open_rules
+from agent.composition.tracing import collector_secrets, open_tracing
 from agent.dispatch.close_watch import CloseWatch
 from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
 from agent.dispatch.life import LifeSettings, Lives
@@ -89,6 +90,9 @@ class Agent:
         self._environment = environment
         self._listeners = Listeners()
         observer = self._listeners
+        for secret in collector_secrets(environment):
+            redactor.add(secret)
+        self._tracing = open_tracing(settings, observer, clock)
         credentials = Credentials.of(settings, self._learn)
         self._rules = open_rules(settings, environment, observer, clock, credentials)
         self._timeline = settings.timeline
@@ -172,7 +176,10 @@ class Agent:
         """Not waited for beyond its time: a disk may hang."""
         removal = in_thread(partial(remove_tree, self._workspaces), "remove workspaces")
         written = in_thread(self._quarantine.close, "close quarantine")
-        await asyncio.wait([removal, written], timeout=_REMOVAL_S)
+        last = [removal, written]
+        if self._tracing is not None:
+            last.append(in_thread(self._tracing.close, "send the last spans"))
+        await asyncio.wait(last, timeout=_REMOVAL_S)
 
     def _open_reception(self, source: Source, intake: Intake, clock: Clock) -> Reception:
         """Where the client secret may be renewed while we run, messages may come signed with it before it does."""
@@ -187,6 +194,7 @@ class Agent:
             self._quarantine,
             SecondLook(_SIGNATURE_PATIENCE_S if may_be_renewed else 0.0, clock),
             ignore_unrouted=settings.AGENT_UNROUTED == "ignore",
+            tracer=None if self._tracing is None else self._tracing.tracer,
         )
 
     def _learn(self, secret: str) -> None:
@@ -248,8 +256,9 @@ class Agent:
             routes=self._routes,
             ready=readiness.check,
         )
+        spans = () if self._tracing is None else (self._tracing.observer,)
         self._listeners.open(
-            self._at_drain, log_observer, metrics, board, readiness, self._liveness, self._loop_watch
+            self._at_drain, log_observer, metrics, board, readiness, self._liveness, self._loop_watch, *spans
         )
         pages = {
             "/metrics": metrics.page,

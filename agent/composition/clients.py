@@ -80,6 +80,7 @@ def kafka_settings(settings: Settings) -> KafkaSettings:
         group_protocol=settings.AGENT_KAFKA_GROUP_PROTOCOL,
         ca_file=settings.AGENT_KAFKA_CA_FILE,
         agent_name=socket.gethostname(),
+        reads_traceparent=settings.AGENT_TRACES != "off",
     )
 
 

@@ -27,6 +27,7 @@ class ActiveRun:
         observer: Observer,
         deadline_s: float,
         attempt: int = 1,
+        traceparent: str | None = None,
     ) -> None:
         self._invocation = invocation
         self._route = route
@@ -35,6 +36,7 @@ class ActiveRun:
         self._observer = observer
         self._deadline_s = deadline_s
         self._attempt = attempt
+        self._traceparent = traceparent
         self._view = _view(invocation, attempt)
         self._stopped: asyncio.Future[CancelReason] = asyncio.get_running_loop().create_future()
         self._outputs: dict[str, Json] = {}
@@ -95,6 +97,11 @@ class ActiveRun:
     def cancellation(self) -> CancelReason | None:
         """Why the run is being stopped."""
         return self._stopped.result() if self._stopped.done() else None
+
+    @property
+    def traceparent(self) -> str | None:
+        """The execution's place in the run's trace."""
+        return self._traceparent
 
     @property
     def stopped(self) -> asyncio.Future[CancelReason]:

@@ -205,7 +205,9 @@ class Dispatcher:
     async def _live(self, ticket: Ticket[Job]) -> None:
         """From its slot to its settlement, or back to wait for a slot, where it must be asked about first."""
         claim, about = ticket.item.claim, ticket.item.subject
-        with structlog.contextvars.bound_contextvars(run_id=about.run_id, route=about.route):
+        with structlog.contextvars.bound_contextvars(
+            run_id=about.run_id, route=about.route, trace_id=about.trace_id
+        ):
             if ticket.item.decision is None:
                 await self._look_up(ticket)
                 return
@@ -303,7 +305,9 @@ class Dispatcher:
         """Ends a run that no executor of ours will ever see, unless another agent's does, or has ended it."""
         claim, about = refusal.claim, subject_of(refusal.delivery, refusal.invocation, refusal.route)
         action = refusal.invocation.action
-        with structlog.contextvars.bound_contextvars(run_id=about.run_id, route=about.route):
+        with structlog.contextvars.bound_contextvars(
+            run_id=about.run_id, route=about.route, trace_id=about.trace_id
+        ):
             decision = await self._decide_on_refused(refusal)
             self._leave_beginning()
             del refusal  # see `_live`

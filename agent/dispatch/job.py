@@ -41,7 +41,8 @@ class Job:
     @property
     def subject(self) -> Subject:
         """What its report is about."""
-        return Subject(self.run_id, self.kind, self.delivery.origin, self.routed.route.name)
+        delivery = self.delivery
+        return Subject(self.run_id, self.kind, delivery.origin, self.routed.route.name, delivery.trace)
 
     def shed(self) -> None:
         """It has to wait: forgets what can be had again."""
@@ -50,4 +51,4 @@ class Job:
 
 def subject_of(delivery: Delivery, invocation: Invocation, route: str) -> Subject:
     """What the report of a run is about."""
-    return Subject(invocation.run_id, invocation.kind, delivery.origin, route)
+    return Subject(invocation.run_id, invocation.kind, delivery.origin, route, delivery.trace)

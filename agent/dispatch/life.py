@@ -41,7 +41,7 @@ from agent.domain.settlement import (
     settle,
     settle_told,
 )
-from agent.ports import Clock, Intake, LeftOver, Observer, Reporter, Routed, RunReport, Subject
+from agent.ports import Clock, Intake, LeftOver, Observer, Reporter, RunReport, Subject
 
 log = structlog.get_logger(__name__)
 
@@ -131,15 +131,15 @@ class Lives:
         if note:
             report.log(note)
         started_s = self._clock.monotonic()
-        waited_s = started_s - job.delivery.received_at_s
+        waited_s, trace = started_s - job.delivery.received_at_s, job.delivery.trace
         self._observer.notify(
-            RunStarted(route.executor, route.name, invocation.run_id, invocation.action, waited_s)
+            RunStarted(route.executor, route.name, invocation.run_id, invocation.action, waited_s, attempt, trace)
         )
         # What only this run knows as a secret is masked in the agent's log, too, whatever makes it say it.
         with structlog.contextvars.bound_contextvars(**{LOG_MASK: report.masked}):
             run: ActiveRun | None = None
             try:
-                outcome, run = await self._work(job.routed, invocation, report, started_s, attempt)
+                outcome, run = await self._work(job, invocation, report, started_s, attempt)
             except Exception as error:
                 log.exception("a defect of the agent ended this run")
                 outcome = Failed(f"internal error of the agent: {type(error).__name__}", FailureKind.EXCEPTION)
@@ -216,26 +216,27 @@ class Lives:
         return self._reporter.open(subject, (*self._settings.masked, *named))
 
     async def _work(
-        self, routed: Routed, invocation: Invocation, report: RunReport, started_s: float, attempt: int
+        self, job: Job, invocation: Invocation, report: RunReport, started_s: float, attempt: int
     ) -> tuple[Outcome, ActiveRun | None]:
         """The run only where the route's rules on entities apply to it."""
         try:
-            invocation, plain = self._intake.unlock(invocation, routed.route.decrypt)
+            invocation, plain = self._intake.unlock(invocation, job.routed.route.decrypt)
         except DecryptionError as error:
             return Failed(str(error), FailureKind.DECRYPTION), None
         _mask(report, plain)
-        return await self._supervise(routed, invocation, report, started_s, attempt)
+        return await self._supervise(job, invocation, report, started_s, attempt)
 
     async def _supervise(
-        self, routed: Routed, invocation: Invocation, report: RunReport, started_s: float, attempt: int
+        self, job: Job, invocation: Invocation, report: RunReport, started_s: float, attempt: int
     ) -> tuple[Outcome, ActiveRun | None]:
-        route = routed.route
+        route, trace = job.routed.route, job.delivery.trace
         workspace = Workspace(self._settings.workspaces)
         deadline_s = started_s + route.timeout_s
-        run = ActiveRun(invocation, route, report, workspace, self._observer, deadline_s, attempt)
+        traceparent = None if trace is None else trace.execution.traceparent
+        run = ActiveRun(invocation, route, report, workspace, self._observer, deadline_s, attempt, traceparent)
         self._active[run] = started_s
         try:
-            outcome = await supervise(run, routed.executor, route, self._clock, self._settings.kill_grace_s)
+            outcome = await supervise(run, job.routed.executor, route, self._clock, self._settings.kill_grace_s)
         finally:
             del self._active[run]
             await workspace.remove()
@@ -255,11 +256,13 @@ class Lives:
                 ended.report.masked(detail).partition("\n")[0],
                 duration_s,
                 ended.action,
+                ended.subject.trace,
             )
         )
 
     def _tell_reported(self, subject: Subject, reported: Reported) -> None:
-        self._observer.notify(RunReported(subject.route, subject.run_id, *_reported_words(reported)))
+        words = _reported_words(reported)
+        self._observer.notify(RunReported(subject.route, subject.run_id, *words, trace=subject.trace))
 
 
 def _mask(report: RunReport, plain: Mapping[str, Sequence[str]]) -> None:

@@ -27,6 +27,7 @@ from agent.ports import (
     Router,
     Source,
     Subject,
+    Tracer,
     Unacceptable,
     Unexecutable,
     Verdict,
@@ -53,7 +54,7 @@ class Reception:
 
     ``quarantine`` is given what cannot be acted on, ``second_look`` what perhaps can be later.
     ``ignore_unrouted``: several agents filter one topic, so a message that no route of ours matches is left to the
-    others.
+    others. ``tracer`` gives runs their traces, if they shall have any.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Reception:
         second_look: SecondLook,
         *,
         ignore_unrouted: bool,
+        tracer: Tracer | None = None,
     ) -> None:
         self._source = source
         self._intake = intake
@@ -74,6 +76,7 @@ class Reception:
         self._quarantine = quarantine
         self._second_look = second_look
         self._ignore_unrouted = ignore_unrouted
+        self._tracer = tracer
         self._claims = Claims(source)
 
     @property
@@ -149,7 +152,14 @@ class Reception:
         return self._refuse(delivery, invocation, failed, route)
 
     def _refuse(self, delivery: Delivery, invocation: Invocation, failed: Failed, route: str) -> Refusal:
-        return _refusal(delivery, self._claims.open(invocation.run_id, delivery), invocation, failed, route)
+        claim = self._claims.open(invocation.run_id, delivery)
+        return _refusal(self._traced(delivery, invocation), claim, invocation, failed, route)
+
+    def _traced(self, delivery: Delivery, invocation: Invocation) -> Delivery:
+        """It is a run of ours: from here on it is followed, if any are."""
+        if self._tracer is None:
+            return delivery
+        return replace(delivery, trace=self._tracer.begin(delivery, invocation))
 
     def _pass_over(self, delivery: Delivery, reason: str) -> None:
         self._observer.notify(MessageIgnored(self._source.name, reason))
@@ -160,6 +170,7 @@ class Reception:
         if isinstance(routed, Unrouted):
             return self._unrouted(delivery, invocation, routed)
         claim = self._claims.open(invocation.run_id, delivery)
+        delivery = self._traced(delivery, invocation)
         route = routed.route.name
         self._observer.notify(RunReceived(self._source.name, route, invocation.run_id))
         try:

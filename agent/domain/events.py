@@ -2,7 +2,7 @@
 
 No event carries an input, a secret, a user or a URL, but for what a failure's first line may quote (masked), and
 the host of an HTTP target;
-`run_id` is for log lines, never for a metric label.
+`run_id` is for log lines, never for a metric label. ``trace`` is ``None`` where traces are off.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from agent.domain.invocation import RunId
+from agent.domain.trace import RunTrace, SpanContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class RunStarted:
     run_id: RunId | None
     action: str | None
     waited_s: float
+    attempt: int = 1
+    trace: RunTrace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class RunFinished:
     detail: str
     duration_s: float
     action: str | None = None
+    trace: RunTrace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class RunReported:
     run_id: RunId | None
     result: str
     detail: str = ""
+    trace: RunTrace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,20 @@ class RunRetried:
 
     executor: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRequested:
+    """An executor's request to another system ended; told in recorded traces only, for which ``span`` is its place.
+
+    ``target`` is host and port; ``code`` "200" …, or an error's word.
+    """
+
+    span: SpanContext
+    method: str
+    target: str
+    code: str
+    duration_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +218,14 @@ class LogTruncated:
     """A run's log hit a bound: run_cap, line_cap."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpansSent:
+    """So many spans of traces were sent to their collector, or given up: sent, failed."""
+
+    spans: int
+    result: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +353,7 @@ Event: TypeAlias = (
     | RunFinished
     | RunReported
     | RunRetried
+    | TargetRequested
     | TargetSilent
     | TargetAnswered
     | WaitingChanged
@@ -336,6 +364,7 @@ Event: TypeAlias = (
     | LogSent
     | LogDropped
     | LogTruncated
+    | SpansSent
     | JournalStood
     | Consumed
     | Polled

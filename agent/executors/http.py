@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
 
 import httpx
 
@@ -22,10 +23,13 @@ from agent.executors.http_pool import ClientPool
 from agent.executors.http_request import HttpRequest, RequestTemplate
 from agent.executors.http_retry import retry_label
 from agent.executors.http_targets import Attempt, Targets, TargetSilentError
+from agent.executors.http_traces import RequestTraces
 from agent.executors.http_url import UnsendableError
 from agent.net.proxy import ProxyRules
 from agent.net.tls import TlsFileError
 from agent.ports import Clock, ExecutorServices, RunContext, TemplateCompiler
+
+Headers: TypeAlias = Iterable[tuple[str, str]]
 
 _BACKOFF = Backoff()
 _CREDENTIAL_HEADERS = frozenset(
@@ -45,6 +49,7 @@ class HttpFactory:
         self._pool = ClientPool(ProxyRules(services.environment), services.settings.max_concurrent_runs)
         rule = BreakerRule(services.settings.http_breaker_failures)
         self._targets = Targets(rule, services.observer, services.clock)
+        self._traces = RequestTraces(services.observer, services.clock)
 
     def options_schema(self) -> JsonObject:
         """What may stand under ``http:``."""
@@ -66,7 +71,8 @@ class HttpFactory:
         if problems:
             raise ConfigurationError(*problems)
         secret = settings.client_secret if options.get("sign", True) else str
-        return HttpExecutor(template, read, self._pool, self._targets, secret, self._services.clock)
+        clock = self._services.clock
+        return HttpExecutor(template, read, self._pool, self._targets, self._traces, secret, clock)
 
     async def close(self) -> None:
         """Closes all connections. Idempotent."""
@@ -85,6 +91,7 @@ class HttpExecutor:
         options: HttpOptions,
         pool: ClientPool,
         targets: Targets,
+        traces: RequestTraces,
         secret: Callable[[], str],
         clock: Clock,
     ) -> None:
@@ -92,6 +99,7 @@ class HttpExecutor:
         self._options = options
         self._pool = pool
         self._targets = targets
+        self._traces = traces
         self._secret = secret
         self._clock = clock
 
@@ -128,7 +136,7 @@ class HttpExecutor:
         began_s = self._clock.monotonic()
         try:
             with self._targets.attempt(request.url) as attempt:
-                result: Answer | httpx.TransportError = await self._try(run, request, attempt)
+                result = await self._followed(run, request, attempt)
         except TargetSilentError as error:
             run.log(f"{request.title} was not sent: {error}", level="WARN")
             return error
@@ -141,12 +149,23 @@ class HttpExecutor:
         )
         return result
 
-    async def _try(self, run: RunContext, request: HttpRequest, attempt: Attempt) -> Answer | httpx.TransportError:
+    async def _followed(
+        self, run: RunContext, request: HttpRequest, attempt: Attempt
+    ) -> Answer | httpx.TransportError:
+        if run.traceparent is None:
+            return await self._try(run, request, attempt)
+        with self._traces.request(run.traceparent, request) as traced:
+            traced.result = result = await self._try(run, request, attempt, traced.headers)
+        return result
+
+    async def _try(
+        self, run: RunContext, request: HttpRequest, attempt: Attempt, more_headers: Headers = ()
+    ) -> Answer | httpx.TransportError:
         """One exchange, within its time; tells ``attempt`` what it shows of the target."""
         try:
             # The client's own time-outs are for silence; this one is for a server that answers drop by drop.
             async with asyncio.timeout(self._options.connect_timeout_s + self._options.timeout_s):
-                return await self._exchange(request, attempt)
+                return await self._exchange(request, attempt, more_headers)
         except TimeoutError:
             failure: httpx.TransportError = httpx.ReadTimeout(f"{request.place} did not end its answer in time")
         except asyncio.CancelledError:
@@ -161,10 +180,10 @@ class HttpExecutor:
         attempt.failed(failure)
         return failure
 
-    async def _exchange(self, request: HttpRequest, attempt: Attempt) -> Answer:
+    async def _exchange(self, request: HttpRequest, attempt: Attempt, more_headers: Headers) -> Answer:
         options = self._options
         content = request.content or b""
-        headers = [*request.headers, *self._signature(content)]
+        headers = [*request.headers, *more_headers, *self._signature(content)]
         timeout = httpx.Timeout(options.timeout_s, connect=options.connect_timeout_s)
         async with self._pool.client(options.client) as client:
             outgoing = client.build_request(

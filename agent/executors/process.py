@@ -137,6 +137,8 @@ class ProcessExecutor:
             argv = absolute_program(argv)
         output_file.touch(mode=0o600)
         places = {"HOME": str(workspace), "TMPDIR": str(workspace), OUTPUT_VARIABLE: str(output_file)}
+        if run.traceparent is not None:
+            places["TRACEPARENT"] = run.traceparent
         environment = {**places, **line.environment, OUTPUT_VARIABLE: str(output_file)}
         return output_file, Launch(
             argv=[argument.encode() for argument in argv],

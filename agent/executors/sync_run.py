@@ -127,6 +127,11 @@ class SyncRun:
         """Why the run is being stopped, or ``None``; a run that is timed out is not stopped."""
         return self._run.cancellation
 
+    @property
+    def traceparent(self) -> str | None:
+        """For whatever the action calls: its place in the run's trace. ``None``: traces are off."""
+        return self._run.traceparent
+
     def log(self, message: str, *, level: str = "INFO") -> None:
         """One or more lines for the run's log."""
         self._tell(lambda run: run.log(message, level=level))

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Mapping
 from typing import Protocol
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from agent.delivery.positions import Commit, Partition
+from agent.domain.trace import SpanContext, read_traceparent
 
 _REFUSALS = frozenset(
     {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}  # noqa: SLF001 - librdkafka's own error codes are spelled so
@@ -51,6 +52,18 @@ class OpenConsumer(Protocol):
 
     def __call__(self, config: dict[str, object], /, *, logger: logging.Logger) -> Consumer:
         """A consumer that is not subscribed yet."""
+
+
+def parent_of(message: Message) -> SpanContext | None:
+    """The span that a record's ``traceparent`` header names, the last one if there are several."""
+    try:
+        headers = message.headers() or []
+    except SystemError:  # the client's answer to a header whose name is not UTF-8
+        return None
+    for name, value in reversed(headers):
+        if name == "traceparent":
+            return read_traceparent(value.decode("ascii", "replace") if isinstance(value, bytes) else str(value))
+    return None
 
 
 def topic_partition(partition: Partition) -> TopicPartition:

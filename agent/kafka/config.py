@@ -31,7 +31,8 @@ class KafkaSettings:
     ``max_records`` and ``max_bytes`` bound what is fetched and not yet taken by the dispatcher;
     ``max_span`` bounds how far reading may run ahead of the lowest unsettled message of a partition.
     ``session_timeout_ms`` is for `CLASSIC` groups only: those of `CONSUMER` have the brokers'.
-    ``agent_name`` tells other agents whose start markers they read.
+    ``agent_name`` tells other agents whose start markers they read. ``reads_traceparent``: each record is looked at
+    for the span that it belongs to.
     """
 
     group_id: str
@@ -49,6 +50,7 @@ class KafkaSettings:
     max_span: int = 10_000
     commit_interval_s: float = 1.0
     agent_name: str = ""
+    reads_traceparent: bool = False
 
     @property
     def reads_from_start(self) -> bool:

@@ -25,7 +25,15 @@ from agent.domain.errors import SourceLostError
 from agent.domain.events import Consumed, Polled, Rebalanced, SourceFailed
 from agent.domain.invocation import Channel
 from agent.domain.settlement import Settlement
-from agent.kafka.client import OpenConsumer, explained, is_fatal, is_member, partition_of, refuses_credentials
+from agent.kafka.client import (
+    OpenConsumer,
+    explained,
+    is_fatal,
+    is_member,
+    parent_of,
+    partition_of,
+    refuses_credentials,
+)
 from agent.kafka.committer import Committer
 from agent.kafka.config import KafkaCredentials, KafkaSettings
 from agent.kafka.fetched import Fetched
@@ -250,7 +258,8 @@ class ConsumerThread:
             channel = Channel.CHANGE_LOG if is_change else Channel.RUNS
             origin = f"{partition}@{offset}"
             body = message.value() or b""
-            deliveries.append(Delivery(body, begun.position, channel, now_s, origin, begun.earlier))
+            parent = parent_of(message) if self._settings.reads_traceparent else None
+            deliveries.append(Delivery(body, begun.position, channel, now_s, origin, begun.earlier, parent))
         if deliveries:
             self._note_life()
             self._handoff.put(deliveries)

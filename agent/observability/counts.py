@@ -12,6 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from agent.domain import events
 from agent.domain.invocation import RunId
 from agent.domain.route import Route
+from agent.domain.trace import RunTrace
 from agent.observability import metric_table as table
 from agent.observability.metric_table import MAX_ROUTES, OTHER, STATUSES, UNROUTED, CounterSpec, HistogramSpec
 from agent.observability.observers import EventTable
@@ -19,7 +20,8 @@ from agent.observability.observers import EventTable
 M = TypeVar("M", bound=MetricWrapperBase)
 
 _MAX_LABEL_CHARS = 120
-_MAX_EXEMPLAR_CHARS = 100
+_MAX_EXEMPLAR_CHARS = 120
+"""Names and values of OpenMetrics' exemplars have 128 characters together; ``run_id`` itself is some of them."""
 
 
 class Counts:
@@ -80,8 +82,10 @@ class Counts:
     def _count(self, spec: CounterSpec, *labels: str, by: float = 1) -> None:
         self._counters[spec.name].at(labels).inc(by)
 
-    def _observe(self, spec: HistogramSpec, value: float, *labels: str, run_id: RunId | None = None) -> None:
-        self._histograms[spec.name].at(labels).observe(value, _exemplar(run_id))
+    def _observe(
+        self, spec: HistogramSpec, value: float, *labels: str, example: dict[str, str] | None = None
+    ) -> None:
+        self._histograms[spec.name].at(labels).observe(value, example)
 
     def _start_at_zero(self, executors: Iterable[str], topics: Iterable[str]) -> None:
         for spec in table.COUNTERS:
@@ -114,6 +118,7 @@ class Counts:
         on(events.LogSent, self._log_sent)
         on(events.LogDropped, lambda e: count(table.LOG_LINES_DROPPED, e.reason, by=e.lines))
         on(events.LogTruncated, lambda e: count(table.LOG_TRUNCATIONS, e.reason))
+        on(events.SpansSent, lambda e: count(table.SPANS, e.result, by=e.spans))
 
     def _hear_kafka(self) -> None:
         on, count = self._table.on, self._count
@@ -130,12 +135,14 @@ class Counts:
 
     def _started(self, event: events.RunStarted) -> None:
         self._count(table.RUNS_STARTED, event.executor, self._route_names.label(event.route))
-        self._observe(table.RUN_QUEUE_WAIT, event.waited_s, event.executor, run_id=event.run_id)
+        example = _exemplar(event.run_id, event.trace)
+        self._observe(table.RUN_QUEUE_WAIT, event.waited_s, event.executor, example=example)
 
     def _finished(self, event: events.RunFinished) -> None:
         route = self._route_names.label(event.route)
         self._count(table.RUNS_FINISHED, event.executor, route, event.status)
-        self._observe(table.RUN_DURATION, event.duration_s, event.executor, event.status, run_id=event.run_id)
+        example = _exemplar(event.run_id, event.trace)
+        self._observe(table.RUN_DURATION, event.duration_s, event.executor, event.status, example=example)
 
     def _log_sent(self, event: events.LogSent) -> None:
         self._count(table.LOG_LINES, by=event.lines)
@@ -193,7 +200,11 @@ def _exported(value: str) -> str:
     return value.encode("utf-8", "backslashreplace").decode()[:_MAX_LABEL_CHARS]
 
 
-def _exemplar(run_id: RunId | None) -> dict[str, str] | None:
-    """The run as an example in its bucket (shown in OpenMetrics only), if its id is fit for it."""
-    fit = run_id is not None and len(run_id) <= _MAX_EXEMPLAR_CHARS and run_id.isascii() and run_id.isprintable()
-    return {"run_id": run_id} if run_id is not None and fit else None
+def _exemplar(run_id: RunId | None, trace: RunTrace | None) -> dict[str, str] | None:
+    """The run as an example in its bucket (shown in OpenMetrics only), if its id is fit for it, and its trace."""
+    trace_id = None if trace is None else trace.recorded_id
+    room = _MAX_EXEMPLAR_CHARS - (0 if trace_id is None else len("trace_id") + len(trace_id))
+    example = {} if trace_id is None else {"trace_id": trace_id}
+    if run_id is not None and len(run_id) <= room and run_id.isascii() and run_id.isprintable():
+        example["run_id"] = run_id
+    return example or None

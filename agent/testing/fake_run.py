@@ -27,8 +27,8 @@ class FakeRun:
     """A `RunContext` that records everything it is told, masked.
 
     ``refuse_entities``: every catalogue change fails with this text. ``log_max_bytes``: log beyond it is counted
-    in `dropped_bytes` and forgotten. The workspace is removed by `close`, or at the end of a ``with``; the latter
-    fails where a change of the catalogue was never awaited.
+    in `dropped_bytes` and forgotten. ``traceparent``: as if traces were on. The workspace is removed by `close`, or
+    at the end of a ``with``; the latter fails where a change of the catalogue was never awaited.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class FakeRun:
         refuse_entities: str | None = None,
         timeout_s: float = 3600.0,
         log_max_bytes: int = 1024 * 1024,
+        traceparent: str | None = None,
     ) -> None:
         self._invocation = invocation or fake_invocation(inputs)
         self._workspace: Path | None = None
@@ -48,6 +49,7 @@ class FakeRun:
         self._redactor = Redactor()
         self._unawaited = Unawaited()
         self.cancellation: CancelReason | None = None
+        self.traceparent = traceparent
         self.links: list[str] = []
         self.summaries: list[str] = []
         self.status_labels: list[str] = []

@@ -6,7 +6,11 @@ import pytest
 from agent.domain import events
 from agent.domain.events import Event
 
-DEFINED = [kind for kind in vars(events).values() if is_dataclass(kind) and isinstance(kind, type)]
+DEFINED = [
+    kind
+    for kind in vars(events).values()
+    if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == events.__name__
+]
 
 
 def test_the_union_has_every_event() -> None:

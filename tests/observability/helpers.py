@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from agent.domain import events as ev
 from agent.domain.invocation import RunId
 from agent.domain.route import Match, Route
+from agent.domain.trace import SpanContext
 from agent.observability.metrics import Metrics
 
 openmetrics_families: Callable[[str], Iterable[Metric]] = openmetrics_parser.text_string_to_metric_families
@@ -27,11 +28,13 @@ ONE_OF_EACH: tuple[ev.Event, ...] = (
     ev.WaitingChanged(2, 100.0),
     ev.RunStarted("process", "create", RUN, "create_service", 0.25),
     ev.RunRetried("http", "http_status"),
+    ev.TargetRequested(SpanContext("a" * 32, "b" * 16, sampled=True), "POST", "ops.internal:443", "503", 0.2),
     ev.TargetSilent("ops.internal:443", 10, "ops.internal:443 did not answer in time", 5.0, 2),
     ev.TargetAnswered("ops.internal:443", answered=True, silent_targets=1),
     ev.LogSent(3, 120),
     ev.LogDropped(4, "undelivered"),
     ev.LogTruncated("run_cap"),
+    ev.SpansSent(512, "failed"),
     ev.JournalStood(2, "database or disk is full"),
     ev.RunFinished("process", "create", RUN, "failure", "exit_code", "exit code 3", 12.5, "create_service"),
     ev.RunReported("create", RUN, "undelivered", "no answer for 20 s"),

@@ -13,6 +13,8 @@ from tests.observability.helpers import ONE_OF_EACH, RUN, HeldClock
 
 QUIET = {
     ev.RunReceived,
+    ev.TargetRequested,
+    ev.SpansSent,
     ev.WaitingChanged,
     ev.ApiRequested,
     ev.RateBudget,

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agent.domain import events as ev
 from agent.domain.invocation import RunId
+from agent.domain.trace import RunTrace, SpanContext
 from agent.observability import metric_table as table
 from agent.observability.metrics import Metrics
 from tests.observability.helpers import (
@@ -38,7 +39,11 @@ def test_there_is_an_example_of_every_fact() -> None:
     assert {type(event) for event in ONE_OF_EACH} == set(get_args(ev.Event))
 
 
-@pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda event: type(event).__name__)
+COUNTED = [event for event in ONE_OF_EACH if not isinstance(event, ev.TargetRequested)]
+"""The rest is told where traces are on only, which no metric may depend on."""
+
+
+@pytest.mark.parametrize("event", COUNTED, ids=lambda event: type(event).__name__)
 def test_every_fact_changes_a_metric(event: ev.Event) -> None:
     observer = metrics()
     if isinstance(event, ev.PartitionStatus):
@@ -316,6 +321,24 @@ def test_run_ids_are_exemplars_of_openmetrics_and_nothing_else() -> None:
     exemplars = [(s.name, s.exemplar.labels) for family in families for s in family.samples if s.exemplar]
 
     assert ("agent_run_duration_seconds_bucket", {"run_id": RUN}) in exemplars
+
+
+@pytest.mark.parametrize(("sampled", "run_id"), [(True, RUN), (False, RUN), (True, "r_" + "x" * 79)])
+def test_an_exemplar_has_the_trace_that_is_recorded(*, sampled: bool, run_id: str) -> None:
+    observer, root = metrics(), SpanContext("a" * 32, "b" * 16, sampled=sampled)
+    trace = RunTrace(root, root.child("c" * 16), 0.0, START_EPOCH_S)
+    tell(
+        observer,
+        ev.RunStarted("process", "create", RunId(run_id), "act", 0.1, trace=trace),
+        ev.RunFinished("process", "create", RunId(run_id), "success", "", "", 1.0, trace=trace),
+    )
+
+    families = openmetrics_families(observer.render(openmetrics=True).decode())
+    exemplars = {s.name: s.exemplar.labels for family in families for s in family.samples if s.exemplar}
+
+    expected = ({"trace_id": "a" * 32} if sampled else {}) | ({"run_id": run_id} if run_id == RUN else {})
+    assert exemplars["agent_run_duration_seconds_bucket"] == expected
+    assert exemplars["agent_run_queue_wait_seconds_bucket"] == expected
 
 
 @pytest.mark.parametrize("hostile", ["r_\ud800", "r_" + "x" * 500, 'r_"\n{}', "r_ä"])
