@@ -9,6 +9,7 @@ FROM ${BASE_IMAGE} AS builder
 # one the base comes with is not known: the pinned one is installed first.
 WORKDIR /build
 COPY requirements/ requirements/
+ARG EXTRAS=otel
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_REQUIRE_HASHES=1 PIP_ONLY_BINARY=:all:
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.pem \
     python3 -m venv tools \
@@ -16,7 +17,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     && tools/bin/pip install -r pip.txt \
     && tools/bin/pip install -c requirements/dev.txt hatchling \
     && python3 -m venv --without-pip /opt/action-agent \
-    && tools/bin/pip --python /opt/action-agent/bin/python install --no-compile -r requirements/runtime.txt
+    && tools/bin/pip --python /opt/action-agent/bin/python install --no-compile -r requirements/${EXTRAS:-runtime}.txt
 
 # Bytecode that is valid whatever times the files get: nothing can write it later, and layers may be rewritten.
 COPY pyproject.toml README.md LICENSE ./

@@ -237,6 +237,27 @@ def test_settings_without_credentials_are_all_the_others(monkeypatch: pytest.Mon
     assert [p.where for p in caught.value.problems] == ["LOG_LEVEL"]
 
 
+def test_traces_are_sent_in_the_one_way_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings(monkeypatch, OTEL_EXPORTER_OTLP_PROTOCOL="grpc").AGENT_TRACES == "off"
+    (problem,) = problems(monkeypatch, AGENT_TRACES="otlp")
+    assert problem.startswith("OTEL_EXPORTER_OTLP_PROTOCOL: is 'grpc', but traces are sent as http/protobuf only")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")  # the more special one
+    assert load().AGENT_TRACES == "otlp"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json")
+    (problem,) = problems(monkeypatch)
+    assert problem.startswith("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: is 'http/json'")
+
+
+def test_a_variable_of_traces_in_the_env_file_is_read_by_nobody(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("AGENT_TRACES=otlp\nOTEL_SERVICE_NAME=one\nOTEL_TRACES_SAMPLER=always_off\n")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "another")
+    (problem,) = problems(monkeypatch)
+    assert problem.startswith("OTEL_TRACES_SAMPLER: stands in the .env file, where the OpenTelemetry SDK does not")
+    assert settings(monkeypatch, AGENT_TRACES="off").AGENT_TRACES == "off"
+
+
 def test_the_example_file_and_the_settings_agree() -> None:
     """Every setting stands in .env.example, in the same order, with its description and its default."""
     expected = []

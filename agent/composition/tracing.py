@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from agent import __version__
 from agent.domain.errors import ConfigurationError, Problem
@@ -38,7 +39,7 @@ def open_tracing(settings: Settings, observer: Observer, clock: Clock) -> Tracin
     if settings.AGENT_TRACES == "off":
         return None
     try:
-        from agent.observability.otlp import OtlpSpans  # noqa: PLC0415 - an extra, and seconds of import
+        from agent.observability.otlp import OtlpSpans  # noqa: PLC0415 - an extra, and 8 MB
     except ModuleNotFoundError as error:
         missing = f"is {settings.AGENT_TRACES}, but OpenTelemetry is not installed ({error})"
         raise ConfigurationError(Problem("AGENT_TRACES", missing, hint=_HOW_TO_INSTALL)) from error
@@ -59,4 +60,5 @@ def collector_secrets(environment: Mapping[str, str]) -> Iterable[str]:
     """What is secret of the headers for the collector, also of those that are not written as they should be."""
     for name in _HEADERS:
         for pair in environment.get(name, "").split(","):
-            yield from filter(None, (pair.strip(), pair.partition("=")[2].strip()))
+            value = pair.partition("=")[2].strip()
+            yield from filter(None, {pair.strip(), value, unquote(value)})

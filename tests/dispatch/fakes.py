@@ -44,6 +44,7 @@ from agent.ports import (
     RunContext,
     Standing,
     Subject,
+    Tracer,
     Unacceptable,
     Unexecutable,
     Verdict,
@@ -410,6 +411,7 @@ class House:
     redeliver_when_stopped: bool = False
     ignore_unrouted: bool = False
     signature_patience_s: float = 0.0
+    tracer: Tracer | None = None
     clock: Clock = field(default_factory=RealClock)
 
     def __post_init__(self) -> None:
@@ -436,6 +438,7 @@ class House:
             self.quarantine,
             SecondLook(self.signature_patience_s, clock),
             ignore_unrouted=self.ignore_unrouted,
+            tracer=self.tracer,
         )
         self.dispatcher = Dispatcher(self.source, reception, lives, redelivery, self.events, self.settings)
         self.lifecycle = Lifecycle(

@@ -97,10 +97,23 @@ def test_wheels_are_installed_with_hashes_and_nothing_else_is_installed() -> Non
             # Our own wheel has no hash yet: from the files at hand, then, and nothing with it.
             assert "export PIP_REQUIRE_HASHES=0 PIP_NO_INDEX=1 PIP_NO_DEPS=1 " in run
         else:
-            requirements |= set(re.findall(r"requirements/\w+\.txt(?= |$)", run))
-    assert requirements == {"requirements/runtime.txt", "requirements/dev.txt"}
+            requirements |= set(re.findall(r"requirements/\S+\.txt(?= |$)", run))
+    assert requirements == {"requirements/${EXTRAS:-runtime}.txt", "requirements/dev.txt"}
     installs = [command[-1] for command in commands(BUILDER) if "install" in command]
-    assert installs == ["pip.txt", "hatchling", "requirements/runtime.txt", "wheels/*.whl"]
+    assert installs == ["pip.txt", "hatchling", "requirements/${EXTRAS:-runtime}.txt", "wheels/*.whl"]
+
+
+def test_the_extras_that_can_be_built_in_have_their_hashes_with_all_that_the_agent_needs() -> None:
+    assert "EXTRAS=otel" in of(BUILDER, "ARG")
+    pinned = {
+        name: set(
+            re.findall(r"^\S+==\S+", (ROOT / "requirements" / f"{name}.txt").read_text("utf-8"), re.MULTILINE)
+        )
+        for name in ("runtime", *PROJECT["project"]["optional-dependencies"])
+    }
+    assert pinned.keys() == {"runtime", "otel"}
+    assert pinned["runtime"] < pinned["otel"]
+    assert any(line.startswith("opentelemetry-sdk==") for line in pinned["otel"])
 
 
 @pytest.mark.parametrize("package", ["pip", "hatchling"])

@@ -6,9 +6,10 @@ import sys
 from typing import cast
 
 import pytest
-from confluent_kafka import Consumer, KafkaError
+from confluent_kafka import Consumer, KafkaError, Message
 
-from agent.kafka.client import explained, hint_of, is_fatal, is_member
+from agent.domain.trace import read_traceparent
+from agent.kafka.client import explained, hint_of, is_fatal, is_member, parent_of
 from agent.kafka.config import CLASSIC, CONSUMER, KafkaSettings, consumer_config
 
 UNSUPPORTED = "Fatal error: Broker: API version not supported: ConsumerGroupHeartbeat fatal error"
@@ -69,3 +70,37 @@ def test_what_is_to_be_done_about_it_stands_beside_it() -> None:
 def test_an_error_that_passes_has_no_such_hint() -> None:
     assert hint_of(KafkaError(KafkaError.UNSUPPORTED_VERSION)) == ""
     assert explained(KafkaError(KafkaError._FATAL, "Fatal error: something new")) == "Fatal error: something new"
+
+
+ONE, OTHER = (f"00-{digit * 32}-{digit * 16}-01" for digit in "ab")
+
+
+class Record:
+    def __init__(self, headers: object) -> None:
+        self._headers = headers
+
+    def headers(self) -> object:
+        if isinstance(self._headers, Exception):
+            raise self._headers
+        return self._headers
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([("traceparent", ONE.encode())], ONE),
+        ([("traceparent", ONE)], ONE),
+        ([("other", b"\xff"), ("traceparent", ONE.encode()), ("tracestate", b"x=1")], ONE),
+        ([("traceparent", ONE.encode()), ("traceparent", OTHER.encode())], OTHER),
+        (None, None),
+        ([], None),
+        ([("other", ONE.encode())], None),
+        ([("traceparent", b"\xff\xfe")], None),
+        ([("traceparent", None)], None),
+        # What the client makes of a header whose name is not UTF-8.
+        (SystemError("<method 'headers'> returned a result with an exception set"), None),
+    ],
+)
+def test_a_record_names_the_span_that_it_belongs_to(headers: object, expected: str | None) -> None:
+    found = parent_of(cast("Message", Record(headers)))
+    assert found == (None if expected is None else read_traceparent(expected))

@@ -51,7 +51,7 @@ class Collector:
                 taken = self.path == "/v1/traces"
                 if taken:
                     collector.headers = {name.lower(): value for name, value in self.headers.items()}
-                    collector.spans += _decoded(body)
+                    collector.take(body)
                 self.send_response(200 if taken else 404)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -70,6 +70,10 @@ class Collector:
             server.shutdown()
             server.server_close()
             thread.join()
+
+    def take(self, body: bytes) -> None:
+        """Keeps what one request brings."""
+        self.spans += _decoded(body)
 
     def of(self, trace_id: str) -> dict[str, Collected]:
         """The spans of one trace by their names. Fails where a name comes twice."""
