@@ -16,6 +16,7 @@ from agent.domain.outcome import Succeeded
 from agent.executors.process import ProcessFactory
 from agent.testing import FakeRun, FakeTemplates, fake_services
 
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TEXT = (Path(__file__).parents[2] / "docs" / "executors.md").read_text()
 
 
@@ -32,7 +33,7 @@ def test_the_environment_of_a_command_is_what_the_table_says() -> None:
 
 
 def test_the_values_are_what_the_table_says() -> None:
-    run = FakeRun()
+    run = FakeRun(traceparent=TRACEPARENT)
     seen = _environment({}, run)
     assert seen["HOME"] == seen["TMPDIR"] == str(Path(seen["AGENT_OUTPUT"]).parent)
     assert (seen["RUN_ID"], seen["ACTION"], seen["BLUEPRINT"]) == (
@@ -41,12 +42,14 @@ def test_the_values_are_what_the_table_says() -> None:
         "microservice",
     )
     assert f"| `PATH` | `{seen['PATH']}` |" in TEXT
+    assert seen["TRACEPARENT"] == TRACEPARENT
+    assert "TRACEPARENT" not in _environment({}, FakeRun())
     assert f"| `LANG` | `{seen['LANG']}` |" in TEXT
 
 
 def _environment(options: dict[str, object], run: FakeRun | None = None) -> dict[str, str]:
     """What a command with these options has for an environment; the agent's has everything."""
-    names = ("HOME", "TMPDIR", "PATH", "LANG", "THERE", "OTHER")
+    names = ("HOME", "TMPDIR", "PATH", "LANG", "TRACEPARENT", "THERE", "OTHER")
 
     async def scenario(run: FakeRun) -> None:
         factory = ProcessFactory(fake_services(environment=dict.fromkeys(names, "the agent's")))
@@ -54,7 +57,7 @@ def _environment(options: dict[str, object], run: FakeRun | None = None) -> dict
         assert await executor.execute(run) == Succeeded()
         await factory.close()
 
-    with run or FakeRun() as used:
+    with run or FakeRun(traceparent=TRACEPARENT) as used:
         asyncio.run(scenario(used))
         return dict(line.text.split("=", 1) for line in used.lines)
 
