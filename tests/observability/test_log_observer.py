@@ -13,8 +13,6 @@ from tests.observability.helpers import ONE_OF_EACH, RUN, HeldClock
 
 QUIET = {
     ev.RunReceived,
-    ev.TargetRequested,
-    ev.SpansSent,
     ev.WaitingChanged,
     ev.ApiRequested,
     ev.RateBudget,
@@ -23,6 +21,8 @@ QUIET = {
     ev.Consumed,
     ev.Polled,
     ev.PartitionStatus,
+    ev.TargetRequested,
+    ev.SpansSent,
 }
 """Facts that are numbers rather than news."""
 
