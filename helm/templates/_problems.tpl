@@ -1,0 +1,148 @@
+{{/* What is wrong with the values, beyond what the schema knows. A template below says nothing where all is well, and
+     else a line for each problem: what, and what to do. */}}
+
+{{- define "action-agent.validate" -}}
+{{- $found := list -}}
+{{- range list "port" "routes" "actions" "settings" "stopping" "scaling" "ca" "image" -}}
+  {{- range splitList "\n" (include (printf "action-agent.problems.%s" .) $) -}}
+    {{- with trim . }}{{ $found = append $found (printf "  - %s" .) }}{{ end -}}
+  {{- end -}}
+{{- end -}}
+{{- if $found }}{{ fail (printf "the values are not in order:\n%s" (join "\n" $found)) }}{{ end }}
+{{- end }}
+
+{{- define "action-agent.problems.port" }}
+{{- $id := include "action-agent.clientId" . }}
+{{- $secret := include "action-agent.clientSecret" . }}
+{{- if not (include "action-agent.orgId" .) }}
+port.orgId is missing: the organisation's id, such as org_BneDtWovPqXaA2VZ (in Port: … menu > Organization)
+{{- end }}
+{{- if include "action-agent.hasExistingSecret" . }}
+{{- if or .Values.port.clientId .Values.port.clientSecret }}
+port.clientId and port.clientSecret are given, and a Secret that is there already too: give one of the two
+{{- end }}
+{{- else if not (or $id $secret) }}
+the credentials are missing: give port.existingSecret, a Secret with the keys PORT_CLIENT_ID and PORT_CLIENT_SECRET, or port.clientId and port.clientSecret (in Port: … menu > Credentials)
+{{- else if not $secret }}
+port.clientSecret is missing: port.clientId alone is not enough
+{{- else if not $id }}
+port.clientId is missing: port.clientSecret alone is not enough
+{{- end }}
+{{- end }}
+
+{{- define "action-agent.problems.routes" }}
+{{- $given := list }}
+{{- range list "list" "file" "existingConfigMap" "path" }}
+{{- if index $.Values.routes . }}{{ $given = append $given (printf "routes.%s" .) }}{{ end }}
+{{- end }}
+{{- if gt (len $given) 1 }}
+{{ join " and " $given }} are given: routes come from one of them
+{{- end }}
+{{- with .Values.routes.file }}
+{{- $file := fromYaml . }}
+{{- if $file.Error }}
+routes.file is neither YAML nor JSON: {{ $file.Error }}
+{{- else if not $file.routes }}
+routes.file has no routes: it needs the key "routes" with a list (give the file's text, as by --set-file, not its path)
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "action-agent.problems.actions" }}
+{{- range list "scripts" "python" }}
+{{- $values := index $.Values . }}
+{{- if and $values.files $values.existingConfigMap }}
+{{ . }}.files and {{ . }}.existingConfigMap are given: give one of the two
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "action-agent.problems.settings" }}
+{{- $others := dict
+      "PORT_CLIENT_ID" "port.existingSecret, or port.clientId"
+      "PORT_CLIENT_SECRET" "port.existingSecret, or port.clientSecret"
+      "AGENT_ROUTES_PATH" "one of routes"
+      "AGENT_PYTHONPATH" "python.path"
+      "AGENT_STATE_DIR" "persistence.mountPath"
+      "AGENT_TERMINATION_GRACE_S" "terminationGracePeriodSeconds" }}
+{{- $inSettings := merge (dict "PORT_ORG_ID" "port.orgId" "PORT_API_BASE_URL" "port.baseUrl") $others }}
+{{- range $name, $value := $inSettings }}
+{{- if hasKey $.Values.settings $name }}
+settings.{{ $name }} cannot be given there: give {{ $value }}
+{{- end }}
+{{- end }}
+{{- range $name, $value := $others }}
+{{- if hasKey $.Values.env.normal $name }}
+env.normal.{{ $name }} cannot be given there: give {{ $value }}
+{{- end }}
+{{- end }}
+{{- $own := merge (include "action-agent.ownVariables" . | fromJson) (include "action-agent.settings" . | fromJson) }}
+{{- range .Values.extraEnv }}
+{{- if hasKey $own (.name | default "") }}
+extraEnv gives {{ .name }} once more: other values make it already
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "action-agent.problems.stopping" }}
+{{- $least := include "action-agent.leastGraceSeconds" . | int64 }}
+{{- with .Values.terminationGracePeriodSeconds }}
+{{- if lt (int64 .) $least }}
+terminationGracePeriodSeconds is {{ int64 . }}, but a stop can take {{ sub $least 1 }} s, and one second is to spare: give {{ $least }} or more, or shorten AGENT_DRAIN_TIMEOUT_S, AGENT_KILL_GRACE_S or AGENT_REPORT_TIMEOUT_S in settings
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "action-agent.problems.scaling" }}
+{{- if and .Values.keda.enabled .Values.autoscaling.enabled }}
+keda.enabled and autoscaling.enabled are both true: only one of them can decide over the replicas
+{{- end }}
+{{- range list "keda" "autoscaling" }}
+{{- $values := index $.Values . }}
+{{- if $values.enabled }}
+{{- if not $values.maxReplicas }}
+{{ . }}.maxReplicas is missing: the number of partitions of the topic {{ include "action-agent.runsTopic" $ }}, which `action-agent doctor` names
+{{- else if gt (int $values.minReplicas) (int $values.maxReplicas) }}
+{{ . }}.minReplicas is {{ int $values.minReplicas }}, more than {{ . }}.maxReplicas, {{ int $values.maxReplicas }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.keda }}
+{{- if .enabled }}
+{{- if and (eq .trigger "kafka") (not .kafka.bootstrapServers) }}
+keda.kafka.bootstrapServers is missing: KEDA cannot ask Port for the brokers
+{{- end }}
+{{- if and (eq .trigger "prometheus") (not .prometheus.serverAddress) }}
+keda.prometheus.serverAddress is missing: where KEDA asks, such as http://prometheus.monitoring:9090
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "action-agent.problems.ca" }}
+{{- $ca := .Values.extraCA }}
+{{- $selfSigned := .Values.selfSignedCertificate }}
+{{- if and $ca.configMap $ca.secret }}
+extraCA.configMap and extraCA.secret are given: give one of the two
+{{- end }}
+{{- if and $selfSigned.enabled (or $ca.configMap $ca.secret) }}
+extraCA and selfSignedCertificate.enabled are given: the agent reads one file of CAs; put them into one
+{{- end }}
+{{- if and $ca.kafka (not (include "action-agent.caFile" .)) }}
+extraCA.kafka is true, but there are no CAs: give extraCA.configMap or extraCA.secret
+{{- end }}
+{{- if $selfSigned.enabled }}
+{{- if and $selfSigned.secret.useExistingSecret (not $selfSigned.secret.name) }}
+selfSignedCertificate.secret.name is missing
+{{- else if not (or $selfSigned.secret.useExistingSecret $selfSigned.certificate) }}
+selfSignedCertificate.certificate is missing: the certificate's text, as by --set-file
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "action-agent.problems.image" }}
+{{- $repository := .Values.image.repository }}
+{{- if and (hasSuffix "port-labs/port-agent" $repository) (not (include "action-agent.isOfficialImage" .)) }}
+image.repository is {{ $repository }}, a copy of Port's own agent: this chart runs another program, give its image
+{{- end }}
+{{- end }}
