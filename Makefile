@@ -29,7 +29,7 @@ format: venv ## rewrites in house style
 	$(BIN)/ruff check --fix agent tests
 
 test: venv ## everything that needs no broker, Docker, Java or account
-	$(BIN)/python -m $(RUNNER) pytest -m "not kafka and not browser and not memory_cgroup" $(ARGS)
+	$(BIN)/python -m $(RUNNER) pytest -m "not kafka and not browser and not memory_cgroup and not chart" $(ARGS)
 
 fuzz: SECONDS = 60
 fuzz: $(FUZZ)/.ready ## looks for input that breaks the parsers: make fuzz SECONDS=60 SEED=7 ARGS="decoder outputs"

@@ -1,0 +1,65 @@
+"""The Pod Security Standard ``restricted``, as the API server asks it of a pod (Kubernetes 1.28 to 1.36)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+_VOLUMES = {
+    "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
+}  # fmt: skip
+_SYSCTLS = {
+    "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range",
+}  # fmt: skip
+_SECCOMP = {"RuntimeDefault", "Localhost"}
+
+
+def violations(spec: dict[str, Any]) -> list[str]:
+    """Why a namespace that enforces ``restricted`` would refuse a pod with this spec; nothing: it would not."""
+    return [*_of_pod(spec), *(line for one in _containers(spec) for line in _of_container(one, spec))]
+
+
+def _containers(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    kinds = ("initContainers", "containers", "ephemeralContainers")
+    return [container for kind in kinds for container in spec.get(kind, ())]
+
+
+def _of_pod(spec: dict[str, Any]) -> Iterator[str]:
+    for name in ("hostNetwork", "hostPID", "hostIPC"):
+        if spec.get(name):
+            yield f"{name} is true"
+    for volume in spec.get("volumes", ()):
+        kinds = volume.keys() - {"name"}
+        if not kinds <= _VOLUMES:
+            yield f"volume {volume['name']} is {kinds}"
+    for sysctl in spec.get("securityContext", {}).get("sysctls", ()):
+        if sysctl["name"] not in _SYSCTLS:
+            yield f"sysctl {sysctl['name']}"
+
+
+def _of_container(container: dict[str, Any], spec: dict[str, Any]) -> Iterator[str]:
+    own, pod, name = container.get("securityContext", {}), spec.get("securityContext", {}), container["name"]
+    either = {**pod, **own}
+    if own.get("privileged"):
+        yield f"{name} is privileged"
+    if own.get("allowPrivilegeEscalation") is not False:
+        yield f"{name} may escalate its privileges"
+    capabilities = own.get("capabilities", {})
+    if "ALL" not in capabilities.get("drop", ()):
+        yield f"{name} does not drop all capabilities"
+    if not set(capabilities.get("add", ())) <= {"NET_BIND_SERVICE"}:
+        yield f"{name} adds {capabilities['add']}"
+    if either.get("runAsNonRoot") is not True:
+        yield f"{name} may be root"
+    if either.get("runAsUser") == 0:
+        yield f"{name} is root"
+    if either.get("seccompProfile", {}).get("type") not in _SECCOMP:
+        yield f"{name} has no seccomp profile"
+    if own.get("procMount", "Default") != "Default":
+        yield f"{name} has procMount {own['procMount']}"
+    if any(port.get("hostPort") for port in container.get("ports", ())):
+        yield f"{name} has a port of the host"
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        if container.get(probe, {}).get("httpGet", {}).get("host"):
+            yield f"{name} probes another host"
