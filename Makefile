@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FUZZ   := .cache/fuzz/venv
 
-.PHONY: help venv lint format test fuzz chaos soak sandbox lock
+.PHONY: help venv lint format test chart fuzz chaos soak sandbox lock
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ format: venv ## rewrites in house style
 
 test: venv ## everything that needs no broker, Docker, Java or account
 	$(BIN)/python -m $(RUNNER) pytest -m "not kafka and not browser and not memory_cgroup and not chart" $(ARGS)
+
+chart: venv ## renews what the chart's README and schema have from its values and the agent's settings
+	$(BIN)/python -m tests.chart.derived
 
 fuzz: SECONDS = 60
 fuzz: $(FUZZ)/.ready ## looks for input that breaks the parsers: make fuzz SECONDS=60 SEED=7 ARGS="decoder outputs"

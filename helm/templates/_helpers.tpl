@@ -33,7 +33,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: agent
 {{- end }}
 
-{{- define "action-agent.labels" -}}
+{{/* What everything is labelled with, but for its part in the whole. */}}
+{{- define "action-agent.commonLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "action-agent.instanceLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -41,6 +42,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .Values.extraLabels }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{- define "action-agent.labels" -}}
+{{ include "action-agent.commonLabels" . }}
+app.kubernetes.io/component: agent
 {{- end }}
 
 {{/* The metadata of one of our objects: list CONTEXT SUFFIX [ANNOTATIONS]. */}}

@@ -174,7 +174,6 @@ initContainers:
 metadata:
   labels:
     {{- include "action-agent.labels" . | nindent 4 }}
-    app.kubernetes.io/component: agent
     {{- with .Values.podLabels }}
     {{- include "action-agent.templated" (list $ .) | nindent 4 }}
     {{- end }}

@@ -75,7 +75,7 @@ def setting_schema(name: str, field: FieldInfo) -> dict[str, Any]:
     made = Settings.model_json_schema()["properties"][name]
     made = next((one for one in made.get("anyOf", ()) if one["type"] != "null"), made)
     if "enum" in made or "const" in made:
-        return {"enum": [*_accepted(name, field, made.get("enum") or [made["const"]]), None]}
+        return {"enum": [*_accepted(field, made.get("enum") or [made["const"]]), None]}
     limits = {key: made[key] for key in ("minimum", "maximum", "exclusiveMinimum") if key in made}
     match made["type"]:
         case "boolean":
@@ -88,7 +88,7 @@ def setting_schema(name: str, field: FieldInfo) -> dict[str, Any]:
             return {"type": ["string", "null"]}
 
 
-def _accepted(name: str, field: FieldInfo, values: list[str]) -> list[str]:
+def _accepted(field: FieldInfo, values: list[str]) -> list[str]:
     """The words that the agent takes: in capitals or not, and some others."""
     adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())
     candidates = dict.fromkeys(["", *values, *_OTHER_WORDS])

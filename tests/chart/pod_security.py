@@ -12,6 +12,7 @@ _SYSCTLS = {
     "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.ip_unprivileged_port_start",
     "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range",
 }  # fmt: skip
+_PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 _SECCOMP = {"RuntimeDefault", "Localhost"}
 
 
@@ -39,27 +40,21 @@ def _of_pod(spec: dict[str, Any]) -> Iterator[str]:
 
 
 def _of_container(container: dict[str, Any], spec: dict[str, Any]) -> Iterator[str]:
-    own, pod, name = container.get("securityContext", {}), spec.get("securityContext", {}), container["name"]
+    own, pod = container.get("securityContext", {}), spec.get("securityContext", {})
     either = {**pod, **own}
-    if own.get("privileged"):
-        yield f"{name} is privileged"
-    if own.get("allowPrivilegeEscalation") is not False:
-        yield f"{name} may escalate its privileges"
     capabilities = own.get("capabilities", {})
-    if "ALL" not in capabilities.get("drop", ()):
-        yield f"{name} does not drop all capabilities"
-    if not set(capabilities.get("add", ())) <= {"NET_BIND_SERVICE"}:
-        yield f"{name} adds {capabilities['add']}"
-    if either.get("runAsNonRoot") is not True:
-        yield f"{name} may be root"
-    if either.get("runAsUser") == 0:
-        yield f"{name} is root"
-    if either.get("seccompProfile", {}).get("type") not in _SECCOMP:
-        yield f"{name} has no seccomp profile"
-    if own.get("procMount", "Default") != "Default":
-        yield f"{name} has procMount {own['procMount']}"
-    if any(port.get("hostPort") for port in container.get("ports", ())):
-        yield f"{name} has a port of the host"
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        if container.get(probe, {}).get("httpGet", {}).get("host"):
-            yield f"{name} probes another host"
+    asked = {
+        "is privileged": not own.get("privileged"),
+        "may escalate its privileges": own.get("allowPrivilegeEscalation") is False,
+        "does not drop all capabilities": "ALL" in capabilities.get("drop", ()),
+        "adds capabilities": set(capabilities.get("add", ())) <= {"NET_BIND_SERVICE"},
+        "may be root": either.get("runAsNonRoot") is True,
+        "is root": either.get("runAsUser") != 0,
+        "has no seccomp profile": either.get("seccompProfile", {}).get("type") in _SECCOMP,
+        "has another /proc": own.get("procMount", "Default") == "Default",
+        "has a port of the host": not any(port.get("hostPort") for port in container.get("ports", ())),
+        "probes another host": not any(
+            container.get(probe, {}).get("httpGet", {}).get("host") for probe in _PROBES
+        ),
+    }
+    yield from (f"{container['name']} {what}" for what, is_so in asked.items() if not is_so)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ Values = dict[str, Any]
 Manifest = dict[str, Any]
 
 HELMS = ("helm3", "helm4")
+_OPTIONS = ("--namespace", "actions", "--values", "-")
 NEEDED: Values = {"port": {"orgId": "org_1", "existingSecret": "port-credentials"}}
 """What nobody can do without."""
 
@@ -111,18 +112,16 @@ def render_alone(helm: str, values: Values, *arguments: str) -> Rendered:
     return Rendered(_template(helm, yaml.safe_dump(values), arguments))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _template(helm: str, values: str, arguments: tuple[str, ...]) -> tuple[Manifest, ...]:
-    command = [tools() / helm, "template", "release", HELM, "--namespace", "actions", "--values", "-", *arguments]
+    command = [tools() / helm, "template", "release", HELM, *_OPTIONS, *arguments]
     done = run(command, values)
     return tuple(one for one in yaml.safe_load_all(done) if one is not None)
 
 
-def notes(helm: str, values: Values) -> str:
-    """What `helm install` says in the end."""
-    command = [
-        tools() / helm, "install", "release", HELM, "--namespace", "actions", "--values", "-", "--dry-run=client",
-    ]  # fmt: skip
+def notes(values: Values) -> str:
+    """What `helm install` says in the end. By Helm 4: Helm 3 wants a cluster even for a dry run."""
+    command = [tools() / "helm4", "install", "release", HELM, *_OPTIONS, "--dry-run=client"]
     return run(command, yaml.safe_dump(merged(NEEDED, values))).partition("NOTES:\n")[2]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -21,7 +21,7 @@ def complaints(manifest: Manifest, version: str) -> list[str]:
     return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(manifest)]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _validator(kind: str, api_version: str, version: str) -> Draft202012Validator:
     custom = tools() / "crds" / f"{kind}.json"
     if custom.exists():
@@ -35,7 +35,7 @@ def _validator(kind: str, api_version: str, version: str) -> Draft202012Validato
     return Draft202012Validator(json.loads(path.read_text("utf-8")), registry=_definitions(version))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _definitions(version: str) -> Registry[Any]:
     path = tools() / "kubernetes" / version / "_definitions.json"
     resource: Resource[Any] = Resource.from_contents(json.loads(path.read_text("utf-8")))

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.combinations import COMBINATIONS
+from tests.chart.combinations import COMBINATIONS, PORT_AGENT
 from tests.chart.documented_values import HELM
 from tests.chart.pod_security import violations
-from tests.chart.rendering import HELMS, NEEDED, Rendered, merged, render, render_alone, run, tools
+from tests.chart.rendering import HELMS, NEEDED, RefusedError, Rendered, merged, render, render_alone, run, tools
 from tests.chart.schemas import VERSIONS, complaints
 
 pytestmark = pytest.mark.chart
@@ -20,8 +20,7 @@ every_combination = pytest.mark.parametrize("name", COMBINATIONS)
 
 
 def rendered(name: str, helm: str = "helm4") -> Rendered:
-    alone = name.startswith("port-agent")
-    return (render_alone if alone else render)(helm, COMBINATIONS[name])
+    return (render_alone if name == PORT_AGENT else render)(helm, COMBINATIONS[name])
 
 
 def pods(one: Rendered) -> list[dict[str, Any]]:
@@ -134,7 +133,12 @@ def test_what_our_pods_are_by_default(helm: str) -> None:
             "limits": {"memory": "512Mi"},
         }
         assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
-        assert {name: volume["emptyDir"] for volume in spec["volumes"] if "emptyDir" in volume for name in [volume["name"]]} == {
+        assert {
+            name: volume["emptyDir"]
+            for volume in spec["volumes"]
+            if "emptyDir" in volume
+            for name in [volume["name"]]
+        } == {
             "state": {"sizeLimit": "2Gi"},
             "tmp": {"sizeLimit": "256Mi"},
         }
@@ -159,7 +163,7 @@ def test_the_doctor_is_a_test_of_helm_with_the_agents_own_settings(helm: str) ->
 def test_it_refuses_older_clusters(helm: str) -> None:
     command = [tools() / helm, "template", "release", HELM, "--set", "port.orgId=o,port.existingSecret=s"]
     assert run([*command, "--kube-version", "1.28.0-gke.100"])
-    with pytest.raises(Exception, match="requires kubeVersion: >=1.28.0-0"):
+    with pytest.raises(RefusedError, match=r"requires kubeVersion: >=1\.28\.0-0"):
         run([*command, "--kube-version", "1.27.9"])
 
 

@@ -1,0 +1,119 @@
+"""Wrong and missing values: they fail when they are rendered, with a sentence that helps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.chart.rendering import NEEDED, RefusedError, Rendered, Values, merged, render_alone
+
+pytestmark = pytest.mark.chart
+KEDA: Values = {"enabled": True, "maxReplicas": 3}
+
+SENTENCES: list[tuple[Values, str]] = [
+    ({"port": {"orgId": ""}}, "port.orgId is missing: the organisation's id, such as org_"),
+    (
+        {"port": {"existingSecret": ""}},
+        "the credentials are missing: give port.existingSecret, a Secret with the keys",
+    ),
+    ({"port": {"existingSecret": "", "clientId": "id"}}, "port.clientSecret is missing"),
+    ({"port": {"existingSecret": "", "clientSecret": "s"}}, "port.clientId is missing"),
+    ({"port": {"clientId": "id", "clientSecret": "s"}}, "give one of the two"),
+    (
+        {"secret": {"useExistingSecret": True}, "port": {"existingSecret": "", "clientId": "id"}},
+        "give one of the two",
+    ),
+    (
+        {"routes": {"path": "r.yaml", "existingConfigMap": "routes"}},
+        "routes.existingConfigMap and routes.path are given: routes come from one of them",
+    ),
+    ({"routes": {"file": "./routes.yaml"}}, "routes.file"),
+    ({"routes": {"file": "routes: ["}}, "routes.file is neither YAML nor JSON"),
+    ({"routes": {"file": "route: []"}}, 'routes.file has no routes: it needs the key "routes" with a list'),
+    ({"scripts": {"files": {"a": "b"}, "existingConfigMap": "c"}}, "scripts.files and scripts.existingConfigMap"),
+    ({"python": {"files": {"a": "b"}, "existingConfigMap": "c"}}, "python.files and python.existingConfigMap"),
+    ({"env": {"normal": {"AGENT_STATE_DIR": "/state"}}}, "env.normal.AGENT_STATE_DIR cannot be given there"),
+    ({"extraEnv": [{"name": "PORT_ORG_ID", "value": "o"}]}, "extraEnv gives PORT_ORG_ID once more"),
+    (
+        {"extraEnv": [{"name": "LOG_LEVEL", "value": "INFO"}], "settings": {"LOG_LEVEL": "INFO"}},
+        "extraEnv gives LOG_LEVEL",
+    ),
+    ({"keda": {"enabled": True}}, "keda.maxReplicas is missing: the number of partitions of the topic org_1.runs"),
+    ({"keda": {**KEDA, "minReplicas": 4}}, "keda.minReplicas is 4, more than keda.maxReplicas, 3"),
+    ({"keda": {**KEDA, "trigger": "kafka"}}, "keda.kafka.bootstrapServers is missing: KEDA cannot ask Port"),
+    ({"keda": {**KEDA, "trigger": "prometheus"}}, "keda.prometheus.serverAddress is missing"),
+    ({"autoscaling": {"enabled": True}}, "autoscaling.maxReplicas is missing"),
+    (
+        {"autoscaling": {"enabled": True, "maxReplicas": 2}, "keda": KEDA},
+        "only one of them can decide over the replicas",
+    ),
+    ({"extraCA": {"configMap": "a", "secret": "b"}}, "extraCA.configMap and extraCA.secret are given"),
+    ({"extraCA": {"kafka": True}}, "extraCA.kafka is true, but there are no CAs"),
+    (
+        {"extraCA": {"secret": "a"}, "selfSignedCertificate": {"enabled": True, "certificate": "c"}},
+        "the agent reads one file of CAs",
+    ),
+    ({"selfSignedCertificate": {"enabled": True}}, "selfSignedCertificate.certificate is missing"),
+    (
+        {"selfSignedCertificate": {"enabled": True, "secret": {"useExistingSecret": True}}},
+        "selfSignedCertificate.secret.name is missing",
+    ),
+    ({"image": {"repository": "mirror.internal/port-labs/port-agent"}}, "this chart runs another program"),
+]
+
+WRONG_FORMS: list[tuple[Values, tuple[str, ...]]] = [
+    ({"replicas": 3}, ("replicas",)),
+    ({"port": {"orgID": "o"}}, ("port", "orgID")),
+    ({"settings": {"AGENT_DRAIN_TIMEOUT": 5}}, ("settings", "AGENT_DRAIN_TIMEOUT")),
+    ({"settings": {"AGENT_DRAIN_TIMEOUT_S": "soon"}}, ("AGENT_DRAIN_TIMEOUT_S",)),
+    ({"settings": {"AGENT_DRAIN_TIMEOUT_S": -1}}, ("AGENT_DRAIN_TIMEOUT_S",)),
+    ({"settings": {"STREAMER_NAME": "POLLING"}}, ("STREAMER_NAME", "KAFKA")),
+    ({"env": {"normal": {"STREAMER_NAME": "POLLING"}}}, ("STREAMER_NAME", "KAFKA")),
+    ({"settings": {"LOG_LEVEL": "chatty"}}, ("LOG_LEVEL", "DEBUG")),
+    ({"settings": {"AGENT_HTTP_PORT": 70000}}, ("AGENT_HTTP_PORT",)),
+    ({"replicaCount": "many"}, ("replicaCount", "integer")),
+    ({"port": {"baseUrl": "api.port.io"}}, ("baseUrl",)),
+    ({"routes": {"list": [{"match": {"action": "a"}}]}}, ("routes", "name")),
+    ({"keda": {"minReplicas": 0}}, ("minReplicas",)),
+    ({"keda": {"trigger": "apache-kafka"}}, ("trigger", "kafka")),
+    ({"resources": {"limits": {"memory": "512 MB"}}}, ("memory",)),
+    ({"persistence": {"mountPath": "state"}}, ("mountPath",)),
+    ({"image": {"repository": "agent:1.0"}}, ("repository",)),
+    ({"image": {"digest": "latest"}}, ("digest",)),
+    ({"probes": {"liveness": {"perodSeconds": 5}}}, ("perodSeconds",)),
+    ({"extraEnv": {"A": "b"}}, ("extraEnv",)),
+    ({"scripts": {"files": {"sub/create.sh": "a"}}}, ("sub/create.sh",)),
+    ({"terminationGracePeriodSeconds": "30s"}, ("terminationGracePeriodSeconds",)),
+]
+
+
+def refusal(helm: str, values: Values) -> str:
+    with pytest.raises(RefusedError) as caught:
+        render_alone(helm, merged(NEEDED, values))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("values", "sentence"), SENTENCES, ids=lambda one: one if isinstance(one, str) else "")
+def test_values_that_contradict_or_lack_something(helm: str, values: Values, sentence: str) -> None:
+    assert sentence in refusal(helm, values)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"), WRONG_FORMS, ids=lambda one: ".".join(one) if isinstance(one, tuple) else ""
+)
+def test_values_of_a_wrong_form_or_name(helm: str, values: Values, words: tuple[str, ...]) -> None:
+    said = refusal(helm, values)
+    assert "don't meet the specifications of the schema" in said
+    for word in words:
+        assert word in said
+
+
+def test_all_problems_are_said_at_once(helm: str) -> None:
+    said = refusal(helm, {"port": {"orgId": "", "existingSecret": ""}, "terminationGracePeriodSeconds": 5})
+    assert said.count("\n  - ") == 3
+
+
+@pytest.mark.parametrize("values", [{"global": {"imageRegistry": "r", "deep": {"er": 1}}}, {"enabled": True}])
+def test_a_parent_chart_may_share_its_values(helm: str, values: dict[str, Any]) -> None:
+    assert isinstance(render_alone(helm, merged(NEEDED, values)), Rendered)
