@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
 
@@ -84,13 +85,28 @@ def test_its_mapping_is_mounted_and_its_state_is_said(
         load()
 
 
+def test_of_such_a_secret_the_files_count_and_not_the_variables(
+    helm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`env` of a container wins over its `envFrom`, and what is empty is not set: so files can be rotated."""
+    one = render(helm, COMBINATIONS["port-agent with a secret of its own"])
+    monkeypatch.chdir(tmp_path)
+    for name in ("PORT_CLIENT_ID", "PORT_CLIENT_SECRET"):
+        path = tmp_path / Path(one.env[f"{name}_FILE"]).name
+        path.write_text(f"{name} of the file")
+        monkeypatch.setenv(f"{name}_FILE", str(path))
+        monkeypatch.setenv(name, one.env[name])
+    monkeypatch.setenv("PORT_ORG_ID", "org_1")
+    loaded = load()
+    assert loaded.PORT_CLIENT_ID == "PORT_CLIENT_ID of the file"
+    assert loaded.file_of("PORT_CLIENT_SECRET") is not None
+
+
 def test_a_secret_that_is_there_already_gives_all_its_keys_and_credentials_as_files(helm: str) -> None:
     one = render(helm, COMBINATIONS["port-agent with a secret of its own"])
     assert one.all("Secret") == []
     assert one.container["envFrom"] == [{"secretRef": {"name": "old-secret"}}]
     assert one.volume("credentials")["secret"]["secretName"] == "old-secret"
-    # Empty here, so that the files count and not what came with the rest of the Secret.
-    assert one.env["PORT_CLIENT_ID"] == one.env["PORT_CLIENT_SECRET"] == ""
     assert one.pod["spec"]["serviceAccountName"] == "old-account"
     assert one.all("ServiceAccount") == []
     assert one.env["SSL_CERT_FILE"] == "/etc/action-agent/ca/tls.crt"

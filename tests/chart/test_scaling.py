@@ -31,6 +31,8 @@ def test_replicas_are_said_where_nobody_else_decides(helm: str) -> None:
 
 
 def test_keda_asks_the_pods_for_waiting_runs_by_default(helm: str) -> None:
+    # The scaler takes the first series of that name: there must be one.
+    assert RUNS_WAITING.labels == ()
     spec, trigger = scaled(helm, {})
     assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "release-action-agent"}
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (1, 6)
