@@ -81,11 +81,11 @@ annotations:
 {{- end }}
 
 {{- define "action-agent.image" -}}
-{{- $official := include "action-agent.isOfficialImage" . -}}
-{{- $repository := ternary "action-agent" .Values.image.repository (not (empty $official)) -}}
-{{- $tag := ternary "" .Values.image.tag (not (empty $official)) | default .Chart.AppVersion -}}
-{{- with .Values.image.registry }}{{ . }}/{{ end }}{{ $repository }}
-{{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ $tag }}{{ end }}
+{{- with .Values.image.registry }}{{ . }}/{{ end }}
+{{- if include "action-agent.isOfficialImage" . }}action-agent:{{ .Chart.AppVersion }}
+{{- else if .Values.image.digest }}{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else }}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
 {{- end }}
 
 {{- define "action-agent.workloadKind" -}}

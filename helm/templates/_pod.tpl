@@ -42,23 +42,12 @@
     name: {{ .Values.extraCA.configMap }}
   {{- else }}
   secret:
-    secretName: {{ .Values.extraCA.secret | default (include "action-agent.selfSignedSecret" .) }}
+    secretName: {{ include "action-agent.caSecret" . }}
     defaultMode: 0440
   {{- end }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ include "action-agent.templated" (list $ .) }}
-{{- end }}
-{{- end }}
-
-{{/* Only a Secret that is there already may have keys of its own: list CONTEXT KEY OUR-KEY. */}}
-{{- define "action-agent.credentialsKey" -}}
-{{- ternary (index . 1) (index . 2) (not (empty (index . 0).Values.port.existingSecret)) }}
-{{- end }}
-
-{{- define "action-agent.selfSignedSecret" -}}
-{{- with .Values.selfSignedCertificate.secret -}}
-{{- ternary .name (printf "%s-cert" (include "action-agent.fullname" $)) .useExistingSecret }}
 {{- end }}
 {{- end }}
 

@@ -76,6 +76,9 @@ settings.{{ $name }} cannot be given there: give {{ $value }}
 env.normal.{{ $name }} cannot be given there: give {{ $value }}
 {{- end }}
 {{- end }}
+{{- if eq (include "action-agent.httpPort" .) "0" }}
+AGENT_HTTP_PORT is 0, which takes any free port: probes must know it, give another
+{{- end }}
 {{- $own := merge (include "action-agent.ownVariables" . | fromJson) (include "action-agent.settings" . | fromJson) }}
 {{- range .Values.extraEnv }}
 {{- if hasKey $own (.name | default "") }}

@@ -46,87 +46,6 @@
 {{- .Values.terminationGracePeriodSeconds | default (include "action-agent.leastGraceSeconds" .) | int64 }}
 {{- end }}
 
-{{/* The credentials' Secret, ours or another. */}}
-{{- define "action-agent.credentialsSecret" -}}
-{{- .Values.port.existingSecret | default (include "action-agent.ownSecret" .) }}
-{{- end }}
-
-{{/* The name of the Secret of this release; with secret.useExistingSecret, of the one in its place. */}}
-{{- define "action-agent.ownSecret" -}}
-{{- .Values.secret.name | default (include "action-agent.fullname" .) }}
-{{- end }}
-
-{{- define "action-agent.clientId" -}}
-{{- .Values.port.clientId | default (.Values.env.secret).PORT_CLIENT_ID | default "" }}
-{{- end }}
-
-{{- define "action-agent.clientSecret" -}}
-{{- .Values.port.clientSecret | default (.Values.env.secret).PORT_CLIENT_SECRET | default "" }}
-{{- end }}
-
-{{/* Whether the credentials are in a Secret that is there already. */}}
-{{- define "action-agent.hasExistingSecret" -}}
-{{- if or .Values.port.existingSecret .Values.secret.useExistingSecret }}yes{{ end }}
-{{- end }}
-
-{{/* What our own Secret holds, as JSON; nothing: there is none. */}}
-{{- define "action-agent.secretData" -}}
-{{- $data := dict -}}
-{{- if not .Values.secret.useExistingSecret -}}
-  {{- range $name, $value := .Values.env.secret -}}
-    {{- with include "action-agent.text" $value }}{{ $_ := set $data $name . }}{{ end -}}
-  {{- end -}}
-{{- end -}}
-{{- if include "action-agent.hasExistingSecret" . -}}
-  {{- $data = omit $data "PORT_CLIENT_ID" "PORT_CLIENT_SECRET" -}}
-{{- else -}}
-  {{- $_ := set $data "PORT_CLIENT_ID" (include "action-agent.clientId" .) -}}
-  {{- $_ := set $data "PORT_CLIENT_SECRET" (include "action-agent.clientSecret" .) -}}
-{{- end -}}
-{{- toJson $data }}
-{{- end }}
-
-{{/* The routes file's ConfigMap, ours or another; empty where the file is none. */}}
-{{- define "action-agent.routesConfigMap" -}}
-{{- if or .Values.routes.list .Values.routes.file -}}
-{{ include "action-agent.fullname" . }}-routes
-{{- else -}}
-{{ .Values.routes.existingConfigMap }}
-{{- end }}
-{{- end }}
-
-{{- define "action-agent.routesPath" -}}
-{{- if .Values.routes.path -}}
-{{ .Values.routes.path }}
-{{- else if .Values.routes.existingConfigMap -}}
-/etc/action-agent/routes/{{ .Values.routes.key }}
-{{- else if include "action-agent.routesConfigMap" . -}}
-/etc/action-agent/routes/routes.yaml
-{{- end }}
-{{- end }}
-
-{{- define "action-agent.hasPythonConfigMap" -}}
-{{- if or .Values.python.files .Values.python.existingConfigMap }}yes{{ end }}
-{{- end }}
-
-{{- define "action-agent.pythonPath" -}}
-{{- $mounted := ternary "/etc/action-agent/python" "" (not (empty (include "action-agent.hasPythonConfigMap" .))) -}}
-{{- compact (list $mounted .Values.python.path) | join ":" }}
-{{- end }}
-
-{{/* The file of extra CAs; empty: there is none. */}}
-{{- define "action-agent.caFile" -}}
-{{- if or .Values.extraCA.configMap .Values.extraCA.secret -}}
-/etc/action-agent/ca/{{ .Values.extraCA.key }}
-{{- else if .Values.selfSignedCertificate.enabled -}}
-/etc/action-agent/ca/{{ include "action-agent.selfSignedKey" . }}
-{{- end }}
-{{- end }}
-
-{{- define "action-agent.selfSignedKey" -}}
-{{- with .Values.selfSignedCertificate.secret }}{{ ternary .key "crt" .useExistingSecret }}{{ end }}
-{{- end }}
-
 {{/* Variables that the chart makes, as JSON. */}}
 {{- define "action-agent.ownVariables" -}}
 {{- $own := dict
@@ -139,9 +58,13 @@
       "AGENT_STATE_DIR" .Values.persistence.mountPath
       "AGENT_TERMINATION_GRACE_S" (include "action-agent.graceSeconds" .)
       "SSL_CERT_FILE" (include "action-agent.caFile" .)
-      "AGENT_KAFKA_CA_FILE" (ternary (include "action-agent.caFile" .) "" .Values.extraCA.kafka)
-      "CONTROL_THE_PAYLOAD_CONFIG_PATH" (ternary "/etc/action-agent/mapping/mapping.json" "" (not (empty .Values.controlThePayloadConfig)))
 -}}
+{{- if .Values.extraCA.kafka }}
+  {{- $_ := set $own "AGENT_KAFKA_CA_FILE" (include "action-agent.caFile" .) -}}
+{{- end -}}
+{{- if .Values.controlThePayloadConfig }}
+  {{- $_ := set $own "CONTROL_THE_PAYLOAD_CONFIG_PATH" "/etc/action-agent/mapping/mapping.json" -}}
+{{- end -}}
 {{- range $name, $value := $own -}}
   {{- if not $value }}{{ $_ := unset $own $name }}{{ end -}}
 {{- end -}}

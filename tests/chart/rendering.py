@@ -17,6 +17,7 @@ Values = dict[str, Any]
 Manifest = dict[str, Any]
 
 HELMS = ("helm3", "helm4")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OPTIONS = ("--namespace", "actions", "--values", "-")
 NEEDED: Values = {"port": {"orgId": "org_1", "existingSecret": "port-credentials"}}
 """What nobody can do without."""
@@ -116,7 +117,7 @@ def render_alone(helm: str, values: Values, *arguments: str) -> Rendered:
 def _template(helm: str, values: str, arguments: tuple[str, ...]) -> tuple[Manifest, ...]:
     command = [tools() / helm, "template", "release", HELM, *_OPTIONS, *arguments]
     done = run(command, values)
-    return tuple(one for one in yaml.safe_load_all(done) if one is not None)
+    return tuple(one for one in yaml.load_all(done, Loader=_LOADER) if one is not None)
 
 
 def notes(values: Values) -> str:

@@ -39,6 +39,7 @@ SENTENCES: list[tuple[Values, str]] = [
         {"extraEnv": [{"name": "LOG_LEVEL", "value": "INFO"}], "settings": {"LOG_LEVEL": "INFO"}},
         "extraEnv gives LOG_LEVEL",
     ),
+    ({"settings": {"AGENT_HTTP_PORT": 0}}, "AGENT_HTTP_PORT is 0, which takes any free port"),
     ({"keda": {"enabled": True}}, "keda.maxReplicas is missing: the number of partitions of the topic org_1.runs"),
     ({"keda": {**KEDA, "minReplicas": 4}}, "keda.minReplicas is 4, more than keda.maxReplicas, 3"),
     ({"keda": {**KEDA, "trigger": "kafka"}}, "keda.kafka.bootstrapServers is missing: KEDA cannot ask Port"),

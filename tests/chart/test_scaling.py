@@ -107,6 +107,7 @@ def test_kedas_group_topic_and_first_offset_are_the_agents(helm: str) -> None:
         ("keda by lag", {"username", "password"}),
         ("keda by lag, brokers by an own ca", {"ca"}),
         ("keda by lag, by a secret's ca and without tls", {"ca"}),
+        ("keda by lag, brokers by port-agent's certificate", {"username", "password", "ca"}),
     ],
 )
 def test_keda_gets_what_it_needs_to_log_in(helm: str, combination: str, parameters: set[str]) -> None:
