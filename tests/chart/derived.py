@@ -64,7 +64,7 @@ def schema() -> str:
     }
     whole["definitions"]["variables"] = {
         "type": "object",
-        "properties": types,
+        "properties": {name: {"$ref": f"#/definitions/settings/properties/{name}"} for name in types},
         "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
     }
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
