@@ -40,10 +40,12 @@ port.clientId is missing: port.clientSecret alone is not enough
 {{- end }}
 {{- with .Values.routes.file }}
 {{- $file := fromYaml . }}
-{{- if $file.Error }}
-routes.file is neither YAML nor JSON: {{ $file.Error }}
+{{- if not (contains ":" .) }}
+routes.file is {{ . | trim | quote }}: it takes the text of a file, as by --set-file routes.file=PATH; the path of one in the pod goes into routes.path
+{{- else if $file.Error }}
+routes.file is no routes file: {{ $file.Error }}
 {{- else if not $file.routes }}
-routes.file has no routes: it needs the key "routes" with a list (give the file's text, as by --set-file, not its path)
+routes.file has no routes: it needs the key "routes" with a list
 {{- end }}
 {{- end }}
 {{- end }}
