@@ -16,9 +16,11 @@ from agent.dispatch.decision import Begin, Conclude, Decision, LookAgain, Over
 from agent.dispatch.job import Job, subject_of
 from agent.dispatch.life import Ended, Lives
 from agent.dispatch.reception import Reception, Refusal
-from agent.dispatch.redelivery import Redelivery
+from agent.dispatch.redelivery import Redelivery, redelivery_word
 from agent.dispatch.telling import DEFECT, Telling, broken_off
-from agent.domain.events import WaitingChanged
+from agent.domain.earlier import Earlier
+from agent.domain.events import RunRedelivered, WaitingChanged
+from agent.domain.invocation import RunId
 from agent.domain.outcome import CancelReason
 from agent.domain.settlement import Settlement
 from agent.ports import Delivery, Observer, Source
@@ -282,6 +284,8 @@ class Dispatcher:
 
     async def _carry_out(self, job: Job, decision: Decision | None) -> Ended | None:
         """Executes the job if that was decided; ``None`` where there is no more to do for it."""
+        if decision is not None and not isinstance(decision, LookAgain):
+            self._tell_redelivered(job.delivery.earlier, job.run_id, decision)
         match decision:
             case Begin(attempt, note):
                 return await self._execute(job, attempt, note)
@@ -293,6 +297,12 @@ class Dispatcher:
             case _:
                 job.claim.drop()
         return None
+
+    def _tell_redelivered(
+        self, earlier: Earlier | None, run_id: RunId | None, decision: Begin | Over | Conclude
+    ) -> None:
+        if earlier is not None:
+            self._observer.notify(RunRedelivered(run_id, redelivery_word(decision)))
 
     async def _execute(self, job: Job, attempt: int, note: str) -> Ended:
         try:
@@ -310,10 +320,13 @@ class Dispatcher:
         ):
             decision = await self._decide_on_refused(refusal)
             self._leave_beginning()
+            earlier = refusal.delivery.earlier
             del refusal  # see `_live`
             if isinstance(decision, Over):
+                self._tell_redelivered(earlier, about.run_id, decision)
                 claim.settle(Settlement.ACCEPT)
             elif claim.take_up():
+                self._tell_redelivered(earlier, about.run_id, decision)
                 with self._telling.counted():
                     ended = self._lives.unexecuted(about, action, decision.outcome)
                     await self._telling.conclude(claim, ended)

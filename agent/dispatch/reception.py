@@ -11,7 +11,7 @@ from agent.dispatch.claims import Claim, Claims
 from agent.dispatch.job import Job
 from agent.dispatch.second_look import SecondLook
 from agent.domain.errors import TemplateError
-from agent.domain.events import MessageIgnored, MessageRejected, RunReceived
+from agent.domain.events import MessageIgnored, MessageRejected, RunReceived, RunRedelivered
 from agent.domain.invocation import Channel, Invocation, InvocationKind, RunId
 from agent.domain.json import compact
 from agent.domain.outcome import Failed, FailureKind
@@ -116,6 +116,7 @@ class Reception:
             case Decoded(invocation) | Unexecutable(invocation):
                 if self._claims.has(invocation.run_id, delivery):
                     log.info("a run was delivered again and is not begun again", run_id=invocation.run_id)
+                    self._observer.notify(RunRedelivered(invocation.run_id, "in_hand"))
                 elif isinstance(verdict, Unexecutable):
                     return self._unexecutable(delivery, invocation, verdict.detail)
                 else:

@@ -94,6 +94,19 @@ class Redelivery:
         return Patience(now_s - received_at_s, now_s - self._seen_at_s.setdefault(claim, now_s), self._waits)
 
 
+def redelivery_word(decision: Begin | Over | Conclude) -> str:
+    """What became of a message that was delivered before, as `RunRedelivered` says it."""
+    match decision:
+        case Begin():
+            return "begun"
+        case Over():
+            return "over"
+        case Conclude(Failed(kind=FailureKind.INTERRUPTED)):
+            return "interrupted"
+        case Conclude():
+            return "concluded"
+
+
 _IN_PART = ": that agent is gone, and the work may be done in part"
 
 

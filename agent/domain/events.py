@@ -61,6 +61,19 @@ class RunReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class RunRedelivered:
+    """A run that was delivered before came again. ``outcome`` is what became of it.
+
+    in_hand: this agent has it, or has ended it lately; over: it has ended in Port; begun: it is executed;
+    interrupted: it ends as a failure, for whoever was at it is gone; concluded: its end is told without executing
+    it, for an agent that could not tell it, or because no executor here takes it.
+    """
+
+    run_id: RunId | None
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted:
     """A slot was free and the executor was called. ``waited_s``: from its arrival here to now."""
 
@@ -349,6 +362,7 @@ Event: TypeAlias = (
     | MessageKept
     | MessageNotKept
     | RunReceived
+    | RunRedelivered
     | RunStarted
     | RunFinished
     | RunReported

@@ -110,6 +110,7 @@ class Counts:
             events.RunReceived,
             lambda e: count(table.RUNS_RECEIVED, e.source, self._route_names.label(e.route)),
         )
+        on(events.RunRedelivered, lambda e: count(table.RUNS_REDELIVERED, e.outcome))
         on(events.RunStarted, self._started)
         on(events.RunFinished, self._finished)
         on(events.RunReported, lambda e: count(table.RUN_REPORTS, e.result))

@@ -15,6 +15,7 @@ from agent.observability import metric_table as table
 from agent.observability.in_flight import RunsInFlight
 from agent.observability.metric_table import GaugeSpec
 from agent.observability.observers import EventTable
+from agent.observability.outage import Outage
 from agent.observability.partitions import Partitions, Standing
 from agent.ports import Clock
 
@@ -43,6 +44,7 @@ class Gauges(Collector):
         self._progress_at_s = clock.monotonic()
         self._polled_at_epoch_s = clock.epoch()
         self._api_success_at_epoch_s: float | None = None
+        self._outage = Outage()
         self._api_remaining: int | None = None
         self._journal = events.JournalStood(0)
         self._reload_ok = True
@@ -104,6 +106,7 @@ class Gauges(Collector):
         self._polled_at_epoch_s = event.at_epoch_s
 
     def _api_requested(self, event: events.ApiRequested) -> None:
+        self._outage.requested(event, self._clock.monotonic())
         if event.code.startswith("2"):
             self._api_success_at_epoch_s = self._clock.epoch()
 
@@ -162,6 +165,7 @@ class Gauges(Collector):
     def _api_and_agent(self) -> Iterator[Metric]:
         yield _gauge(table.API_REMAINING, self._api_remaining)
         yield _gauge(table.API_LAST_SUCCESS, self._api_success_at_epoch_s)
+        yield _gauge(table.API_UNANSWERED, _age(self._outage.since_s, self._clock.monotonic()))
         yield _gauge(table.BUILD_INFO, {(self._version, python_version()): 1})
         yield _gauge(table.CONFIG_RELOAD, self._reload_ok)
         yield _gauge(table.ALIVE, self._alive)

@@ -11,11 +11,13 @@ from structlog.typing import FilteringBoundLogger
 
 from agent.domain import events
 from agent.observability.observers import EventTable
+from agent.observability.outage import Outage
 from agent.observability.repeats import Repeats
 from agent.ports import Clock
 
 _STANDSTILL_S = 1.0
 _BURST = 30
+_LONG_OUTAGE_S = 5.0
 _STANDSTILL_HINT = (
     "an async Python action must not block: await, use asyncio.to_thread, or make it a plain function"
 )
@@ -38,6 +40,8 @@ class LogObserver:
         self._lock = threading.Lock()
         self._repeats = Repeats()
         self._bursts = Repeats(burst=_BURST)
+        self._outage = Outage()
+        self._outage_was_told = False
         self._table = EventTable()
         self._hear_runs()
         self._hear_sources()
@@ -67,6 +71,7 @@ class LogObserver:
         on(events.Rebalanced, self._rebalanced)
         on(events.SourceFailed, self._source_failed)
         on(events.Committed, self._committed)
+        on(events.ApiRequested, self._api_requested)
         on(events.ApiRetried, self._api_retried)
         on(events.TokenRefreshed, self._token_refreshed)
 
@@ -179,11 +184,28 @@ class LogObserver:
 
     def _api_retried(self, event: events.ApiRetried) -> None:
         about = {"reason": event.reason, "route": event.route, "detail": event.detail}
-        self._once_a_minute("port api failing", event.reason, **about)
+        self._outage_told(told=self._once_a_minute("port api failing", event.reason, **about))
 
     def _token_refreshed(self, event: events.TokenRefreshed) -> None:
         if event.result != "ok":
-            self._once_a_minute("port token not granted", event.result, result=event.result, detail=event.detail)
+            about = {"result": event.result, "detail": event.detail}
+            self._outage_told(told=self._once_a_minute("port token not granted", event.result, **about))
+
+    def _outage_told(self, *, told: bool) -> None:
+        with self._lock:
+            self._outage_was_told |= told and self._outage.since_s is not None
+
+    def _api_requested(self, event: events.ApiRequested) -> None:
+        """What was said to fail is said to be over, and so is what lasted; not each hiccup of a busy minute."""
+        with self._lock:
+            over = self._outage.requested(event, self._clock.monotonic())
+            if over is None:
+                return
+            is_news = self._outage_was_told or over.lasted_s >= _LONG_OUTAGE_S
+            self._outage_was_told = False
+        if is_news:
+            away_s = round(over.lasted_s, 1)
+            self._log.info("port api answers again", away_s=away_s, failed_requests=over.failed_requests)
 
     # ── the agent itself ─────────────────────────────────────────────────────────────────────────────
 
@@ -217,18 +239,20 @@ class LogObserver:
     def _drain_started(self, event: events.DrainStarted) -> None:
         self._log.info("draining", runs_in_flight=event.in_flight, timeout_s=event.timeout_s)
 
-    def _once_a_minute(self, text: str, what: Hashable, **about: object) -> None:
-        self._bounded(self._repeats, text, what, **about)
+    def _once_a_minute(self, text: str, what: Hashable, **about: object) -> bool:
+        return self._bounded(self._repeats, text, what, **about)
 
     def _some_a_minute(self, text: str, what: Hashable, **about: object) -> None:
         """For what tells of something else each time, as long as it is not too much."""
         self._bounded(self._bursts, text, what, **about)
 
-    def _bounded(self, repeats: Repeats, text: str, what: Hashable, **about: object) -> None:
+    def _bounded(self, repeats: Repeats, text: str, what: Hashable, **about: object) -> bool:
+        """Whether it was written."""
         with self._lock:
             held = repeats.ask((text, what), self._clock.monotonic())
         if held is not None:
             self._log.warning(text, **about, repeated=held)
+        return held is not None
 
 
 def _by_topic(partitions: tuple[tuple[str, int], ...]) -> dict[str, list[int]]:

@@ -91,6 +91,13 @@ QUARANTINE_FAILURES = CounterSpec(
     _each("overrun", "ENOSPC", "EROFS"),
     max_series=12,
 )
+RUNS_REDELIVERED = CounterSpec(
+    "agent_runs_redelivered_total",
+    "Runs that were delivered before and came again, by what became of them.",
+    ("outcome",),
+    _each("in_hand", "over", "begun", "interrupted", "concluded"),
+    max_series=6,
+)
 RUNS_STARTED = CounterSpec(
     "agent_runs_started_total",
     "Executions begun.",
@@ -208,7 +215,11 @@ KAFKA_REBALANCES = CounterSpec(
     max_series=4,
 )
 KAFKA_ERRORS = CounterSpec(
-    "agent_kafka_client_errors_total", "Errors that the Kafka client reported.", ("code",), max_series=24
+    "agent_kafka_client_errors_total",
+    "Errors that the Kafka client reported, by the error's name.",
+    ("code",),
+    _each("_ALL_BROKERS_DOWN", "_TRANSPORT", "_AUTHENTICATION", "GROUP_AUTHORIZATION_FAILED"),
+    max_series=24,
 )
 KAFKA_LAG = GaugeSpec(
     "agent_kafka_consumer_lag", "Records between what was read and the partition's end.", ("topic", "partition")
@@ -263,6 +274,10 @@ API_REMAINING = GaugeSpec(
 )
 API_LAST_SUCCESS = GaugeSpec(
     "agent_api_last_success_timestamp_seconds", "When Port's API last answered 2xx; absent before the first time."
+)
+API_UNANSWERED = GaugeSpec(
+    "agent_api_unanswered_seconds",
+    "Since requests to Port's API began to fail without one being answered; 0 while it answers.",
 )
 
 # ── the agent itself ─────────────────────────────────────────────────────────────────────────────────

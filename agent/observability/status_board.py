@@ -12,12 +12,16 @@ from agent.domain.invocation import RunId
 from agent.domain.route import Route
 from agent.observability.in_flight import RunInFlight, RunsInFlight
 from agent.observability.observers import EventTable
+from agent.observability.outage import Outage
 from agent.observability.partitions import Partitions, Standing
+from agent.observability.phrases import duration, plural
 from agent.ports import Clock, Health, HealthCheck
 
 MAX_RECENT = 100
 MAX_TROUBLES = 20
 MAX_TEXT_CHARS = 2000
+_AWAY = "Port's API does not answer; reports are kept and sent until it does"
+_WAS_AWAY = "Port's API was away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class Status:
     totals: Counter[str]
     api_remaining: int | None
     api_limit: int | None
+    api_unanswered_since_s: float | None
 
 
 class StatusBoard:
@@ -103,6 +108,7 @@ class StatusBoard:
         self._troubles: dict[str, Trouble] = {}
         self._totals: Counter[str] = Counter()
         self._budget: events.RateBudget | None = None
+        self._outage = Outage()
         self._draining = False
         self._table = EventTable()
         self._hear()
@@ -138,6 +144,7 @@ class StatusBoard:
                 totals=self._totals.copy(),
                 api_remaining=self._budget.remaining if self._budget else None,
                 api_limit=self._budget.limit if self._budget else None,
+                api_unanswered_since_s=self._outage.since_s,
             )
 
     def _hear(self) -> None:
@@ -149,7 +156,9 @@ class StatusBoard:
         on(events.RunFinished, self._finished)
         on(events.RunReported, self._reported)
         on(events.WaitingChanged, self._waiting_changed)
-        on(events.ApiRequested, lambda _: self._count("api_requests"))
+        on(events.ApiRequested, self._api_requested)
+        on(events.ApiRetried, lambda e: self._unanswered(e.detail))
+        on(events.TokenRefreshed, lambda e: self._unanswered(e.detail))
         on(events.RateBudget, self._rate_budget)
         on(events.LogSent, lambda e: self._count("log_lines", e.lines))
         on(events.LogDropped, lambda e: self._count("log_lines_dropped", e.lines))
@@ -196,6 +205,18 @@ class StatusBoard:
 
     def _waiting_changed(self, event: events.WaitingChanged) -> None:
         self._waiting = event
+
+    def _api_requested(self, event: events.ApiRequested) -> None:
+        self._count("api_requests")
+        over = self._outage.requested(event, self._clock.monotonic())
+        if over is not None and _AWAY in self._troubles:
+            del self._troubles[_AWAY]
+            failed = plural(over.failed_requests, "request")
+            self._trouble(_WAS_AWAY, f"for {duration(over.lasted_s)}; {failed} failed")
+
+    def _unanswered(self, detail: str) -> None:
+        if self._outage.since_s is not None:
+            self._trouble(_AWAY, detail)
 
     def _rate_budget(self, event: events.RateBudget) -> None:
         self._budget = event

@@ -121,10 +121,17 @@ def _cards(status: Status) -> Iterable[Markup]:
     lags = [standing.lag for standing in status.partitions if standing.lag is not None]
     partitions_note = plural(sum(status.assigned.values()), "partition")
     yield _card("Lag", number(sum(lags)) if lags else NOTHING, partitions_note)
-    undelivered = totals["undelivered"]
-    requests = plural(totals["api_requests"], "request")
-    note = f"{plural(undelivered, 'report')} undelivered" if undelivered else requests
-    yield _card("Port API budget", _of(status.api_remaining, status.api_limit), note, alarming=undelivered > 0)
+    note, alarming = _api_note(status)
+    yield _card("Port API budget", _of(status.api_remaining, status.api_limit), note, alarming=alarming)
+
+
+def _api_note(status: Status) -> tuple[str, bool]:
+    """And whether it is bad news."""
+    if status.api_unanswered_since_s is not None:
+        return f"no answer for {about(status.now_s - status.api_unanswered_since_s)}", True
+    if undelivered := status.totals["undelivered"]:
+        return f"{plural(undelivered, 'report')} undelivered", True
+    return plural(status.totals["api_requests"], "request"), False
 
 
 def _of(value: int | None, limit: int | None) -> Markup:

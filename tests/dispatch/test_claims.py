@@ -5,6 +5,7 @@ from pathlib import Path
 
 from agent.dispatch.claims import Claims
 from agent.dispatch.dispatcher import DispatchSettings
+from agent.domain.events import RunRedelivered
 from agent.domain.invocation import Channel, InvocationKind, RunId
 from agent.domain.outcome import Outcome, Succeeded
 from agent.domain.route import Match, Route
@@ -195,6 +196,7 @@ def test_a_run_that_is_delivered_again_while_it_goes_on_or_after_it_ended_is_exe
     house = asyncio.run(go())
     assert executed == ["r_slow-1", "r_quick-2"]
     assert {house.source.settled[name] for name in ("q-1", "q-2", "s-1")} == {Settlement.ACCEPT}
+    assert {(fact.run_id, fact.outcome) for fact in house.events.of(RunRedelivered)} == {("r_slow-1", "in_hand")}
 
 
 def test_a_run_that_only_waited_while_its_partition_went_is_taken_in_anew() -> None:

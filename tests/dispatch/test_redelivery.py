@@ -9,9 +9,9 @@ import pytest
 
 from agent.dispatch.decision import Begin, Conclude, Decision, LookAgain, Over
 from agent.dispatch.dispatcher import DispatchSettings
-from agent.dispatch.redelivery import Patience, Waits, decide, decide_on_refused
+from agent.dispatch.redelivery import Patience, Waits, decide, decide_on_refused, redelivery_word
 from agent.domain.earlier import Earlier, Ending, Past
-from agent.domain.events import WaitingChanged
+from agent.domain.events import RunRedelivered, WaitingChanged
 from agent.domain.invocation import View
 from agent.domain.json import Json
 from agent.domain.outcome import Failed, FailureKind, Outcome, Succeeded
@@ -260,6 +260,52 @@ def test_a_defect_while_port_is_asked_ends_the_run_as_failure(tmp_path: Path) ->
     outcome = scene.house.reporter.reports["r_deploy-1"].outcome
     assert isinstance(outcome, Failed)
     assert outcome.kind is FailureKind.EXCEPTION
+
+
+@pytest.mark.parametrize(
+    ("earlier", "standing", "rule", "outcome"),
+    [
+        (UNKNOWN, Standing.OVER, FAIL, ["over"]),
+        (UNKNOWN, Standing.IN_PROGRESS, FAIL, ["begun"]),
+        (STOPPED, Standing.IN_PROGRESS, FAIL, ["begun"]),
+        (INTERRUPTED, Standing.IN_PROGRESS, RERUN, ["begun"]),
+        (INTERRUPTED, Standing.IN_PROGRESS, FAIL, ["interrupted"]),
+        (Earlier(Past.ENDED, 1, "agent-a", Ending.ACCEPTED), Standing.IN_PROGRESS, FAIL, ["over"]),
+        (None, Standing.IN_PROGRESS, FAIL, []),
+    ],
+)
+def test_what_becomes_of_a_run_that_comes_again_is_a_fact(
+    tmp_path: Path, earlier: Earlier | None, standing: Standing, rule: Route, outcome: list[str]
+) -> None:
+    scene = Scene(tmp_path, rule)
+    scene.house.lookup.standings["r_deploy-1"] = standing
+    scene.live(("deploy-1", earlier))
+    told = scene.house.events.of(RunRedelivered)
+    assert [(fact.run_id, fact.outcome) for fact in told] == [("r_deploy-1", word) for word in outcome]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "standing", "outcome"),
+    [
+        (UNKNOWN, Standing.OVER, ["over"]),
+        (UNKNOWN, Standing.IN_PROGRESS, ["concluded"]),
+        (None, Standing.IN_PROGRESS, []),
+    ],
+)
+def test_so_is_what_becomes_of_one_that_no_executor_takes(
+    tmp_path: Path, earlier: Earlier | None, standing: Standing, outcome: list[str]
+) -> None:
+    scene = Scene(tmp_path, NOT_FOR_THIS)
+    scene.house.lookup.standings["r_deploy-1"] = standing
+    scene.live(("deploy-1", earlier))
+    assert [fact.outcome for fact in scene.house.events.of(RunRedelivered)] == outcome
+
+
+@pytest.mark.parametrize(("outcome", "word"), [(SUCCEEDED, "concluded"), (GIVE_UP.outcome, "interrupted")])
+def test_an_end_that_is_told_for_another_agent_is_told_from_an_interruption(
+    outcome: Succeeded | Failed, word: str
+) -> None:
+    assert redelivery_word(Conclude(outcome)) == word
 
 
 NOT_FOR_THIS = route(match=Match(actions=("restart",)))

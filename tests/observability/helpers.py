@@ -25,6 +25,7 @@ ONE_OF_EACH: tuple[ev.Event, ...] = (
     ev.MessageKept("signature", "/state/quarantine.jsonl"),
     ev.MessageNotKept("ENOSPC", "/state/quarantine.jsonl: No space left on device"),
     ev.RunReceived("kafka", "create", RUN),
+    ev.RunRedelivered(RUN, "begun"),
     ev.WaitingChanged(2, 100.0),
     ev.RunStarted("process", "create", RUN, "create_service", 0.25),
     ev.RunRetried("http", "http_status"),

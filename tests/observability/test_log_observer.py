@@ -13,6 +13,7 @@ from tests.observability.helpers import ONE_OF_EACH, RUN, HeldClock
 
 QUIET = {
     ev.RunReceived,
+    ev.RunRedelivered,
     ev.WaitingChanged,
     ev.ApiRequested,
     ev.RateBudget,
@@ -129,6 +130,49 @@ def test_the_same_trouble_is_told_once_a_minute_with_a_count() -> None:
     for line in ("port api failing", "port token not granted"):
         details = [call.kwargs["detail"] for call in logger.calls if call.args[0] == line]
         assert details == [REFUSED] * 3
+
+
+FAILED, ANSWERED = (ev.ApiRequested("/v1/organization", "GET", code, 0.1) for code in ("503", "404"))
+
+
+def again(*events: ev.Event | float) -> list[dict[str, Any]]:
+    """What is told of Port's return; numbers are seconds that pass."""
+    clock, logger = HeldClock(), CapturingLogger()
+    observer = LogObserver(clock, logger)
+    for event in events:
+        if isinstance(event, float):
+            clock.pass_s(event)
+        else:
+            observer.notify(event)
+    return [dict(call.kwargs) for call in logger.calls if call.args[0] == "port api answers again"]
+
+
+RETRIED = ev.ApiRetried("/v1/organization", "status_503", REFUSED)
+
+
+def test_the_end_of_an_outage_of_port_is_told_with_its_length() -> None:
+    assert again(FAILED, RETRIED, 192.0, FAILED, RETRIED, 0.04, ANSWERED, ANSWERED) == [
+        {"away_s": 192.0, "failed_requests": 2}
+    ]
+
+
+def test_whoever_read_that_port_fails_reads_that_it_answers_again() -> None:
+    assert again(FAILED, RETRIED, 0.3, ANSWERED) == [{"away_s": 0.3, "failed_requests": 1}]
+    no_token = ev.TokenRefreshed("error", REFUSED)
+    assert again(FAILED, no_token, 0.3, ANSWERED) == [{"away_s": 0.3, "failed_requests": 1}]
+
+
+def test_hiccups_that_were_not_told_end_untold_and_longer_outages_do_not() -> None:
+    hiccup = (FAILED, RETRIED, 0.3, ANSWERED)
+    assert len(again(*hiccup, *hiccup, *hiccup)) == 1
+    assert [told["away_s"] for told in again(*hiccup, FAILED, RETRIED, 30.0, ANSWERED)] == [0.3, 30.0]
+
+
+def test_a_refusal_and_a_cancelled_request_are_no_outage() -> None:
+    throttled = ev.ApiRequested("/v1/organization", "GET", "429", 0.1)
+    cancelled = ev.ApiRequested("/v1/organization", "GET", "cancelled", 0.1)
+    assert again(throttled, ev.ApiRetried("/v1", "status_429"), 60.0, cancelled, 60.0, ANSWERED) == []
+    assert again(FAILED, 60.0, cancelled, 60.0, ANSWERED) == [{"away_s": 120.0, "failed_requests": 1}]
 
 
 def test_another_trouble_is_told_at_once() -> None:

@@ -104,7 +104,9 @@ def test_known_label_sets_start_at_zero() -> None:
     for status in ("success", "failure", "accepted", "rejected", "cancelled"):
         assert value(observer, "agent_runs_finished_total", executor="http", route="restart", status=status) == 0
     assert value(observer, "agent_runs_rejected_total", reason="signature") == 0
+    assert value(observer, "agent_runs_redelivered_total", outcome="interrupted") == 0
     assert value(observer, "agent_run_reports_total", result="undelivered") == 0
+    assert value(observer, "agent_kafka_client_errors_total", code="_AUTHENTICATION") == 0
     assert value(observer, "agent_run_duration_seconds_count", executor="python", status="failure") == 0
     assert value(observer, "agent_runs_in_flight", executor="python") == 0
     assert value(observer, "agent_kafka_assigned_partitions", topic="org.runs") == 0
@@ -203,6 +205,27 @@ def test_whether_it_is_alive_is_a_number() -> None:
     assert value(observer, "agent_alive") == 1
 
 
+def test_runs_that_came_again_are_counted_by_what_became_of_them() -> None:
+    observer = metrics()
+    tell(observer, ev.RunRedelivered(RUN, "over"), ev.RunRedelivered(RUN, "over"), ev.RunRedelivered(None, "begun"))
+    counted = {word: value(observer, "agent_runs_redelivered_total", outcome=word) for word in ("over", "begun")}
+    assert counted == {"over": 2, "begun": 1}
+
+
+@pytest.mark.parametrize("failure", ["503", "timeout", "connection"])
+def test_an_outage_of_port_is_gauged_from_its_first_failure_to_the_next_answer(failure: str) -> None:
+    clock = HeldClock()
+    observer = metrics(clock)
+    assert value(observer, "agent_api_unanswered_seconds") == 0
+    tell(observer, ev.ApiRequested("/v1/organization", "GET", failure, 0.1))
+    clock.pass_s(30)
+    tell(observer, ev.ApiRequested("/v1/organization", "GET", failure, 0.1))
+    clock.pass_s(30)
+    assert value(observer, "agent_api_unanswered_seconds") == 60
+    tell(observer, ev.ApiRequested("/v1/organization", "GET", "422", 0.1))
+    assert value(observer, "agent_api_unanswered_seconds") == 0
+
+
 def test_the_last_poll_is_at_first_the_start() -> None:
     observer = metrics()
     assert value(observer, "agent_kafka_last_poll_timestamp_seconds") == START_EPOCH_S
@@ -294,7 +317,7 @@ def test_names_follow_the_rules(spec: table.CounterSpec | table.HistogramSpec | 
     if isinstance(spec, table.HistogramSpec):
         assert spec.name.endswith("_seconds")
         assert list(spec.buckets) == sorted(spec.buckets)
-    assert not {"run_id", "run", "user", "url", "action", "le"} & set(spec.labels)
+    assert not {"run_id", "run", "user", "url", "action", "input", "inputs", "le"} & set(spec.labels)
 
 
 def test_each_name_stands_in_the_table_once() -> None:
@@ -416,6 +439,7 @@ def _flood(observer: Metrics, n: int, executor: str) -> None:
         ev.RunReceived("kafka", name, run),
         ev.RunStarted(executor, name, run, name, 1.0),
         ev.RunFinished(executor, name, run, status, f"reason-{n}", "", 1.0),
+        ev.RunRedelivered(run, f"outcome-{n}"),
         ev.RunReported(name, run, f"result-{n}"),
         ev.RunRetried(executor, f"reason-{n}"),
         ev.LogDropped(1, f"reason-{n}"),

@@ -193,6 +193,27 @@ def test_troubles_count_up_and_a_good_reload_ends_its_own() -> None:
     assert [trouble.text for trouble in a_board.status().troubles] == ["source failed: _TRANSPORT"]
 
 
+def test_an_outage_of_port_is_seen_while_it_lasts_and_afterwards() -> None:
+    clock = HeldClock()
+    refused = "PATCH https://api/v1/actions/runs/{run_id}: HTTP 503: no"
+    failing = (
+        ev.ApiRequested("/v1/actions/runs/{run_id}", "PATCH", "503", 0.1),
+        ev.ApiRetried("/v1/actions/runs/{run_id}", "status_503", refused),
+    )
+    a_board = told(board(clock), *failing, *failing)
+    clock.pass_s(192)
+    page = read(a_board)
+    assert f"Port's API does not answer; reports are kept and sent until it does 2 times {refused}" in page.text
+    assert "no answer for 3 min" in page.text
+
+    told(a_board, ev.ApiRequested("/v1/actions/runs/{run_id}", "PATCH", "200", 0.1))
+
+    page = read(a_board)
+    assert "Port's API does not answer" not in page.text
+    assert "Port's API was away for 3 min 12 s; 2 requests failed" in page.text
+    assert "no answer for" not in page.text
+
+
 def test_draining_is_shown_above_all() -> None:
     page = read(told(board(health=Health(ok=False, reason="draining")), ev.DrainStarted(3, 30)))
 
