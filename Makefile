@@ -29,7 +29,7 @@ format: venv ## rewrites in house style
 	$(BIN)/ruff check --fix agent tests
 
 test: venv ## everything that needs no broker, Docker, Java or account
-	$(BIN)/python -m $(RUNNER) pytest -m "not kafka and not browser and not memory_cgroup and not chart" $(ARGS)
+	$(BIN)/python -m $(RUNNER) pytest -m "not kafka and not browser and not memory_cgroup and not chart and not prometheus" $(ARGS)
 
 chart: venv ## renews what the chart's README and schema have from its values and the agent's settings
 	$(BIN)/python -m tests.chart.derived
