@@ -17,7 +17,6 @@ from agent.ports import Clock
 
 _STANDSTILL_S = 1.0
 _BURST = 30
-_LONG_OUTAGE_S = 5.0
 _STANDSTILL_HINT = (
     "an async Python action must not block: await, use asyncio.to_thread, or make it a plain function"
 )
@@ -201,7 +200,7 @@ class LogObserver:
             over = self._outage.requested(event, self._clock.monotonic())
             if over is None:
                 return
-            is_news = self._outage_was_told or over.lasted_s >= _LONG_OUTAGE_S
+            is_news = self._outage_was_told or not over.is_hiccup
             self._outage_was_told = False
         if is_news:
             away_s = round(over.lasted_s, 1)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from agent.domain.events import ApiRequested
 
+_HICCUP_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class PastOutage:
@@ -13,6 +15,11 @@ class PastOutage:
 
     lasted_s: float
     failed_requests: int
+
+    @property
+    def is_hiccup(self) -> bool:
+        """Whether it was so short that the requests, sent once more, hardly came later."""
+        return self.lasted_s < _HICCUP_S
 
 
 class Outage:

@@ -209,8 +209,10 @@ class StatusBoard:
     def _api_requested(self, event: events.ApiRequested) -> None:
         self._count("api_requests")
         over = self._outage.requested(event, self._clock.monotonic())
-        if over is not None and _AWAY in self._troubles:
-            del self._troubles[_AWAY]
+        if over is None:
+            return
+        self._troubles.pop(_AWAY, None)
+        if not over.is_hiccup:
             failed = plural(over.failed_requests, "request")
             self._trouble(_WAS_AWAY, f"for {duration(over.lasted_s)}; {failed} failed")
 

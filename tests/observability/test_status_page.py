@@ -214,6 +214,12 @@ def test_an_outage_of_port_is_seen_while_it_lasts_and_afterwards() -> None:
     assert "no answer for" not in page.text
 
 
+def test_a_single_request_that_failed_is_no_trouble_once_the_next_one_is_answered() -> None:
+    failed, answered = (ev.ApiRequested("/v1/organization", "GET", code, 0.1) for code in ("503", "200"))
+    a_board = told(board(), failed, ev.ApiRetried("/v1/organization", "status_503", "503"), answered)
+    assert a_board.status().troubles == ()
+
+
 def test_draining_is_shown_above_all() -> None:
     page = read(told(board(health=Health(ok=False, reason="draining")), ev.DrainStarted(3, 30)))
 
