@@ -294,8 +294,9 @@ class SourceFailed:
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """Where one partition stands. ``lag``: records behind its end, ``None`` while unknown; ages in seconds.
+    """Where one partition stands. Ages in seconds.
 
+    ``lag``: records from what may be committed to the partition's end, ``None`` while unknown.
     ``unread_for_s``: for how long nothing was read of it although the source said each time it was asked that there
     is more, and it was not paused; ``None`` where all is well, or the source does not answer. ``held``: messages
     that were given back here, and come again to nobody before a restart or a rebalance.

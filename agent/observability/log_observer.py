@@ -203,7 +203,7 @@ class LogObserver:
             is_news = self._outage_was_told or not over.is_hiccup
             self._outage_was_told = False
         if is_news:
-            away_s = round(over.lasted_s, 1)
+            away_s = round(over.lasted_s, 3)
             self._log.info("port api answers again", away_s=away_s, failed_requests=over.failed_requests)
 
     # ── the agent itself ─────────────────────────────────────────────────────────────────────────────

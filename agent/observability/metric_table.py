@@ -222,7 +222,9 @@ KAFKA_ERRORS = CounterSpec(
     max_series=24,
 )
 KAFKA_LAG = GaugeSpec(
-    "agent_kafka_consumer_lag", "Records between what was read and the partition's end.", ("topic", "partition")
+    "agent_kafka_consumer_lag",
+    "From the committed offset to the partition's end; what has ended above a run that goes on counts, too.",
+    ("topic", "partition"),
 )
 KAFKA_UNCOMMITTED = GaugeSpec(
     "agent_kafka_uncommitted_messages", "Records read and not yet committed.", ("topic", "partition")

@@ -7,7 +7,6 @@ from typing import Any
 
 OURS = 'namespace=~"$namespace", job=~"$job"'
 RATE = "$__rate_interval"
-PER_MINUTE = "suffix:/min"
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,11 @@ def quantile(share: float, metric: str, by: str = "") -> str:
     """Of a histogram; nothing where nothing was measured."""
     labels = f"le, {by}" if by else "le"
     return f"histogram_quantile({share}, sum by ({labels}) (rate({metric}_bucket{{{OURS}}}[{RATE}])))"
+
+
+def or_none(expr: str, label: str) -> str:
+    """Series that come with what they count: until then one of zeros, called none."""
+    return f'{expr} or on () label_replace(vector(0), "{label}", "none", "", "")'
 
 
 def number(title: str, about: str, unit: str, expr: str, *steps: tuple[float, str], **more: Any) -> Panel:

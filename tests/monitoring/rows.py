@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.monitoring.panels import OURS, PER_MINUTE, Panel, Query, lines, number, per_minute, quantile, rate, total
+from tests.monitoring.panels import OURS, Panel, Query, lines, number, or_none, per_minute, quantile, rate, total
 
 GOOD_ABOVE_0 = ((0, "red"), (1, "green"))
 
@@ -79,23 +79,23 @@ ROWS: dict[str, list[Panel]] = {
     ],
     "Runs": [
         lines(
-            "Received",
+            "Received, per minute",
             "Messages of ours, by route.",
-            PER_MINUTE,
+            "short",
             (per_minute("agent_runs_received_total", "route"), "{{route}}"),
             stacked=True,
         ),
         lines(
-            "Ended",
+            "Ended, per minute",
             "By how they ended.",
-            PER_MINUTE,
+            "short",
             (per_minute("agent_runs_finished_total", "status"), "{{status}}"),
             stacked=True,
         ),
         lines(
-            "Failed, by route",
-            "Per minute.",
-            PER_MINUTE,
+            "Failed, by route, per minute",
+            "Runs that ended as failures.",
+            "short",
             (per_minute("agent_runs_finished_total", "route", ', status="failure"'), "{{route}}"),
         ),
         lines(
@@ -127,16 +127,16 @@ ROWS: dict[str, list[Panel]] = {
             (total("agent_oldest_in_flight_run_age_seconds", "pod", of="max"), "{{pod}}"),
         ),
         lines(
-            "Refused and passed over",
+            "Refused and passed over, per minute",
             "Messages that were refused, by reason, or that are for somebody else.",
-            PER_MINUTE,
+            "short",
             (per_minute("agent_runs_rejected_total", "reason"), "refused: {{reason}}"),
             (f"{per_minute('agent_messages_ignored_total')} or vector(0)", "passed over"),
         ),
         lines(
-            "Came again",
+            "Came again, per minute",
             "Runs that were delivered before, by what became of them.",
-            PER_MINUTE,
+            "short",
             (per_minute("agent_runs_redelivered_total", "outcome"), "{{outcome}}"),
         ),
         lines(
@@ -147,15 +147,15 @@ ROWS: dict[str, list[Panel]] = {
             (total("agent_http_targets_open"), "targets left alone"),
         ),
         lines(
-            "Last words",
+            "Last words, per minute",
             "What became of the ends of runs that Port was told.",
-            PER_MINUTE,
+            "short",
             (per_minute("agent_run_reports_total", "result"), "{{result}}"),
         ),
         lines(
-            "Quarantine",
+            "Quarantine, per minute",
             "Messages that were kept because they could not be acted on, or could not be kept.",
-            PER_MINUTE,
+            "short",
             (per_minute("agent_quarantined_messages_total", "reason"), "kept: {{reason}}"),
             (per_minute("agent_quarantine_failures_total"), "not kept"),
         ),
@@ -163,14 +163,18 @@ ROWS: dict[str, list[Panel]] = {
     "Kafka": [
         lines(
             "Lag",
-            "Records that were not read yet, by topic.",
+            "From the committed offset to the end; new: what has come since the newest message that is finished.",
             "short",
             (total("agent_kafka_consumer_lag", "topic"), "{{topic}}"),
+            (
+                f"sum by (topic) (agent_kafka_consumer_lag{{{OURS}}} - agent_kafka_offset_map_span{{{OURS}}})",
+                "{{topic}}, new",
+            ),
         ),
         lines(
-            "Consumed",
+            "Consumed, per minute",
             "Records read, by topic.",
-            PER_MINUTE,
+            "short",
             (per_minute("agent_kafka_messages_consumed_total", "topic"), "{{topic}}"),
         ),
         lines(
@@ -193,18 +197,21 @@ ROWS: dict[str, list[Panel]] = {
             (total("agent_kafka_paused_partitions", "topic"), "{{topic}}, paused partitions"),
         ),
         lines(
-            "Commits", "By result.", PER_MINUTE, (per_minute("agent_kafka_commits_total", "result"), "{{result}}")
+            "Commits, per minute",
+            "By result.",
+            "short",
+            (per_minute("agent_kafka_commits_total", "result"), "{{result}}"),
         ),
         lines(
-            "Rebalances",
-            "Per hour.",
+            "Rebalances, per hour",
+            "Changes of the share of the partitions.",
             "short",
             (f"sum by (event) (increase(agent_kafka_rebalances_total{{{OURS}}}[1h]))", "{{event}}"),
         ),
         lines(
-            "Errors of the client",
+            "Errors of the client, per minute",
             "By Kafka's name for them.",
-            PER_MINUTE,
+            "short",
             (per_minute("agent_kafka_client_errors_total", "code"), "{{code}}"),
         ),
         lines(
@@ -235,7 +242,10 @@ ROWS: dict[str, list[Panel]] = {
             "Repeated",
             "Requests sent once more, by reason.",
             "reqps",
-            (f"{rate('agent_api_retries_total', 'reason')} or vector(0)", "{{reason}}"),
+            (
+                or_none(rate("agent_api_retries_total", "reason"), "reason"),
+                "{{reason}}",
+            ),
         ),
         lines(
             "Budget",
@@ -256,8 +266,8 @@ ROWS: dict[str, list[Panel]] = {
             (total("agent_journal_pending_reports", "pod"), "{{pod}}"),
         ),
         lines(
-            "Tokens",
-            "Asked for, per hour.",
+            "Tokens, per hour",
+            "Asked for, by what came of it.",
             "short",
             (f"sum by (result) (increase(agent_api_token_refreshes_total{{{OURS}}}[1h]))", "{{result}}"),
         ),
@@ -270,16 +280,16 @@ ROWS: dict[str, list[Panel]] = {
     ],
     "Logs": [
         lines(
-            "Lines",
+            "Lines, per minute",
             "Of runs' output that reached Port.",
-            PER_MINUTE,
+            "short",
             (per_minute("agent_run_log_lines_total"), "lines"),
         ),
         lines("Bytes", "Of runs' output that reached Port.", "Bps", (rate("agent_run_log_bytes_total"), "bytes")),
         lines(
-            "Dropped and cut",
+            "Dropped and cut, per minute",
             "Lines that did not reach Port, and logs that hit a bound.",
-            PER_MINUTE,
+            "short",
             (per_minute("agent_run_log_lines_dropped_total", "reason"), "dropped: {{reason}}"),
             (per_minute("agent_run_log_truncations_total", "reason"), "cut: {{reason}}"),
         ),
@@ -353,9 +363,9 @@ ROWS: dict[str, list[Panel]] = {
             (f"topk (10, {total('agent_kafka_consumer_lag', 'topic, partition')})", "{{topic}}[{{partition}}]"),
         ),
         lines(
-            "Begun by pod",
+            "Begun by pod, per minute",
             "Executions.",
-            PER_MINUTE,
+            "short",
             (per_minute("agent_runs_started_total", "pod"), "{{pod}}"),
             stacked=True,
         ),

@@ -151,8 +151,8 @@ RETRIED = ev.ApiRetried("/v1/organization", "status_503", REFUSED)
 
 
 def test_the_end_of_an_outage_of_port_is_told_with_its_length() -> None:
-    assert again(FAILED, RETRIED, 192.0, FAILED, RETRIED, 0.04, ANSWERED, ANSWERED) == [
-        {"away_s": 192.0, "failed_requests": 2}
+    assert again(FAILED, RETRIED, 192.0, FAILED, RETRIED, 0.25, ANSWERED, ANSWERED) == [
+        {"away_s": 192.25, "failed_requests": 2}
     ]
 
 
