@@ -88,6 +88,8 @@ def test_in_an_outage_runs_end_their_outcomes_wait_and_intake_pauses_at_the_boun
     agent.wait_until(lambda: agent.metric("agent_api_retries_total") >= _retries + 20, "Port to be tried again")
     assert len(world.target.requests("/outage")) == executed
     assert agent.get("/readyz")[0] == 200
+    assert agent.metric("agent_api_unanswered_seconds") > 0
+    assert "API does not answer" in agent.get("/")[1]
     assert agent.get("/livez")[0] == 200
     assert not any(world.ledger.runs[run_id].terminal_statuses for run_id in run_ids)
 
@@ -96,6 +98,8 @@ def test_in_an_outage_runs_end_their_outcomes_wait_and_intake_pauses_at_the_boun
         assert world.ended(run_id, timeout_s=60).terminal_statuses == ["SUCCESS"]
     assert len(world.target.requests("/outage")) == len(run_ids)
     agent.wait_metric("agent_journal_pending_reports", 0)
+    agent.wait_metric("agent_api_unanswered_seconds", 0)
+    assert agent.wait_line("port api answers again")["away_s"] > 0
 
 
 def test_a_run_that_port_has_closed_meanwhile_is_no_trouble(world: World, begin: Begin) -> None:
