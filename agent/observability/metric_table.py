@@ -180,19 +180,22 @@ LOG_LINES_DROPPED = CounterSpec(
     _each("cap", "refused", "undelivered", "closed"),
     max_series=8,
 )
-SPANS = CounterSpec(
-    "agent_trace_spans_total",
-    "Spans of traces that were sent to the collector, or given up.",
-    ("result",),
-    _each("sent", "failed"),
-    max_series=3,
-)
 LOG_TRUNCATIONS = CounterSpec(
     "agent_run_log_truncations_total",
     "Times that a run's log hit a bound.",
     ("reason",),
     _each("run_cap", "line_cap"),
     max_series=4,
+)
+
+# ── traces ───────────────────────────────────────────────────────────────────────────────────────────
+
+SPANS = CounterSpec(
+    "agent_trace_spans_total",
+    "Spans of traces that were sent to the collector, or given up.",
+    ("result",),
+    _each("sent", "failed"),
+    max_series=3,
 )
 
 # ── Kafka ────────────────────────────────────────────────────────────────────────────────────────────

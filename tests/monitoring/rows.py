@@ -293,6 +293,12 @@ ROWS: dict[str, list[Panel]] = {
             (per_minute("agent_run_log_lines_dropped_total", "reason"), "dropped: {{reason}}"),
             (per_minute("agent_run_log_truncations_total", "reason"), "cut: {{reason}}"),
         ),
+        lines(
+            "Spans of traces, per minute",
+            "Sent to the collector, or given up. None where traces are off.",
+            "short",
+            (per_minute("agent_trace_spans_total", "result"), "{{result}}"),
+        ),
     ],
     "Resources": [
         lines(
