@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 FUZZ   := .cache/fuzz/venv
+SYFT   := .cache/image/venv
+IMAGE  ?= action-agent
+SBOM   ?= action-agent.cdx.json
 
-.PHONY: help venv lint format test chart fuzz chaos soak sandbox lock
+.PHONY: help venv lint format test chart fuzz chaos soak sandbox image sbom lock
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,7 +32,7 @@ format: venv ## rewrites in house style
 	$(BIN)/ruff check --fix agent tests
 
 test: venv ## everything that needs no broker, Docker, Java or account
-	$(BIN)/python -m $(RUNNER) pytest -m "not kafka and not browser and not memory_cgroup and not chart and not prometheus" $(ARGS)
+	$(BIN)/python -m $(RUNNER) pytest -m "not kafka and not browser and not memory_cgroup and not chart and not prometheus and not image" $(ARGS)
 
 chart: venv ## renews what the chart's README and schema have from its values and the agent's settings
 	$(BIN)/python -m tests.chart.derived
@@ -52,8 +55,20 @@ soak: venv ## an agent under mixed runs must not grow: make soak SECONDS=3600
 sandbox: venv ## the agent on this machine without an account: make sandbox ARGS=--once
 	$(BIN)/action-agent sandbox $(ARGS)
 
+image: ## the container image, with Docker, buildah or podman: make image IMAGE=name BASE_IMAGE=base
+	PYTHON="$(PYTHON)" BASE_IMAGE="$(BASE_IMAGE)" .ci/image/build "$(IMAGE)"
+
+sbom: $(SYFT)/.ready ## what an image is made of, as CycloneDX: make sbom IMAGE=name SBOM=file
+	PATH="$(CURDIR)/$(SYFT)/bin:$$PATH" .ci/image/sbom "$(IMAGE)" "$(SBOM)"
+
+$(SYFT)/.ready: requirements/image.txt
+	$(PYTHON) -m venv $(SYFT)
+	$(SYFT)/bin/python -m pip install --quiet --require-hashes -r requirements/image.txt
+	@touch $@
+
 lock: venv ## renews the hashed requirements
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --extra otel -o requirements/otel.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --extra otel --group dev -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --group fuzz -o requirements/fuzz.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group image -o requirements/image.txt
