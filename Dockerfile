@@ -34,7 +34,8 @@ FROM ${BASE_IMAGE}
 # that choose the user (OpenShift). /tmp is a volume like it, so that a read-only root needs no further options.
 RUN groupadd --gid 10001 agent \
     && useradd --uid 10001 --gid agent --no-log-init --no-create-home --home-dir /tmp --shell /usr/sbin/nologin agent \
-    && install --directory --owner=10001 --group=0 --mode=0770 /var/lib/action-agent
+    && install --directory --owner=10001 --group=0 --mode=0770 /var/lib/action-agent \
+    && install --directory --mode=0755 /etc/action-agent
 
 COPY --from=builder /opt/action-agent /opt/action-agent
 
@@ -46,7 +47,7 @@ ENV PATH=/opt/action-agent/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     AGENT_STATE_DIR=/var/lib/action-agent
 
-# Routes, scripts and .env are looked for here.
+# Routes, scripts and .env are looked for here. Made above: not every builder makes it, and later it may be too late.
 WORKDIR /etc/action-agent
 
 VOLUME ["/tmp", "/var/lib/action-agent"]

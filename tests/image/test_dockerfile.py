@@ -218,8 +218,14 @@ def test_on_a_read_only_root_all_that_is_written_to_is_a_volume() -> None:
     [volumes] = of(FINAL, "VOLUME")
     state = variables(FINAL)["AGENT_STATE_DIR"]
     assert json.loads(volumes) == ["/tmp", state]
-    [made] = [command for command in commands(FINAL) if command[0] == "install"]
-    assert made == ["install", "--directory", "--owner=10001", "--group=0", "--mode=0770", state]
+    made = [command for command in commands(FINAL) if command[0] == "install"]
+    assert ["install", "--directory", "--owner=10001", "--group=0", "--mode=0770", state] in made
+
+
+def test_the_working_directory_is_made_and_stays_root_s() -> None:
+    """WORKDIR alone makes none in buildah; a runtime then would, for the user, or fail on a read-only root."""
+    assert of(FINAL, "WORKDIR") == ["/etc/action-agent"]
+    assert ["install", "--directory", "--mode=0755", "/etc/action-agent"] in commands(FINAL)
 
 
 def test_bytecode_is_made_at_build_and_never_later() -> None:
