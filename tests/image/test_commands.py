@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
+from tests.image.conftest import USERS
 from tests.image.contained_agent import ContainedAgent
-from tests.image.container import ANY_USER, NO_NETWORK, Ended, run
+from tests.image.container import NO_NETWORK, Ended, run
 from tests.whole.world import World
 
 pytestmark = pytest.mark.image
-
-USERS = {"its own user": (), "any user of group 0": ANY_USER}
 
 GOOD = """\
 routes:
@@ -23,16 +21,6 @@ routes:
     match: {action: greet}
     process: {command: [echo, hello]}
 """
-
-
-@pytest.fixture(scope="module")
-def sandboxes() -> Iterator[dict[str, Future[Ended]]]:
-    """``sandbox --once``, all at the same time: it mostly waits."""
-    with ThreadPoolExecutor() as threads:
-        yield {
-            user: threads.submit(run, "sandbox", "--once", options=(*NO_NETWORK, *options))
-            for user, options in USERS.items()
-        }
 
 
 def mounted(routes: Path, text: str) -> tuple[str, ...]:
