@@ -56,10 +56,10 @@ sandbox: venv ## the agent on this machine without an account: make sandbox ARGS
 	$(BIN)/action-agent sandbox $(ARGS)
 
 image: ## the container image, with Docker, buildah or podman: make image IMAGE=name BASE_IMAGE=base
-	PYTHON="$(PYTHON)" BASE_IMAGE="$(BASE_IMAGE)" .ci/image/build "$(IMAGE)"
+	PYTHON="$(PYTHON)" BASE_IMAGE="$(BASE_IMAGE)" ENGINE="$(ENGINE)" .ci/image/build "$(IMAGE)"
 
 sbom: $(SYFT)/.ready ## what an image is made of, as CycloneDX: make sbom IMAGE=name SBOM=file
-	PATH="$(CURDIR)/$(SYFT)/bin:$$PATH" .ci/image/sbom "$(IMAGE)" "$(SBOM)"
+	PATH="$(CURDIR)/$(SYFT)/bin:$$PATH" ENGINE="$(ENGINE)" .ci/image/sbom "$(IMAGE)" "$(SBOM)"
 
 $(SYFT)/.ready: requirements/image.txt
 	$(PYTHON) -m venv $(SYFT)

@@ -29,7 +29,7 @@ STRICT = (
 NO_NETWORK = ("--network=none",)
 
 ANY_USER = (
-    "--user=1000680000:0",
+    "--user=54321:0",
     "--passwd=false",
     "--mount=type=tmpfs,destination=/tmp,tmpfs-mode=0777",
     "--mount=type=tmpfs,destination=/var/lib/action-agent,tmpfs-mode=0777",
