@@ -55,8 +55,8 @@ soak: venv ## an agent under mixed runs must not grow: make soak SECONDS=3600
 sandbox: venv ## the agent on this machine without an account: make sandbox ARGS=--once
 	$(BIN)/action-agent sandbox $(ARGS)
 
-image: ## the container image, with Docker, buildah or podman: make image IMAGE=name BASE_IMAGE=base
-	PYTHON="$(PYTHON)" BASE_IMAGE="$(BASE_IMAGE)" ENGINE="$(ENGINE)" .ci/image/build "$(IMAGE)"
+image: venv ## the container image, with Docker, buildah or podman: make image IMAGE=name BASE_IMAGE=base
+	PYTHON="$(BIN)/python" BASE_IMAGE="$(BASE_IMAGE)" ENGINE="$(ENGINE)" .ci/image/build "$(IMAGE)"
 
 sbom: $(SYFT)/.ready ## what an image is made of, as CycloneDX: make sbom IMAGE=name SBOM=file
 	PATH="$(CURDIR)/$(SYFT)/bin:$$PATH" ENGINE="$(ENGINE)" .ci/image/sbom "$(IMAGE)" "$(SBOM)"
