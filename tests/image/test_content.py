@@ -21,7 +21,7 @@ pytestmark = pytest.mark.image
 
 ROOT = Path(__file__).parents[2]
 PYTHON = "/opt/action-agent/bin/python"
-MOST_ADDED_BYTES = 100_000_000
+MOST_ADDED_BYTES = 110_000_000
 LIST_PACKAGES = """
 import importlib.metadata, json, sysconfig
 found = importlib.metadata.distributions(path=[sysconfig.get_path("purelib")])
@@ -85,14 +85,14 @@ def test_it_is_configured_as_the_dockerfile_says(about: dict[str, Any]) -> None:
     assert set(config["ExposedPorts"]) == {"8080/tcp"}
 
 
-def test_it_adds_less_than_100_mb_to_its_base(about: dict[str, Any]) -> None:
+def test_it_adds_little_to_its_base(about: dict[str, Any]) -> None:
     base = inspected(about["Labels"]["org.opencontainers.image.base.name"])
     added = about["Size"] - base["Size"]
     assert 0 < added < MOST_ADDED_BYTES, f"{added:,} bytes"
 
 
 def test_its_python_packages_are_those_that_are_pinned_and_no_others(python_packages: dict[str, str]) -> None:
-    text = (ROOT / "requirements" / "runtime.txt").read_text("utf-8")
+    text = (ROOT / "requirements" / "otel.txt").read_text("utf-8")
     pins = [Requirement(line.rstrip("\\ ")) for line in text.splitlines() if re.match(r"\w", line)]
     allowed = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
     always = {canonicalize_name(pin.name) for pin in pins if pin.marker is None}
