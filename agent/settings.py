@@ -10,12 +10,15 @@ import os
 import ssl
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -73,6 +76,21 @@ LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(lambda v: _log_level(_upper(v)))
 ]
 OffsetReset = Literal["earliest", "smallest", "beginning", "latest", "largest", "end", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value was given: the environment, or a file, with its line where it has several."""
+
+    source: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        """As compilers say it: ``.env:3``."""
+        return self.source if self.line is None else f"{self.source}:{self.line}"
+
+
+_ENVIRONMENT = Origin("the environment")
 
 
 class Settings(BaseSettings):
@@ -248,10 +266,29 @@ class Settings(BaseSettings):
     REQUESTS_CA_BUNDLE: OptionalPath = Field(None, description="The same; SSL_CERT_FILE wins.")
 
     _files: dict[str, Path] = PrivateAttr(default_factory=dict)
+    _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
+    _overruled: dict[str, Origin] = PrivateAttr(default_factory=dict)
 
     def file_of(self, name: str) -> Path | None:
         """The mounted file that this setting was read from; ``None`` where its value was given itself."""
         return self._files.get(name)
+
+    def named(self, name: str) -> str:
+        """The setting's name, and where its value came from, for people: ``LOG_LEVEL (.env:3)``."""
+        return f"{name} ({self._origins.get(name, 'default')})"
+
+    def names_by_source(self) -> Mapping[str, tuple[str, ...]]:
+        """The settings that are not left at their defaults, by the file, or the environment, that says them."""
+        names: dict[str, tuple[str, ...]] = {}
+        for name in type(self).model_fields:
+            if origin := self._origins.get(name):
+                names[origin.source] = (*names.get(origin.source, ()), name)
+        return names
+
+    @property
+    def overruled(self) -> Mapping[str, Origin]:
+        """Settings that were given twice: where the value stands that does not count."""
+        return {n: origin for n, origin in self._overruled.items() if n in type(self).model_fields}
 
     @property
     def group_id(self) -> str:
@@ -300,14 +337,18 @@ class Settings(BaseSettings):
 def load(env_file: Path = Path(".env"), *, needs_credentials: bool = True) -> Settings:
     """The settings of this process: the environment first, then files that it names, then ``env_file``.
 
-    Raises `ConfigurationError` naming every setting that is missing or wrong. Without ``needs_credentials`` those
-    of the organisation may be missing; they are empty then.
+    Raises `ConfigurationError` naming every setting that is missing or wrong, and the file that says it. Without
+    ``needs_credentials`` those of the organisation may be missing; they are empty then.
     """
     written, problems = _read_env_file(env_file)
     named = {**written, **os.environ}
     from_files, file_problems = _read_named_files(named)
     unread = {problem.where.removesuffix("_FILE") for problem in file_problems}
     problems += file_problems
+    files = {n: Origin(named[f"{n}_FILE"]) for n, v in from_files.items() if v}
+    in_environment = dict.fromkeys((n for n, v in os.environ.items() if v), _ENVIRONMENT)
+    given_in = (_lines_of(env_file, written), files, in_environment)
+    origins = {name: origin for known in given_in for name, origin in known.items()}
     # What is given here wins; what stands in the environment itself is left to the class to read.
     given = {n: v for n, v in {**written, **from_files}.items() if _is_left_open(n, v)}
     absent = {
@@ -318,16 +359,38 @@ def load(env_file: Path = Path(".env"), *, needs_credentials: bool = True) -> Se
     try:
         settings = Settings(**{**dict.fromkeys(absent, "absent"), **given})  # type: ignore[arg-type]  # texts, which it parses
     except ValidationError as error:
-        found = [_problem(e) for e in error.errors()]
-        raise ConfigurationError(*problems, *(p for p in found if p.where not in unread)) from None
+        problems += (p for e in error.errors() if (p := _problem(e)).where not in unread)
+        raise ConfigurationError(*(_placed(p, origins) for p in problems)) from None
     problems += _contradictions(settings)
     if settings.AGENT_TRACES != "off":
         problems += _trace_problems(written)
     if problems:
-        raise ConfigurationError(*problems)
+        raise ConfigurationError(*(_placed(p, origins) for p in problems))
     settings = settings.model_copy(update=absent)
-    settings._files.update({n: Path(named[f"{n}_FILE"]) for n, v in from_files.items() if _is_left_open(n, v)})  # noqa: SLF001 - ours
+    settings._files.update({n: Path(o.source) for n, o in files.items() if origins[n] == o})  # noqa: SLF001 - ours
+    settings._origins.update(origins)  # noqa: SLF001 - ours
+    overruled = {n: o for known in given_in for n, o in known.items() if o != origins[n]}
+    settings._overruled.update(overruled)  # noqa: SLF001 - ours
     return settings
+
+
+def _placed(problem: Problem, origins: Mapping[str, Origin]) -> Problem:
+    """The same, with the file first where its setting stands in one."""
+    origin = origins.get(problem.where, _ENVIRONMENT)
+    return problem if origin == _ENVIRONMENT else replace(problem, where=str(origin), path=problem.where)
+
+
+def _lines_of(env_file: Path, written: Mapping[str, str]) -> dict[str, Origin]:
+    """By the name of each variable that says anything, the line that counts: its last one."""
+    origins: dict[str, Origin] = {}
+    if not written:
+        return origins
+    for found in parse_stream(StringIO(env_file.read_text(encoding="utf-8"))):
+        if found.key is not None and written.get(found.key):
+            text = found.original.string  # with the blank lines before it
+            line = found.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+            origins[found.key] = Origin(str(env_file), line)
+    return origins
 
 
 def _is_left_open(name: str, value: str) -> bool:

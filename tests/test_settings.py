@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.domain.errors import ConfigurationError
-from agent.settings import Settings, defaults, environment, load, misspelt
+from agent.settings import Origin, Settings, defaults, environment, load, misspelt
 from tests.docs.settings_table import settings_table, shown_default
 
 ROOT = Path(__file__).parents[1]
@@ -142,6 +142,62 @@ def test_an_env_file_that_is_not_text_is_named(monkeypatch: pytest.MonkeyPatch, 
     assert problems(monkeypatch) == [".env: is not UTF-8 text"]
 
 
+def test_a_wrong_setting_is_told_with_the_file_that_says_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "url").write_text("api.port.io\n")
+    (tmp_path / "env").write_text(
+        "# first\n\nLOG_LEVEL=INFO\n\n\nexport AGENT_HTTP_PORT='no'\nLOG_LEVEL=chatty\n"
+        f"PORT_API_BASE_URL_FILE={tmp_path}/url\nPORT_CLIENT_SECRET_FILE=/nowhere/secret\n"
+        "SSL_CERT_FILE=/nowhere/ca.pem\n"
+    )
+    monkeypatch.setenv("PORT_CLIENT_ID", "id")
+    monkeypatch.setenv("STREAMER_NAME", "carrier-pigeon")
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path / "env")
+    assert [(p.where, p.path) for p in caught.value.problems] == [
+        (f"{tmp_path}/env:9", "PORT_CLIENT_SECRET_FILE"),
+        ("PORT_ORG_ID", ""),
+        (f"{tmp_path}/url", "PORT_API_BASE_URL"),
+        ("STREAMER_NAME", ""),
+        (f"{tmp_path}/env:6", "AGENT_HTTP_PORT"),
+        (f"{tmp_path}/env:7", "LOG_LEVEL"),
+    ]
+
+
+def test_what_contradicts_itself_is_told_with_the_file_that_says_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("\nSSL_CERT_FILE=/nowhere/ca.pem\n")
+    assert problems(monkeypatch) == [
+        ".env:2: SSL_CERT_FILE: /nowhere/ca.pem is not a file (is the secret or config map mounted?)"
+    ]
+
+
+def test_each_setting_is_known_to_come_from_one_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("from-a-file\n")
+    (tmp_path / ".env").write_text(
+        "PORT_CLIENT_SECRET=from-dot-env\nLOG_LEVEL=DEBUG\nPORT_ORG_ID=of-dot-env\nFOO=1\n"
+    )
+    monkeypatch.setenv("PORT_ORG_ID", "org_1")
+    monkeypatch.setenv("PORT_CLIENT_ID", "id")
+    monkeypatch.setenv("PORT_CLIENT_SECRET_FILE", str(tmp_path / "secret"))
+    loaded = load()
+    secret = f"{tmp_path}/secret"
+    assert loaded.names_by_source() == {
+        "the environment": ("PORT_ORG_ID", "PORT_CLIENT_ID"),
+        secret: ("PORT_CLIENT_SECRET",),
+        ".env": ("LOG_LEVEL",),
+    }
+    assert loaded.named("LOG_LEVEL") == "LOG_LEVEL (.env:2)"
+    assert loaded.named("AGENT_HTTP_PORT") == "AGENT_HTTP_PORT (default)"
+    assert loaded.overruled == {"PORT_ORG_ID": Origin(".env", 3), "PORT_CLIENT_SECRET": Origin(".env", 1)}
+    assert loaded.PORT_CLIENT_SECRET.get_secret_value() == "from-a-file"
+    monkeypatch.setenv("PORT_CLIENT_SECRET", "from-the-environment")
+    assert load().overruled["PORT_CLIENT_SECRET"] == Origin(secret)
+    assert load().file_of("PORT_CLIENT_SECRET") is None
+
+
 def test_a_variable_that_is_almost_a_setting_is_told() -> None:
     given = {
         "AGENT_ROUTE_PATH": "r.yaml",
@@ -254,7 +310,9 @@ def test_a_variable_of_traces_in_the_env_file_is_read_by_nobody(
     (tmp_path / ".env").write_text("AGENT_TRACES=otlp\nOTEL_SERVICE_NAME=one\nOTEL_TRACES_SAMPLER=always_off\n")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "another")
     (problem,) = problems(monkeypatch)
-    assert problem.startswith("OTEL_TRACES_SAMPLER: stands in the .env file, where the OpenTelemetry SDK does not")
+    assert problem.startswith(
+        ".env:3: OTEL_TRACES_SAMPLER: stands in the .env file, where the OpenTelemetry SDK does"
+    )
     assert settings(monkeypatch, AGENT_TRACES="off").AGENT_TRACES == "off"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from agent.clock import SystemClock
@@ -106,6 +106,8 @@ async def _steps(
     settings: Settings, environment: Mapping[str, str], observer: Observer
 ) -> AsyncIterator[Finding | Trying]:
     clock = SystemClock()
+    for finding in _origins(settings):
+        yield finding
     yield await _routes(settings, environment)
     yield _state_dir(settings)
     yield _group(settings)
@@ -129,6 +131,15 @@ async def _steps(
         await client.close()
 
 
+def _origins(settings: Settings) -> Iterator[Finding]:
+    """Where each setting came from; a value that does not count is a common reason for wrong credentials."""
+    groups = [f"{', '.join(names)} from {source}" for source, names in settings.names_by_source().items()]
+    yield Finding("settings", "; ".join([*groups, "the others have their defaults"]))
+    for name, origin in settings.overruled.items():
+        problem = f"{settings.named(name)} is in force; what {origin} says of it does not count"
+        yield Finding("settings", problem=problem, hint="give it in one place only", warning=True)
+
+
 async def _routes(settings: Settings, environment: Mapping[str, str]) -> Finding:
     try:
         rules = open_rules(settings, environment, Silent(), SystemClock())
@@ -147,7 +158,7 @@ def _state_dir(settings: Settings) -> Finding:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        hint = "mount a writable volume there, or point AGENT_STATE_DIR at one"
+        hint = f"mount a writable volume there, or point {settings.named('AGENT_STATE_DIR')} at one"
         return Finding("state directory", problem=f"{path} cannot be written: {error.strerror}", hint=hint)
     return Finding("state directory", f"{path} is writable")
 
@@ -157,7 +168,8 @@ def _group(settings: Settings) -> Finding:
     if group.startswith(prefix) or settings.KAFKA_CONSUMER_BOOTSTRAP_SERVERS:
         return Finding("consumer group", group)
     problem = f"{group!r} does not begin with {prefix!r}"
-    return Finding("consumer group", problem=problem, hint="Port's brokers refuse other names", warning=True)
+    hint = f"Port's brokers refuse other names: mend {settings.named('KAFKA_CONSUMER_GROUP_ID')}"
+    return Finding("consumer group", problem=problem, hint=hint, warning=True)
 
 
 async def _api(settings: Settings, client: RunsClient, now_epoch_s: Callable[[], float]) -> AsyncIterator[Finding]:
@@ -168,7 +180,9 @@ async def _api(settings: Settings, client: RunsClient, now_epoch_s: Callable[[],
     yield Finding("Port's API", f"{settings.PORT_API_BASE_URL} accepts the credentials")
     found = identity.organization.organization_id
     if found != settings.PORT_ORG_ID:
-        problem = f"the credentials belong to {found}, but PORT_ORG_ID is {settings.PORT_ORG_ID}"
+        problem = (
+            f"the credentials belong to {found}, but {settings.named('PORT_ORG_ID')} is {settings.PORT_ORG_ID}"
+        )
         yield Finding("organisation", problem=problem, hint="topics and group are named after PORT_ORG_ID: mend it")
     else:
         yield Finding("organisation", found)
@@ -183,9 +197,11 @@ async def _api(settings: Settings, client: RunsClient, now_epoch_s: Callable[[],
 
 def _api_failure(settings: Settings, answer: Refused | Undelivered) -> Finding:
     if isinstance(answer, Refused):
+        credentials = f"{settings.named('PORT_CLIENT_ID')} and {settings.named('PORT_CLIENT_SECRET')}"
         region = "EU and US have different APIs: https://api.port.io and https://api.us.port.io"
+        hint = f"check {credentials}; {settings.named('PORT_API_BASE_URL')}: {region}"
         problem = f"{settings.PORT_API_BASE_URL} answered {answer.status_code}: {answer.message}"
-        return Finding("Port's API", problem=problem, hint=f"check PORT_CLIENT_ID and PORT_CLIENT_SECRET; {region}")
+        return Finding("Port's API", problem=problem, hint=hint)
     problem = f"{settings.PORT_API_BASE_URL} cannot be used: {answer.reason}"
     hint = "DNS, firewall, HTTPS_PROXY? For a private CA: SSL_CERT_FILE"
     return Finding("Port's API", problem=problem, hint=hint)

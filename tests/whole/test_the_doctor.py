@@ -21,7 +21,16 @@ def test_doctor_finds_all_well(world: World, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "all is well" in ended.stdout
     assert "FAIL" not in ended.stdout
-    for name in ("routes", "state directory", "consumer group", "Port's API", "organisation", "Kafka", "topic"):
+    for name in (
+        "settings",
+        "routes",
+        "state directory",
+        "consumer group",
+        "Port's API",
+        "organisation",
+        "Kafka",
+        "topic",
+    ):
         assert re.search(rf"^ok +{name}: ", ended.stdout, re.MULTILINE), (name, ended.stdout)
     assert CLIENT_SECRET not in ended.stdout
     assert "trying again" not in ended.stdout
@@ -70,6 +79,28 @@ def test_doctor_names_each_thing_that_is_wrong_with_a_hint_and_fails(failing_doc
     assert "PORT_CLIENT_SECRET" in ended.stdout
     assert "checks failed" in ended.stdout
     assert "nobody may see" not in ended.stdout + ended.stderr
+
+
+def test_doctor_says_where_each_setting_came_from(failing_doctor: Future[Ended]) -> None:
+    lines = failing_doctor.result().stdout.splitlines()
+    assert lines[0].startswith("ok    settings: PORT_ORG_ID, PORT_CLIENT_ID, PORT_CLIENT_SECRET, ")
+    assert lines[0].endswith(" from the environment; the others have their defaults")
+    [hint] = [line for line in lines if line.startswith("      -> check PORT_CLIENT_ID")]
+    assert "PORT_CLIENT_ID (the environment) and PORT_CLIENT_SECRET (the environment)" in hint
+    assert any(line.endswith("or point AGENT_STATE_DIR (the environment) at one") for line in lines)
+
+
+def test_doctor_warns_of_a_setting_that_is_given_twice(world: World, tmp_path: Path) -> None:
+    commands = Commands(world, tmp_path)
+    for topic in ("runs", "change.log"):
+        world.broker.create_topic(f"{commands.settings['PORT_ORG_ID']}.{topic}")
+    (tmp_path / ".env").write_text("LOG_LEVEL=INFO\nPORT_CLIENT_SECRET=an-older-s3cret\n")
+    lines = commands("doctor").stdout.splitlines()
+    at = lines.index(
+        "WARN  settings: PORT_CLIENT_SECRET (the environment) is in force; what .env:2 says of it does not count"
+    )
+    assert lines[at + 1] == "      -> give it in one place only"
+    assert "; LOG_LEVEL from .env; " in lines[0]
 
 
 def test_doctor_without_settings_says_that_it_needs_them(tmp_path: Path) -> None:
