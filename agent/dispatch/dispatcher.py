@@ -80,6 +80,7 @@ class Dispatcher:
         self._backlog = Backlog(settings.max_pending_reports, settings.max_pending_bytes)
         self._telling = Telling(lives, self._backlog, self._start_what_may)
         self._asking = 0
+        self._executing = 0
         self._second_questions = asyncio.Semaphore(_QUESTIONS)
         self._draining = False
 
@@ -87,6 +88,11 @@ class Dispatcher:
     def in_flight(self) -> int:
         """Runs that execute or whose last report is under way."""
         return len(self._tasks) - len(self._beginning)
+
+    @property
+    def executing(self) -> int:
+        """Those of the runs in flight whose work goes on."""
+        return self._executing
 
     async def take_in(self, runs: asyncio.TaskGroup) -> None:
         """Reads deliveries until the source has no more; their runs become tasks of ``runs``. Called once.
@@ -305,11 +311,14 @@ class Dispatcher:
             self._observer.notify(RunRedelivered(run_id, redelivery_word(decision)))
 
     async def _execute(self, job: Job, attempt: int, note: str) -> Ended:
+        self._executing += 1
         try:
             return await self._lives.execute(job, attempt, note)
         except Exception:
             log.exception(DEFECT)
             return self._lives.unexecuted(job.subject, job.invocation.action, broken_off())
+        finally:
+            self._executing -= 1
 
     async def _refuse(self, refusal: Refusal) -> None:
         """Ends a run that no executor of ours will ever see, unless another agent's does, or has ended it."""

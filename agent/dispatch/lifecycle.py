@@ -107,14 +107,17 @@ class Lifecycle:
 
     async def _wind_down(self, stop: Stop) -> None:
         timeline, dispatcher = self._timeline, self._dispatcher
-        self._observer.notify(DrainStarted(dispatcher.in_flight, timeline.drain_s))
+        executing = dispatcher.executing
+        self._observer.notify(DrainStarted(executing, dispatcher.in_flight - executing, timeline.drain_s))
         await self._source.stop_intake()
         if given_back := dispatcher.give_back():
             log.info("runs that had not started were given back and will be delivered again", runs=given_back)
         await _first(dispatcher.idle(timeline.drain_s), stop.urgent())
         if not dispatcher.in_flight:
             return
-        log.warning("stopping the runs that did not finish in time", runs=dispatcher.in_flight)
+        executing = dispatcher.executing
+        reports = dispatcher.in_flight - executing
+        log.warning("stopping what did not finish in time", runs=executing, reports=reports)
         self._reporter.hurry(timeline.kill_grace_s + timeline.report_s)
         dispatcher.stop_runs(CancelReason.AGENT_STOP)
         if not await dispatcher.idle(timeline.kill_grace_s + timeline.report_s + MARGIN_S):

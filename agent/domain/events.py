@@ -351,9 +351,13 @@ class AliveChanged:
 
 @dataclass(frozen=True, slots=True)
 class DrainStarted:
-    """Shutdown began: no new run starts from here on."""
+    """Shutdown began: no new run starts from here on.
 
-    in_flight: int
+    ``executing`` runs may go on for ``timeout_s``; ``telling`` others have ended, and Port does not know it yet.
+    """
+
+    executing: int
+    telling: int
     timeout_s: float
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -17,6 +17,10 @@ from agent.ports import Clock
 
 _STANDSTILL_S = 1.0
 _BURST = 30
+_REFUSED_HINT = (
+    "check PORT_CLIENT_ID, PORT_CLIENT_SECRET and the region in PORT_API_BASE_URL; `action-agent doctor` says "
+    "where each came from. A mounted file is read anew, a variable takes a restart; outcomes are kept until then"
+)
 _STANDSTILL_HINT = (
     "an async Python action must not block: await, use asyncio.to_thread, or make it a plain function"
 )
@@ -28,7 +32,7 @@ class LogObserver:
     Every line about a run has its ``run_id``. INFO: runs start and end, partitions and routes change, the
     agent gets ready and drains. WARNING: something was refused or lost, or the other side fails; the same
     trouble at most once a minute, with the number of times in between (``repeated``); refused messages at most
-    30 times a minute for each reason. DEBUG: the rest.
+    30 times a minute for each reason. ERROR: what does not pass by itself. DEBUG: the rest.
 
     Make it after `agent.observability.logs.configure`; ``logger`` is for tests.
     """
@@ -186,9 +190,18 @@ class LogObserver:
         self._outage_told(told=self._once_a_minute("port api failing", event.reason, **about))
 
     def _token_refreshed(self, event: events.TokenRefreshed) -> None:
-        if event.result != "ok":
-            about = {"result": event.result, "detail": event.detail}
+        about = {"result": event.result, "detail": event.detail}
+        if event.result == "refused":
+            self._outage_told(told=self._refused_credentials(**about))
+        elif event.result != "ok":
             self._outage_told(told=self._once_a_minute("port token not granted", event.result, **about))
+
+    def _refused_credentials(self, **about: object) -> bool:
+        """Does not pass by itself: until somebody mends it nothing can be reported."""
+        write = self._log.error
+        return self._bounded(
+            self._repeats, write, "port refuses the credentials", None, **about, hint=_REFUSED_HINT
+        )
 
     def _outage_told(self, *, told: bool) -> None:
         with self._lock:
@@ -236,21 +249,23 @@ class LogObserver:
             self._log.error("not alive: /livez fails, for a restart", reason=event.reason)
 
     def _drain_started(self, event: events.DrainStarted) -> None:
-        self._log.info("draining", runs_in_flight=event.in_flight, timeout_s=event.timeout_s)
+        self._log.info("draining", runs=event.executing, reports=event.telling, timeout_s=event.timeout_s)
 
     def _once_a_minute(self, text: str, what: Hashable, **about: object) -> bool:
-        return self._bounded(self._repeats, text, what, **about)
+        return self._bounded(self._repeats, self._log.warning, text, what, **about)
 
     def _some_a_minute(self, text: str, what: Hashable, **about: object) -> None:
         """For what tells of something else each time, as long as it is not too much."""
-        self._bounded(self._bursts, text, what, **about)
+        self._bounded(self._bursts, self._log.warning, text, what, **about)
 
-    def _bounded(self, repeats: Repeats, text: str, what: Hashable, **about: object) -> bool:
+    def _bounded(
+        self, repeats: Repeats, write: Callable[..., object], text: str, what: Hashable, **about: object
+    ) -> bool:
         """Whether it was written."""
         with self._lock:
             held = repeats.ask((text, what), self._clock.monotonic())
         if held is not None:
-            self._log.warning(text, **about, repeated=held)
+            write(text, **about, repeated=held)
         return held is not None
 
 

@@ -11,7 +11,7 @@ from agent.domain.events import DrainStarted, Event, Polled, SourceFailed
 @pytest.mark.parametrize(
     ("event", "acts"),
     [
-        (DrainStarted(0, 30), True),
+        (DrainStarted(0, 0, 30), True),
         (SourceFailed("_FATAL", "fenced", fatal=True), True),
         (SourceFailed("_TRANSPORT", "broker gone"), False),
         (Polled(1.0), False),

@@ -59,8 +59,35 @@ def test_a_drain_lets_runs_finish_and_gives_the_waiting_back(tmp_path: Path) -> 
     assert house.source.settled == {"deploy-2": Settlement.RELEASE, "deploy-1": Settlement.ACCEPT}
     assert "r_deploy-2" not in house.reporter.reports
     assert house.source.closed
-    assert house.events.of(DrainStarted) == [DrainStarted(1, 5)]
+    assert house.events.of(DrainStarted) == [DrainStarted(1, 0, 5)]
     assert not house.reporter.hurried
+
+
+def test_a_drain_tells_apart_what_is_executed_and_what_port_must_still_hear_of(tmp_path: Path) -> None:
+    async def go() -> House:
+        release = asyncio.Event()
+
+        async def work(run: RunContext) -> Outcome:
+            if run.inputs["name"] == "slow-1":
+                await release.wait()
+            return Succeeded()
+
+        house = House([(RULE, Work(work))], tmp_path)
+        house.reporter.hold = asyncio.Event()
+        for name in ("slow-1", "quick-2", "quick-3"):
+            house.source.put(name)
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: (house.dispatcher.in_flight, house.dispatcher.executing) == (3, 1))
+        house.stop.ask()
+        await house.until(lambda: bool(house.events.of(DrainStarted)))
+        release.set()
+        house.reporter.hold.set()
+        assert await agent == 0
+        return house
+
+    house = asyncio.run(go())
+    assert house.events.of(DrainStarted) == [DrainStarted(executing=1, telling=2, timeout_s=5)]
+    assert house.dispatcher.executing == 0
 
 
 def test_a_drain_gives_back_what_waits_for_its_turn_also_below_runs_that_have_ended(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ ONE_OF_EACH: tuple[ev.Event, ...] = (
     ev.RoutesReloaded(ok=False, routes=2, problems=("routes.yaml:3: routes[0].http: url is missing",)),
     ev.ReadyChanged(ready=True, reason="ready"),
     ev.AliveChanged(alive=False, reason="the consumer has not polled for 121 s"),
-    ev.DrainStarted(1, 30.0),
+    ev.DrainStarted(1, 0, 30.0),
 )
 
 

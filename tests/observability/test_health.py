@@ -13,7 +13,7 @@ from agent.ports import Health
 from tests.observability.helpers import Heard, HeldClock
 
 JOINED = ev.Rebalanced("assigned", ())
-DRAIN = ev.DrainStarted(0, 30)
+DRAIN = ev.DrainStarted(0, 0, 30)
 
 
 SIGNED_IN = ev.TokenRefreshed("ok")

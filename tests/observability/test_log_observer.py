@@ -96,11 +96,12 @@ def test_a_run_that_no_executor_saw_names_its_action_too() -> None:
         (ev.SourceFailed("_TRANSPORT", "down"), "warning"),
         (ev.SourceFailed("_FATAL", "fenced", fatal=True), "error"),
         (ev.Committed("_TIMED_OUT"), "warning"),
-        (ev.TokenRefreshed("refused"), "warning"),
+        (ev.TokenRefreshed("error"), "warning"),
+        (ev.TokenRefreshed("refused"), "error"),
         (ev.RoutesReloaded(ok=True, routes=3), "info"),
         (ev.RoutesReloaded(ok=False, routes=3, problems=("x",)), "warning"),
         (ev.ReadyChanged(ready=False, reason="lost"), "info"),
-        (ev.DrainStarted(2, 30), "info"),
+        (ev.DrainStarted(2, 1, 30), "info"),
     ],
     ids=str,
 )
@@ -173,6 +174,22 @@ def test_a_refusal_and_a_cancelled_request_are_no_outage() -> None:
     cancelled = ev.ApiRequested("/v1/organization", "GET", "cancelled", 0.1)
     assert again(throttled, ev.ApiRetried("/v1", "status_429"), 60.0, cancelled, 60.0, ANSWERED) == []
     assert again(FAILED, 60.0, cancelled, 60.0, ANSWERED) == [{"away_s": 120.0, "failed_requests": 1}]
+
+
+def test_refused_credentials_are_told_once_a_minute_with_what_to_do() -> None:
+    clock = HeldClock()
+    refused = [ev.TokenRefreshed("refused", "POST https://api/v1/auth/access_token: HTTP 401: no")] * 100
+    [(level, event, about)] = lines(*refused, clock=clock)
+    assert (level, event) == ("error", "port refuses the credentials")
+    assert about["detail"] == "POST https://api/v1/auth/access_token: HTTP 401: no"
+    for name in ("PORT_CLIENT_ID", "PORT_CLIENT_SECRET", "PORT_API_BASE_URL", "action-agent doctor"):
+        assert name in about["hint"]
+
+
+def test_the_drain_tells_runs_from_reports() -> None:
+    assert lines(ev.DrainStarted(2, 5, 30.0)) == [
+        ("info", "draining", {"runs": 2, "reports": 5, "timeout_s": 30.0}),
+    ]
 
 
 def test_another_trouble_is_told_at_once() -> None:

@@ -221,7 +221,7 @@ def test_a_single_request_that_failed_is_no_trouble_once_the_next_one_is_answere
 
 
 def test_draining_is_shown_above_all() -> None:
-    page = read(told(board(health=Health(ok=False, reason="draining")), ev.DrainStarted(3, 30)))
+    page = read(told(board(health=Health(ok=False, reason="draining")), ev.DrainStarted(3, 0, 30)))
 
     assert "action-agent Draining" in page.text
 
