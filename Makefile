@@ -7,7 +7,7 @@ SYFT   := .cache/image/venv
 IMAGE  ?= action-agent
 SBOM   ?= action-agent.cdx.json
 
-.PHONY: help venv lint format test chart fuzz chaos soak sandbox image sbom lock
+.PHONY: help venv lint format test chart fuzz chaos soak bench sandbox image sbom lock
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ chaos: venv ## agents on a real Kafka while everything breaks: make chaos SECOND
 
 soak: venv ## an agent under mixed runs must not grow: make soak SECONDS=3600
 	SOAK_SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest -s tests/faults/test_20_soak.py $(ARGS)
+
+bench: venv ## what one agent handles on this machine: make bench ARGS="--rounds 5"; needs Java 17 and Maven
+	KAFKA_LIBS="$${KAFKA_LIBS:-$$(.ci/kafka/fetch)}" $(BIN)/python -m tests.bench $(ARGS)
 
 sandbox: venv ## the agent on this machine without an account: make sandbox ARGS=--once
 	$(BIN)/action-agent sandbox $(ARGS)
