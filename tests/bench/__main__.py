@@ -18,12 +18,12 @@ from tests.bench.bench import Bench, Load
 from tests.broker.real_kafka import RealKafka
 
 LOADS = (
-    Load("python, `async`, does nothing", "python", 3000),
-    Load("http, answered at once", "quick", 3000),
-    Load("process, `/bin/true`", "process", 1500),
-    Load("http, answered at once; Port takes 100 ms", "quick", 3000, port_takes_s=0.1),
+    Load("python, `async`, does nothing", "python", 2000),
+    Load("http, answered at once", "quick", 2000),
+    Load("process, `/bin/true`", "process", 1000),
+    Load("http, answered at once; Port takes 100 ms", "quick", 2000, port_takes_s=0.1),
     Load("http, answered after 1 s; 50 slots", "slow", 250),
-    Load("http, answered after 1 s; 500 slots", "slow", 2500, slots=500),
+    Load("http, answered after 1 s; 500 slots", "slow", 1500, slots=500),
 )
 AT_ONCE = (50, 1000)
 

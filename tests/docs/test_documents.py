@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -16,6 +17,8 @@ import yaml
 from agent.clock import SystemClock
 from agent.composition import Silent, open_registry
 from agent.executors.command import OWN_VARIABLES
+from agent.observability import metric_table
+from agent.observability.metric_table import CounterSpec, GaugeSpec, HistogramSpec
 from agent.routing.file import RoutesReader
 from agent.routing.schema import routes_schema
 from agent.sandbox.routes_file import RoutesFile
@@ -23,12 +26,51 @@ from agent.settings import Settings, defaults
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+METRICS = {
+    spec.name for spec in vars(metric_table).values() if isinstance(spec, CounterSpec | GaugeSpec | HistogramSpec)
+}
+COMMANDS = {"action-agent", "cat", "helm", "kafka-consumer-groups", "kubectl", "make"}
+NOT_SETTINGS = {"KAFKA_LIBS"}
+NO_METRICS: set[str] = set()
+MOST_OF_A_LINE = 8
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(document: Path) -> list[tuple[str, str, str]]:
     """Language, file name (or nothing) and text of every fenced block."""
     return [(m[1], m[2] or "", m[3]) for m in BLOCK.finditer(document.read_text())]
+
+
+def anchors(document: Path) -> set[str]:
+    """What the headings of a document are linked by, as GitHub makes it."""
+    text = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+class Said:
+    """Every text in the agent's code, with whatever is filled in."""
+
+    def __init__(self) -> None:
+        self._texts: set[str] = set()
+        self._templates: list[str] = []
+        for path in (ROOT / "agent").rglob("*.py"):
+            nodes = list(ast.walk(ast.parse(path.read_text())))
+            docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+            for node in nodes:
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                    self._texts.add(node.value)
+                if isinstance(node, ast.JoinedStr):
+                    fixed = [str(part.value) if isinstance(part, ast.Constant) else "" for part in node.values]
+                    if sum(map(len, fixed)) > MOST_OF_A_LINE:
+                        self._templates.append("".join(re.escape(part) or ".+" for part in fixed))
+
+    def has(self, quoted: str) -> bool:
+        """Whether the agent may say so; HOST:PORT and … stand for anything."""
+        parts = [part for part in re.split(r" ?(?:…|\bHOST:PORT\b) ?", quoted) if part]
+        return all(any(part in text for text in self._texts) for part in parts) or any(
+            re.fullmatch(template, quoted) for template in self._templates
+        )
 
 
 def reader(environment: dict[str, str] | None = None) -> RoutesReader:
@@ -86,8 +128,8 @@ def test_every_yaml_example_is_a_good_route(
     monkeypatch.syspath_prepend(str(tmp_path))
     with_routes = reader({"DEPLOY_TOKEN": "a-token-of-the-examples"})
     try:
-        for language, _, text in blocks(document):
-            if language != "yaml":
+        for language, name, text in blocks(document):
+            if language != "yaml" or name == "values.yaml":
                 continue
             whole = text
             if not text.startswith("routes:"):
@@ -127,13 +169,42 @@ def test_the_readmes_reference_shows_every_key_of_a_route() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_settings_and_files_that_are_named_exist(document: Path) -> None:
     text = document.read_text()
-    for name in set(re.findall(r"`((?:AGENT|PORT|KAFKA)_[A-Z_]+)`", text)):
+    for name in set(re.findall(r"\b((?:AGENT|PORT|KAFKA)_[A-Z0-9_]*[A-Z0-9])\b", text)):
         settings = {name, name.removesuffix("_FILE")} & Settings.model_fields.keys()
-        is_known = settings or name in OWN_VARIABLES
+        is_known = settings or name in OWN_VARIABLES or name in NOT_SETTINGS
         assert is_known, f"{document.name} names {name}, which is no setting"
-    for link in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (document.parent / link).exists(), f"{document.name} links to {link}"
     for path in re.findall(r"`((?:agent|tests)/[a-z_/]+\.py)`", text):
         assert (ROOT / path).exists(), f"{document.name} names {path}"
     for path in re.findall(r"`([a-z_]+/test_[a-z0-9_]+\.py)`", text):
         assert (ROOT / "tests" / path).exists(), f"{document.name} names a test {path}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files_and_headings(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), f"{document.name} links to {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{document.name} links to {link}; there is {sorted(anchors(target))}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_metrics_that_are_named_exist(document: Path) -> None:
+    named = set(re.findall(r"\bagent_[a-z0-9_]*[a-z0-9]\b", document.read_text())) - NO_METRICS
+    known = {name + suffix for name in METRICS for suffix in ("", "_bucket", "_sum", "_count")}
+    assert named <= known, f"{document.name} names {sorted(named - known)}, which are no metrics"
+
+
+@pytest.mark.parametrize("name", ["operations.md", "delivery.md", "scaling.md"])
+def test_what_is_quoted_of_the_agent_is_what_it_says(name: str) -> None:
+    """Whatever is two words or more, in backticks or quotation marks, unless it is to be typed."""
+    said = Said()
+    prose = re.sub(r"^```.*?^```$", "", (ROOT / "docs" / name).read_text(), flags=re.MULTILINE | re.DOTALL)
+    for quoted in (first or second for first, second in re.findall(r"`([^`\n]+)`|\"([^\"\n]+)\"", prose)):
+        is_to_be_typed = quoted.split()[0] in COMMANDS or re.match(r"[\w.]+: ", quoted)
+        if is_to_be_typed or not re.fullmatch(r"[a-z][^={}<>$&|@*\[\]]* [^={}<>$&|@*\[\]]+", quoted):
+            continue
+        assert said.has(quoted), f"{name} quotes {quoted!r}, which the agent never says"

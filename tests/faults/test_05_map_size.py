@@ -17,7 +17,7 @@ from tests.broker.waiting import wait_until
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
 READ_AHEAD = 10_000
-"""As far as the agent reads beyond its lowest run; docs/operation.md says so."""
+"""As far as the agent reads beyond its lowest run; docs/delivery.md says so."""
 
 AS_TEXT_AT_LEAST = 2_600
 """Three states in a random order cannot be told in less, where there are so many."""
