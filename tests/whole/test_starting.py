@@ -238,6 +238,18 @@ def test_a_stop_while_an_actions_module_is_imported_is_heard(world: World) -> No
         assert importing.returncode == 0
 
 
+def test_credentials_that_port_refuses_are_an_error_that_says_what_to_do_and_the_agent_stays(world: World) -> None:
+    wrong = {"PORT_CLIENT_SECRET": "n0t-the-client-s3cret"}
+    with _running(OneAgent(world, "refused_credentials", wrong, ROUTES_HERE)) as agent:
+        line = agent.wait_line("port refuses the credentials")
+        assert line["level"] == "error"
+        assert "HTTP 401" in line["detail"]
+        assert "PORT_CLIENT_SECRET" in line["hint"]
+        assert agent.get("/readyz")[0] == 503
+        assert agent.get("/livez")[0] == 200
+        assert wrong["PORT_CLIENT_SECRET"] not in agent.output()
+
+
 def test_missing_settings_are_all_named_and_the_exit_code_is_2(world: World) -> None:
     ended = command("run", env={}, cwd=world.home)
     assert (ended.returncode, ended.stdout) == (2, "")
