@@ -316,6 +316,14 @@ def test_a_variable_of_traces_in_the_env_file_is_read_by_nobody(
     assert settings(monkeypatch, AGENT_TRACES="off").AGENT_TRACES == "off"
 
 
+def test_a_variable_that_is_no_setting_is_told_where_the_value_in_force_stands(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("AGENT_TRACES=otlp\nOTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf\n")
+    (problem,) = problems(monkeypatch, OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+    assert problem.startswith("OTEL_EXPORTER_OTLP_PROTOCOL: is 'grpc'")
+
+
 def test_the_example_file_and_the_settings_agree() -> None:
     """Every setting stands in .env.example, in the same order, with its description and its default."""
     expected = []
