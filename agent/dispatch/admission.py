@@ -61,6 +61,25 @@ class Admission(Generic[T]):
         """How many runs wait for a slot, a limit or a key, or are parked."""
         return self._waiting
 
+    def waiting_for_slot(self, is_ready: Callable[[T], bool] = lambda _item: True) -> int:
+        """How many of them would start if there were slots for all, here or elsewhere.
+
+        Not those that wait for another of their key, for the limit of their route, or parked; nor a lane whose
+        next run is not ready.
+        """
+        count = 0
+        room: dict[str, int] = {}
+        for queue in self._lanes.values():
+            first, wanted = queue[0], len(queue)
+            if not is_ready(first.item):
+                continue
+            if first.limit is not None:
+                left = room.get(first.route, first.limit - self._running.get(first.route, 0))
+                wanted = min(wanted, max(0, left))
+                room[first.route] = left - wanted
+            count += wanted
+        return count
+
     @property
     def running(self) -> int:
         """How many slots are taken."""

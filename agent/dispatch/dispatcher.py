@@ -208,7 +208,8 @@ class Dispatcher:
     def _tell_waiting(self) -> None:
         oldest_s = next(iter(self._waiting_since.values()), None)
         in_hand = len(self._tasks) + self._reception.kept
-        self._observer.notify(WaitingChanged(self._admission.waiting, oldest_s, in_hand))
+        for_slot = self._admission.waiting_for_slot(self._is_ready) if self._backlog.has_room else 0
+        self._observer.notify(WaitingChanged(self._admission.waiting, oldest_s, in_hand, for_slot))
 
     async def _live(self, ticket: Ticket[Job]) -> None:
         """From its slot to its settlement, or back to wait for a slot, where it must be asked about first."""
@@ -308,7 +309,7 @@ class Dispatcher:
         self, earlier: Earlier | None, run_id: RunId | None, decision: Begin | Over | Conclude
     ) -> None:
         if earlier is not None:
-            self._observer.notify(RunRedelivered(run_id, redelivery_word(decision)))
+            self._observer.notify(RunRedelivered(run_id, redelivery_word(earlier, decision)))
 
     async def _execute(self, job: Job, attempt: int, note: str) -> Ended:
         self._executing += 1

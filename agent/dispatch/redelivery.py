@@ -94,11 +94,11 @@ class Redelivery:
         return Patience(now_s - received_at_s, now_s - self._seen_at_s.setdefault(claim, now_s), self._waits)
 
 
-def redelivery_word(decision: Begin | Over | Conclude) -> str:
+def redelivery_word(earlier: Earlier, decision: Begin | Over | Conclude) -> str:
     """What became of a message that was delivered before, as `RunRedelivered` says it."""
     match decision:
         case Begin():
-            return "begun"
+            return "unsure" if earlier.past is Past.UNKNOWN else "begun"
         case Over():
             return "over"
         case Conclude(Failed(kind=FailureKind.INTERRUPTED)):

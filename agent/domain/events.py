@@ -64,7 +64,8 @@ class RunReceived:
 class RunRedelivered:
     """A run that was delivered before came again. ``outcome`` is what became of it.
 
-    in_hand: this agent has it, or has ended it lately; over: it has ended in Port; begun: it is executed;
+    in_hand: this agent has it, or has ended it lately; over: it has ended in Port; begun: it is executed again;
+    unsure: it is executed, perhaps for the first time, for it was there before anything was noted of this topic;
     interrupted: it ends as a failure, for whoever was at it is gone; concluded: its end is told without executing
     it, for an agent that could not tell it, or because no executor here takes it.
     """
@@ -162,14 +163,17 @@ class TargetAnswered:
 
 @dataclass(frozen=True, slots=True)
 class WaitingChanged:
-    """How many runs wait for a slot, and since when the oldest does (monotonic seconds, ``None`` if none).
+    """How many runs wait for their start, and since when the oldest does (monotonic seconds, ``None`` if none).
 
     ``in_hand``: how many others are being dealt with: asked about, waited for elsewhere, executed, or reported.
+    ``for_slot``: how many of those that wait lack a slot alone, and neither their key, nor their route's limit, nor
+    Port.
     """
 
     count: int
     oldest_since_s: float | None
     in_hand: int = 0
+    for_slot: int = 0
 
 
 @dataclass(frozen=True, slots=True)

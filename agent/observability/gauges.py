@@ -137,6 +137,7 @@ class Gauges(Collector):
         yield _gauge(table.RUNS_IN_FLIGHT_LIMIT, self._limit)
         yield _gauge(table.HTTP_TARGETS_OPEN, self._silent_targets)
         yield _gauge(table.RUNS_WAITING, self._waiting.count)
+        yield _gauge(table.RUNS_WAITING_FOR_SLOT, self._waiting.for_slot)
         yield _gauge(table.OLDEST_WAITING, _age(self._waiting.oldest_since_s, now_s))
         yield _gauge(table.OLDEST_IN_FLIGHT, _age(runs[0].since_s if runs else None, now_s))
         unsettled = any(standing.uncommitted for standing in self._partitions.standing())
@@ -165,7 +166,7 @@ class Gauges(Collector):
     def _api_and_agent(self) -> Iterator[Metric]:
         yield _gauge(table.API_REMAINING, self._api_remaining)
         yield _gauge(table.API_LAST_SUCCESS, self._api_success_at_epoch_s)
-        yield _gauge(table.API_UNANSWERED, _age(self._outage.since_s, self._clock.monotonic()))
+        yield _gauge(table.API_UNANSWERED, self._outage.lasts_s(self._clock.monotonic()) or 0.0)
         yield _gauge(table.BUILD_INFO, {(self._version, python_version()): 1})
         yield _gauge(table.CONFIG_RELOAD, self._reload_ok)
         yield _gauge(table.ALIVE, self._alive)

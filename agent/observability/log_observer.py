@@ -205,7 +205,7 @@ class LogObserver:
 
     def _outage_told(self, *, told: bool) -> None:
         with self._lock:
-            self._outage_was_told |= told and self._outage.since_s is not None
+            self._outage_was_told |= told and self._outage.lasts_s(self._clock.monotonic()) is not None
 
     def _api_requested(self, event: events.ApiRequested) -> None:
         """What was said to fail is said to be over, and so is what lasted; not each hiccup of a busy minute."""

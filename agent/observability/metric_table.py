@@ -93,10 +93,10 @@ QUARANTINE_FAILURES = CounterSpec(
 )
 RUNS_REDELIVERED = CounterSpec(
     "agent_runs_redelivered_total",
-    "Runs that were delivered before and came again, by what became of them.",
+    "Runs that were delivered before, or may have been, and came again, by what became of them.",
     ("outcome",),
-    _each("in_hand", "over", "begun", "interrupted", "concluded"),
-    max_series=6,
+    _each("in_hand", "over", "begun", "unsure", "interrupted", "concluded"),
+    max_series=7,
 )
 RUNS_STARTED = CounterSpec(
     "agent_runs_started_total",
@@ -147,7 +147,13 @@ HTTP_TARGETS_OPEN = GaugeSpec(
     "agent_http_targets_open",
     "HTTP targets with an open breaker: runs for them fail at once until one of them answers a probe.",
 )
-RUNS_WAITING = GaugeSpec("agent_runs_waiting", "Runs that wait for a slot.")
+RUNS_WAITING = GaugeSpec(
+    "agent_runs_waiting", "Runs that wait for their start: for a slot, their route's limit, their key, or Port."
+)
+RUNS_WAITING_FOR_SLOT = GaugeSpec(
+    "agent_runs_waiting_for_slot",
+    "Those of the runs that wait which would start if there were slots for all: more replicas help these.",
+)
 OLDEST_WAITING = GaugeSpec(
     "agent_oldest_waiting_run_age_seconds", "How long the oldest waiting run has waited; 0 if none waits."
 )
@@ -282,7 +288,8 @@ API_LAST_SUCCESS = GaugeSpec(
 )
 API_UNANSWERED = GaugeSpec(
     "agent_api_unanswered_seconds",
-    "Since requests to Port's API began to fail without one being answered; 0 while it answers.",
+    "From the first to the latest of the requests to Port's API that failed in a row, unanswered or with a 5xx; "
+    "0 while it answers, and once nobody has asked for 7 minutes.",
 )
 
 # ── the agent itself ─────────────────────────────────────────────────────────────────────────────────

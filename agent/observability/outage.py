@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from agent.domain.events import ApiRequested
 
 _HICCUP_S = 5.0
+_NOBODY_ASKS_S = 420.0
+"""More than two tries of a request are ever apart: 300 s that Port may ask for, and 70 s without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class PastOutage:
-    """How long no request was answered, and how many failed meanwhile."""
+    """How long no request was answered, as far as requests told, and how many failed meanwhile."""
 
     lasted_s: float
     failed_requests: int
@@ -25,25 +27,37 @@ class PastOutage:
 class Outage:
     """Begins with a request that nobody answers, or that ends in a 5xx, and is over with the next answer.
 
-    A refusal (4xx, also 429) is an answer; a request that was cancelled tells nothing. Not thread-safe: each
-    observer keeps its own, under its own lock. Times are monotonic.
+    A refusal (4xx, also 429) is an answer; a request that was cancelled tells nothing. It lasts as long as requests
+    have told: from the first that failed to the latest. Where nobody has asked for a while, nobody knows whether it
+    goes on. Not thread-safe: each observer keeps its own, under its own lock. Times are monotonic.
     """
 
     def __init__(self) -> None:
-        self.since_s: float | None = None
-        """Since when no request is answered; ``None`` while they are."""
+        self._since_s: float | None = None
+        self._latest_s = 0.0
         self._failed = 0
+
+    def lasts_s(self, now_s: float) -> float | None:
+        """How long no request has been answered; ``None`` while they are, or nobody asks any more."""
+        if self._since_s is None or self._is_stale(now_s):
+            return None
+        return self._latest_s - self._since_s
 
     def requested(self, event: ApiRequested, now_s: float) -> PastOutage | None:
         """Takes note of a request that ended; the outage that its answer ended, if one was."""
         if event.code == "cancelled":
             return None
         if not event.code.isdigit() or int(event.code) >= 500:
-            self.since_s = now_s if self.since_s is None else self.since_s
+            if self._since_s is None or self._is_stale(now_s):
+                self._since_s, self._failed = now_s, 0
+            self._latest_s = now_s
             self._failed += 1
             return None
-        if self.since_s is None:
+        if self._since_s is None:
             return None
-        over = PastOutage(now_s - self.since_s, self._failed)
-        self.since_s, self._failed = None, 0
+        over = PastOutage((self._latest_s if self._is_stale(now_s) else now_s) - self._since_s, self._failed)
+        self._since_s, self._failed = None, 0
         return over
+
+    def _is_stale(self, now_s: float) -> bool:
+        return now_s - self._latest_s >= _NOBODY_ASKS_S

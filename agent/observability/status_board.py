@@ -73,7 +73,7 @@ class Status:
     totals: Counter[str]
     api_remaining: int | None
     api_limit: int | None
-    api_unanswered_since_s: float | None
+    api_unanswered_s: float | None
 
 
 class StatusBoard:
@@ -124,6 +124,9 @@ class StatusBoard:
         ready, routes = self._ready(), tuple(self._routes())
         with self._lock:
             now_s = self._clock.monotonic()
+            unanswered_s = self._outage.lasts_s(now_s)
+            if unanswered_s is None:
+                self._troubles.pop(_AWAY, None)
             return Status(
                 version=self._version,
                 about=self._about,
@@ -144,7 +147,7 @@ class StatusBoard:
                 totals=self._totals.copy(),
                 api_remaining=self._budget.remaining if self._budget else None,
                 api_limit=self._budget.limit if self._budget else None,
-                api_unanswered_since_s=self._outage.since_s,
+                api_unanswered_s=unanswered_s,
             )
 
     def _hear(self) -> None:
@@ -217,7 +220,7 @@ class StatusBoard:
             self._trouble(_WAS_AWAY, f"for {duration(over.lasted_s)}; {failed} failed")
 
     def _unanswered(self, detail: str) -> None:
-        if self._outage.since_s is not None:
+        if self._outage.lasts_s(self._clock.monotonic()) is not None:
             self._trouble(_AWAY, detail)
 
     def _rate_budget(self, event: events.RateBudget) -> None:

@@ -127,8 +127,8 @@ def _cards(status: Status) -> Iterable[Markup]:
 
 def _api_note(status: Status) -> tuple[str, bool]:
     """And whether it is bad news."""
-    if status.api_unanswered_since_s is not None:
-        return f"no answer for {about(status.now_s - status.api_unanswered_since_s)}", True
+    if status.api_unanswered_s is not None:
+        return f"no answer for {about(status.api_unanswered_s)}", True
     if undelivered := status.totals["undelivered"]:
         return f"{plural(undelivered, 'report')} undelivered", True
     return plural(status.totals["api_requests"], "request"), False

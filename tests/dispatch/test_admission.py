@@ -124,6 +124,42 @@ def test_the_waiting_room_is_bounded_by_number_and_by_bytes() -> None:
     assert not has_room(big)
 
 
+def test_what_waits_for_a_slot_is_told_from_what_waits_for_anything_else() -> None:
+    """Of more slots, here or elsewhere, only the former would have anything."""
+    room = admission(slots=4)
+    for one in (ticket("first", route="one-key", key="k"), ticket("second", route="narrow", limit=1)):
+        room.offer(one)
+    parked = ticket("third", route="asked")
+    room.offer(parked)
+    assert len(admitted(room)) == 3
+    room.park(parked)
+    for index in range(10):
+        room.offer(ticket(f"behind-{index}", route="one-key", key="k"))
+        room.offer(ticket(f"limited-{index}", route="narrow", lane=f"{index}", limit=1))
+    assert (room.waiting, room.waiting_for_slot()) == (21, 0)
+    wider = [ticket(f"wider-{index}", route="wide", lane=f"{index}", limit=3) for index in range(5)]
+    for one in wider:
+        room.offer(one)
+    assert room.waiting_for_slot() == 3
+    assert len(admitted(room)) == 2
+    assert room.waiting_for_slot() == 1
+    for index in range(5):
+        room.offer(ticket(f"free-{index}", route="free"))
+    assert room.waiting_for_slot() == 6
+    assert room.waiting_for_slot(lambda name: not name.startswith("free")) == 1
+
+
+def test_a_flood_that_has_its_share_waits_for_slots_though_some_are_free() -> None:
+    room = admission(slots=10)
+    for index in range(30):
+        room.offer(ticket(f"{index}", lane="flood"))
+    quiet = ticket("quiet", lane="quiet")
+    room.offer(quiet)
+    assert len(admitted(room)) == 10
+    room.release(quiet)
+    assert (room.running, room.waiting_for_slot()) == (9, 21)
+
+
 def test_withdrawing_leaves_what_runs_with_its_key() -> None:
     room = admission(slots=2)
     running = ticket("running", key="k")
@@ -207,13 +243,18 @@ class AdmissionMachine(RuleBasedStateMachine):
         routes = Counter(t.route for t in self.running)
         lanes = Counter(t.lane for t in self.running)
         keys = {t.key for t in self.running + self.parked}
-        if len(self.running) < self.slots:
-            for one in self.waiting:
-                at_limit = one.limit is not None and routes[one.route] >= one.limit
-                first_of_key = next(t for t in self.waiting if t.key == one.key)
-                behind = one.key is not None and (one.key in keys or first_of_key is not one)
-                has_its_share = self.slots >= 4 and len(self.lanes) > 1 and lanes[one.lane] >= self.slots - 1
-                assert at_limit or behind or has_its_share, f"{one} waits without a reason"
+        with_more, for_slot = routes.copy(), 0
+        for one in self.waiting:
+            at_limit = one.limit is not None and routes[one.route] >= one.limit
+            first_of_key = next(t for t in self.waiting if t.key == one.key)
+            behind = one.key is not None and (one.key in keys or first_of_key is not one)
+            has_its_share = self.slots >= 4 and len(self.lanes) > 1 and lanes[one.lane] >= self.slots - 1
+            is_full = len(self.running) == self.slots
+            assert at_limit or behind or has_its_share or is_full, f"{one} waits without a reason"
+            if not behind and (one.limit is None or with_more[one.route] < one.limit):
+                with_more[one.route] += 1
+                for_slot += 1
+        assert self.room.waiting_for_slot() == for_slot
 
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:

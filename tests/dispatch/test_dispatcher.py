@@ -347,6 +347,7 @@ def test_while_the_waiting_room_is_full_nothing_more_is_taken_in(tmp_path: Path)
         await house.until(lambda: house.events.of(WaitingChanged)[-1].count == 3)
         assert house.source.queue.qsize() == 15
         assert house.events.of(WaitingChanged)[-1].oldest_since_s is not None
+        assert house.events.of(WaitingChanged)[-1].for_slot == 3
         release.set()
         await house.until(lambda: len(house.source.settled) == 20)
         house.stop.ask()
@@ -367,6 +368,9 @@ def test_while_too_many_reports_wait_for_port_no_run_starts(tmp_path: Path) -> N
         for _ in range(50):
             await asyncio.sleep(0)
         assert len(house.source.begun) <= 3  # the limit, and one slot
+        told = house.events.of(WaitingChanged)[-1]
+        assert told.count > 0
+        assert told.for_slot == 0, "more slots would not help: they wait for Port"
         assert house.source.settled == {}
         house.reporter.hold.set()
         await house.until(lambda: len(house.source.settled) == 10)

@@ -266,7 +266,7 @@ def test_a_defect_while_port_is_asked_ends_the_run_as_failure(tmp_path: Path) ->
     ("earlier", "standing", "rule", "outcome"),
     [
         (UNKNOWN, Standing.OVER, FAIL, ["over"]),
-        (UNKNOWN, Standing.IN_PROGRESS, FAIL, ["begun"]),
+        (UNKNOWN, Standing.IN_PROGRESS, FAIL, ["unsure"]),
         (STOPPED, Standing.IN_PROGRESS, FAIL, ["begun"]),
         (INTERRUPTED, Standing.IN_PROGRESS, RERUN, ["begun"]),
         (INTERRUPTED, Standing.IN_PROGRESS, FAIL, ["interrupted"]),
@@ -305,7 +305,7 @@ def test_so_is_what_becomes_of_one_that_no_executor_takes(
 def test_an_end_that_is_told_for_another_agent_is_told_from_an_interruption(
     outcome: Succeeded | Failed, word: str
 ) -> None:
-    assert redelivery_word(Conclude(outcome)) == word
+    assert redelivery_word(INTERRUPTED, Conclude(outcome)) == word
 
 
 NOT_FOR_THIS = route(match=Match(actions=("restart",)))
@@ -424,6 +424,7 @@ def test_runs_that_are_asked_about_take_no_slot_from_new_ones_and_not_all_are_as
         await house.until(lambda: len(house.source.settled) == 5)
         await house.until(lambda: len(house.lookup.asked) == 20)
         assert house.events.of(WaitingChanged)[-1].count == 50
+        assert house.events.of(WaitingChanged)[-1].for_slot == 0, "they wait for Port"
         house.lookup.hold.set()
         await house.until(lambda: len(house.source.settled) == 55)
         house.stop.ask()

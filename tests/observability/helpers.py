@@ -26,7 +26,7 @@ ONE_OF_EACH: tuple[ev.Event, ...] = (
     ev.MessageNotKept("ENOSPC", "/state/quarantine.jsonl: No space left on device"),
     ev.RunReceived("kafka", "create", RUN),
     ev.RunRedelivered(RUN, "begun"),
-    ev.WaitingChanged(2, 100.0),
+    ev.WaitingChanged(2, 100.0, 0, 1),
     ev.RunStarted("process", "create", RUN, "create_service", 0.25),
     ev.RunRetried("http", "http_status"),
     ev.TargetRequested(SpanContext("a" * 32, "b" * 16, sampled=True), "POST", "ops.internal:443", "503", 0.2),

@@ -169,6 +169,12 @@ def test_hiccups_that_were_not_told_end_untold_and_longer_outages_do_not() -> No
     assert [told["away_s"] for told in again(*hiccup, FAILED, RETRIED, 30.0, ANSWERED)] == [0.3, 30.0]
 
 
+def test_an_hour_in_which_nobody_asked_is_no_outage_of_an_hour() -> None:
+    assert again(FAILED, RETRIED, 30.0, FAILED, RETRIED, 3600.0, ANSWERED) == [
+        {"away_s": 30.0, "failed_requests": 2}
+    ]
+
+
 def test_a_refusal_and_a_cancelled_request_are_no_outage() -> None:
     throttled = ev.ApiRequested("/v1/organization", "GET", "429", 0.1)
     cancelled = ev.ApiRequested("/v1/organization", "GET", "cancelled", 0.1)

@@ -141,6 +141,16 @@ def test_outcomes_that_wait_for_port_are_gauged() -> None:
     assert value(observer, "agent_journal_writable") == 1
 
 
+FAILED = ev.ApiRequested("/v1/organization", "GET", "timeout", 60.0)
+
+
+def test_runs_that_more_slots_would_help_are_gauged_beside_all_that_wait() -> None:
+    observer = metrics()
+    tell(observer, ev.WaitingChanged(7, 100.0, 2, 3))
+    assert value(observer, "agent_runs_waiting") == 7
+    assert value(observer, "agent_runs_waiting_for_slot") == 3
+
+
 def test_ages_are_those_of_the_scrape() -> None:
     clock = HeldClock()
     observer = metrics(clock)
@@ -218,12 +228,31 @@ def test_an_outage_of_port_is_gauged_from_its_first_failure_to_the_next_answer(f
     observer = metrics(clock)
     assert value(observer, "agent_api_unanswered_seconds") == 0
     tell(observer, ev.ApiRequested("/v1/organization", "GET", failure, 0.1))
-    clock.pass_s(30)
+    clock.pass_s(60)
     tell(observer, ev.ApiRequested("/v1/organization", "GET", failure, 0.1))
     clock.pass_s(30)
     assert value(observer, "agent_api_unanswered_seconds") == 60
     tell(observer, ev.ApiRequested("/v1/organization", "GET", "422", 0.1))
     assert value(observer, "agent_api_unanswered_seconds") == 0
+
+
+def test_a_request_that_failed_and_that_nobody_sends_again_is_no_outage_that_grows() -> None:
+    clock = HeldClock()
+    observer = metrics(clock)
+    tell(observer, FAILED)
+    clock.pass_s(60)
+    assert value(observer, "agent_api_unanswered_seconds") == 0
+    tell(observer, FAILED)
+    clock.pass_s(300)
+    assert value(observer, "agent_api_unanswered_seconds") == 60, (
+        "until then a request may wait to be sent once more"
+    )
+    clock.pass_s(120)
+    assert value(observer, "agent_api_unanswered_seconds") == 0
+    tell(observer, FAILED)
+    clock.pass_s(10)
+    tell(observer, FAILED)
+    assert value(observer, "agent_api_unanswered_seconds") == 10, "an outage of its own"
 
 
 def test_the_last_poll_is_at_first_the_start() -> None:

@@ -200,9 +200,9 @@ def test_an_outage_of_port_is_seen_while_it_lasts_and_afterwards() -> None:
         ev.ApiRequested("/v1/actions/runs/{run_id}", "PATCH", "503", 0.1),
         ev.ApiRetried("/v1/actions/runs/{run_id}", "status_503", refused),
     )
-    a_board = told(board(clock), *failing, *failing)
+    a_board = told(board(clock), *failing)
     clock.pass_s(192)
-    page = read(a_board)
+    page = read(told(a_board, *failing))
     assert f"Port's API does not answer; reports are kept and sent until it does 2 times {refused}" in page.text
     assert "no answer for 3 min" in page.text
 
@@ -212,6 +212,18 @@ def test_an_outage_of_port_is_seen_while_it_lasts_and_afterwards() -> None:
     assert "Port's API does not answer" not in page.text
     assert "Port's API was away for 3 min 12 s; 2 requests failed" in page.text
     assert "no answer for" not in page.text
+
+
+def test_an_outage_of_port_is_not_shown_for_ever_where_nobody_asks_any_more() -> None:
+    clock = HeldClock()
+    failed = ev.ApiRequested("/v1/organization", "GET", "timeout", 60.0)
+    a_board = told(board(clock), failed, ev.ApiRetried("/v1/organization", "timeout", "no answer in time"))
+    assert "Port's API does not answer" in read(a_board).text
+    clock.pass_s(3600)
+    page = read(a_board)
+    assert "Port's API does not answer" not in page.text
+    assert "no answer for" not in page.text
+    assert "1 request" in page.text
 
 
 def test_a_single_request_that_failed_is_no_trouble_once_the_next_one_is_answered() -> None:
