@@ -107,7 +107,7 @@ def test_a_threshold_can_be_changed_and_nothing_else_is(helm: str, value: float,
     before = alerts(render(helm, metrics(prometheusRule={})).one(ALERTS))
     after = alerts(render(helm, metrics(prometheusRule={"thresholds": {"Saturated": value}})).one(ALERTS))
     assert after.pop("ActionAgentSaturated")["expr"] == before.pop("ActionAgentSaturated")["expr"].replace(
-        "> 0.9  #", f"> {told}  #"
+        ">= 0.75  #", f">= {told}  #"
     )
     assert after == before
 
@@ -156,5 +156,5 @@ def test_an_alert_that_does_not_exist_is_a_mistake(helm: str, values: Values, se
 
 def test_the_dashboard_is_the_file_and_grafanas_sidecar_finds_it(helm: str) -> None:
     found = render(helm, metrics(dashboard={})).one("ConfigMap", "-dashboard")
-    assert json.loads(found["data"]["action-agent.json"]) == dashboard()
+    assert json.loads(found["data"]["release-action-agent.json"]) == dashboard()
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
