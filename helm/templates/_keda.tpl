@@ -6,7 +6,7 @@
   metadata:
     url: http://{{ include "action-agent.fullname" . }}.{{ .Release.Namespace }}.svc:{{ include "action-agent.httpPort" . }}/metrics
     format: prometheus
-    valueLocation: agent_runs_waiting
+    valueLocation: agent_runs_waiting_for_slot
     aggregateFromKubeServiceEndpoints: "true"
     aggregationType: sum
     targetValue: {{ .Values.keda.waitingRuns | quote }}
@@ -14,7 +14,7 @@
 
 {{- define "action-agent.trigger.prometheus" -}}
 {{- $pods := printf "%s-.*" (include "action-agent.fullname" .) -}}
-{{- $query := printf "sum(agent_runs_waiting{namespace=%q, pod=~%q})" .Release.Namespace $pods -}}
+{{- $query := printf "sum(agent_runs_waiting_for_slot{namespace=%q, pod=~%q})" .Release.Namespace $pods -}}
 {{- with .Values.keda.prometheus -}}
 - type: prometheus
   metadata:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.observability.metric_table import RUNS_WAITING
+from agent.observability.metric_table import RUNS_WAITING_FOR_SLOT
 from tests.chart.combinations import COMBINATIONS
 from tests.chart.rendering import Values, render
 
@@ -32,7 +32,7 @@ def test_replicas_are_said_where_nobody_else_decides(helm: str) -> None:
 
 def test_keda_asks_the_pods_for_waiting_runs_by_default(helm: str) -> None:
     # The scaler takes the first series of that name: there must be one.
-    assert RUNS_WAITING.labels == ()
+    assert RUNS_WAITING_FOR_SLOT.labels == ()
     spec, trigger = scaled(helm, {})
     assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "release-action-agent"}
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (1, 6)
@@ -43,7 +43,7 @@ def test_keda_asks_the_pods_for_waiting_runs_by_default(helm: str) -> None:
         "metadata": {
             "url": "http://release-action-agent.actions.svc:8080/metrics",
             "format": "prometheus",
-            "valueLocation": RUNS_WAITING.name,
+            "valueLocation": RUNS_WAITING_FOR_SLOT.name,
             "aggregateFromKubeServiceEndpoints": "true",
             "aggregationType": "sum",
             "targetValue": "10",
@@ -56,7 +56,7 @@ def test_keda_may_ask_prometheus(helm: str) -> None:
     _, trigger = scaled(helm, {"trigger": "prometheus", "prometheus": prometheus, "waitingRuns": 50})
     assert trigger["metadata"] == {
         "serverAddress": "http://prometheus:9090",
-        "query": f'sum({RUNS_WAITING.name}{{namespace="actions", pod=~"release-action-agent-.*"}})',
+        "query": f'sum({RUNS_WAITING_FOR_SLOT.name}{{namespace="actions", pod=~"release-action-agent-.*"}})',
         "threshold": "50",
     }
     assert "authenticationRef" not in trigger

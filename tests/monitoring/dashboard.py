@@ -87,7 +87,7 @@ def _alerts() -> dict[str, Any]:
         "iconColor": "red",
         "expr": f'ALERTS{{alertname=~"ActionAgent.+", alertstate="firing", {OURS}}}',
         "titleFormat": "{{alertname}}",
-        "textFormat": "{{pod}}",
+        "textFormat": "{{namespace}} {{pod}}",
         "step": "60s",
     }
 

@@ -7,6 +7,11 @@ from typing import Any
 
 OURS = 'namespace=~"$namespace", job=~"$job"'
 RATE = "$__rate_interval"
+BY_POD = "namespace, pod"
+"""Pods of two namespaces may have the same name."""
+POD = "{{namespace}} {{pod}}"
+RUNS_TOPIC = r', topic!~".*change\\.log"'
+"""Not the topic of catalogue changes, which has no runs."""
 
 
 @dataclass(frozen=True)

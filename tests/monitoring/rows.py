@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from tests.monitoring.panels import OURS, Panel, Query, lines, number, or_none, per_minute, quantile, rate, total
+from tests.monitoring.panels import (
+    BY_POD,
+    OURS,
+    POD,
+    RUNS_TOPIC,
+    Panel,
+    Query,
+    lines,
+    number,
+    or_none,
+    per_minute,
+    quantile,
+    rate,
+    total,
+)
 
 GOOD_ABOVE_0 = ((0, "red"), (1, "green"))
 
 FAILURES = f'sum (increase(agent_runs_finished_total{{{OURS}, status="failure"}}[1h]))'
+TAKEN = f"sum without (executor) (agent_runs_in_flight{{{OURS}}}) / agent_runs_in_flight_limit{{{OURS}}}"
 FINISHED = f"sum (increase(agent_runs_finished_total{{{OURS}}}[1h]))"
 
 ROWS: dict[str, list[Panel]] = {
@@ -15,15 +30,17 @@ ROWS: dict[str, list[Panel]] = {
             "Agents ready", "Members of the group that take runs.", "short", total("agent_ready"), *GOOD_ABOVE_0
         ),
         number(
-            "Runs in flight",
-            "Being executed now, of the slots that there are.",
+            "Slots taken",
+            "By runs being executed now, on the agent that has most to do; one action alone gets nine tenths.",
             "percentunit",
-            f"{total('agent_runs_in_flight')} / {total('agent_runs_in_flight_limit')}",
+            f"max ({TAKEN})",
             (0, "green"),
-            (0.8, "orange"),
-            (0.95, "red"),
+            (0.75, "orange"),
+            (0.85, "red"),
         ),
-        number("Runs waiting", "For a slot.", "short", total("agent_runs_waiting"), (0, "green"), (100, "orange")),
+        number(
+            "Runs waiting", "For their start.", "short", total("agent_runs_waiting"), (0, "green"), (100, "orange")
+        ),
         number(
             "Failed, 1 h",
             "Of the runs that ended within the last hour.",
@@ -44,7 +61,7 @@ ROWS: dict[str, list[Panel]] = {
         ),
         number(
             "Port unanswered for",
-            "0 while Port's API answers.",
+            "0 while Port's API answers, and once nobody asks.",
             "s",
             total("agent_api_unanswered_seconds", of="max"),
             (0, "green"),
@@ -124,7 +141,7 @@ ROWS: dict[str, list[Panel]] = {
             "Oldest run in flight",
             "By pod.",
             "s",
-            (total("agent_oldest_in_flight_run_age_seconds", "pod", of="max"), "{{pod}}"),
+            (total("agent_oldest_in_flight_run_age_seconds", BY_POD, of="max"), POD),
         ),
         lines(
             "Refused and passed over, per minute",
@@ -218,7 +235,7 @@ ROWS: dict[str, list[Panel]] = {
             "Since the last poll",
             "By pod; liveness fails at AGENT_STALL_TIMEOUT_S.",
             "s",
-            (f"time() - {total('agent_kafka_last_poll_timestamp_seconds', 'pod', of='max')}", "{{pod}}"),
+            (f"time() - {total('agent_kafka_last_poll_timestamp_seconds', BY_POD, of='max')}", POD),
         ),
     ],
     "Port API": [
@@ -255,15 +272,15 @@ ROWS: dict[str, list[Panel]] = {
         ),
         lines(
             "Unanswered for",
-            "Since requests began to fail without one being answered.",
+            "From the first to the latest of the requests that failed in a row, unanswered or with a 5xx.",
             "s",
-            (total("agent_api_unanswered_seconds", "pod", of="max"), "{{pod}}"),
+            (total("agent_api_unanswered_seconds", BY_POD, of="max"), POD),
         ),
         lines(
             "Outcomes not told",
             "Kept until Port accepts them, by pod.",
             "short",
-            (total("agent_journal_pending_reports", "pod"), "{{pod}}"),
+            (total("agent_journal_pending_reports", BY_POD), POD),
         ),
         lines(
             "Tokens, per hour",
@@ -275,7 +292,7 @@ ROWS: dict[str, list[Panel]] = {
             "Last success",
             "How long ago Port's API last answered 2xx.",
             "s",
-            (f"time() - {total('agent_api_last_success_timestamp_seconds', 'pod', of='max')}", "{{pod}}"),
+            (f"time() - {total('agent_api_last_success_timestamp_seconds', BY_POD, of='max')}", POD),
         ),
     ],
     "Logs": [
@@ -305,61 +322,61 @@ ROWS: dict[str, list[Panel]] = {
             "Processor",
             "Of the agent alone, without its commands.",
             "percentunit",
-            (rate("process_cpu_seconds_total", "pod"), "{{pod}}"),
+            (rate("process_cpu_seconds_total", BY_POD), POD),
         ),
         lines(
             "Memory",
             "Of the agent alone, without its commands.",
             "bytes",
-            (total("process_resident_memory_bytes", "pod"), "{{pod}}"),
+            (total("process_resident_memory_bytes", BY_POD), POD),
         ),
-        lines("Open files", "And connections.", "short", (total("process_open_fds", "pod"), "{{pod}}")),
+        lines("Open files", "And connections.", "short", (total("process_open_fds", BY_POD), POD)),
         lines(
             "Event loop",
             "How late it came back to a timer, 99 %.",
             "s",
-            (quantile(0.99, "agent_event_loop_lag_seconds", "pod"), "{{pod}}"),
+            (quantile(0.99, "agent_event_loop_lag_seconds", BY_POD), POD),
         ),
         lines(
             "Up for",
             "Since the process was started.",
             "s",
-            (f"time() - {total('process_start_time_seconds', 'pod', of='max')}", "{{pod}}"),
+            (f"time() - {total('process_start_time_seconds', BY_POD, of='max')}", POD),
         ),
         lines(
             "Since progress",
             "With work at hand: since a run was last received, started, finished or reported.",
             "s",
-            (total("agent_seconds_since_progress", "pod", of="max"), "{{pod}}"),
+            (total("agent_seconds_since_progress", BY_POD, of="max"), POD),
         ),
     ],
     "Scaling": [
         lines(
             "Replicas",
-            "Agents that answer, those that are ready, and how many can have a partition.",
+            "Agents that answer, those that are ready, and how many can have a partition of the topic of runs.",
             "short",
             (f"count (agent_ready{{{OURS}}})", "agents"),
             (total("agent_ready"), "ready"),
-            (total("agent_kafka_assigned_partitions"), "partitions"),
+            (total("agent_kafka_assigned_partitions", where=RUNS_TOPIC), "partitions"),
         ),
         lines(
             "Partitions",
-            "By pod; a pod without any is a stand-by.",
+            "Of the topic of runs, by pod; a pod without any is a stand-by.",
             "short",
-            (total("agent_kafka_assigned_partitions", "pod"), "{{pod}}"),
+            (total("agent_kafka_assigned_partitions", BY_POD, RUNS_TOPIC), POD),
             stacked=True,
         ),
         lines(
             "Slots taken",
             "By pod.",
             "percentunit",
-            (f"{total('agent_runs_in_flight', 'pod')} / {total('agent_runs_in_flight_limit', 'pod')}", "{{pod}}"),
+            (f"max by ({BY_POD}) ({TAKEN})", POD),
         ),
         lines(
             "Waiting",
-            "Runs that wait for a slot, by pod.",
+            "For a slot, by pod: more replicas help these.",
             "short",
-            (total("agent_runs_waiting", "pod"), "{{pod}}"),
+            (total("agent_runs_waiting_for_slot", BY_POD), POD),
             stacked=True,
         ),
         lines(
@@ -372,7 +389,7 @@ ROWS: dict[str, list[Panel]] = {
             "Begun by pod, per minute",
             "Executions.",
             "short",
-            (per_minute("agent_runs_started_total", "pod"), "{{pod}}"),
+            (per_minute("agent_runs_started_total", BY_POD), POD),
             stacked=True,
         ),
     ],

@@ -42,6 +42,7 @@ def test_a_routes_limit_holds_and_hinders_no_other_route(world: World, agent: On
     runs = [agent.invoke("two_at_once") for _ in range(5)]
     world.target.wait_at_gate("two-at-once", 2)
     agent.wait_metric("agent_runs_waiting", 3)
+    assert agent.metric("agent_runs_waiting_for_slot") == 0
     assert agent.metric("agent_oldest_waiting_run_age_seconds") > 0
     world.target.open_gate("two-at-once")
     assert all(world.ended(run_id).terminal_statuses == ["SUCCESS"] for run_id in runs)
@@ -78,6 +79,7 @@ def test_where_all_slots_are_taken_the_rest_waits_and_nothing_is_lost(world: Wor
     runs = [narrow.invoke("gated", inputs) for _ in range(12)]
     world.target.wait_at_gate("full", 2)
     narrow.wait_metric("agent_runs_waiting", 2)
+    assert narrow.metric("agent_runs_waiting_for_slot") == 2
     assert narrow.metric("agent_runs_in_flight") == narrow.metric("agent_runs_in_flight_limit") == 2
     assert narrow.get("/livez")[0] == narrow.get("/readyz")[0] == 200
     world.target.open_gate("full")
