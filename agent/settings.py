@@ -234,7 +234,9 @@ class Settings(BaseSettings):
     )
 
     # ── operation ────────────────────────────────────────────────────────────────────────────────────
-    AGENT_HTTP_HOST: Text = Field("0.0.0.0", description="Address of metrics, probes and the status page.")  # noqa: S104 - probes come from outside
+    AGENT_HTTP_HOST: Text = Field(
+        "::", description="Address of metrics, probes and the status page. `::` is every one, of IPv6 and of IPv4."
+    )
     AGENT_HTTP_PORT: Annotated[int, Field(ge=0, le=65535)] = Field(
         8080, description="Its port; 0 takes a free one and logs it."
     )

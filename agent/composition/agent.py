@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 import structlog
+from yarl import URL
 
 from agent import __version__
 from agent.clock import SystemClock
@@ -157,7 +158,7 @@ class Agent:
             log.info(
                 "started",
                 version=__version__,
-                http=f"http://{self._settings.AGENT_HTTP_HOST}:{port}",
+                http=str(URL.build(scheme="http", host=self._settings.AGENT_HTTP_HOST, port=port)),
                 port=port,
                 group=self._settings.group_id,
                 group_protocol=self._settings.AGENT_KAFKA_GROUP_PROTOCOL,

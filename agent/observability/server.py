@@ -7,6 +7,8 @@ a bounded number of connections, and a bounded life for each.
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
@@ -16,6 +18,8 @@ from aiohttp import web
 from agent.domain.errors import ConfigurationError, Problem
 from agent.ports import HealthCheck
 
+_EVERYWHERE = "::"
+_EVERYWHERE_IPV4 = "0.0.0.0"  # noqa: S104 - probes come from outside
 _TEXT = "text/plain; charset=utf-8"
 _HEADERS = {
     "Server": "action-agent",
@@ -53,7 +57,7 @@ def probe(check: HealthCheck) -> Page:
 
 
 class HttpServer:
-    """Serves ``pages`` by exact path, to GET and HEAD.
+    """Serves ``pages`` by exact path, to GET and HEAD. The host ``::`` is every address of the machine, IPv4 too.
 
     At most ``max_connections`` at once, and each for at most ``max_connection_s``: when there are too many, the
     oldest is cut off, so that a probe gets through a crowd of idle ones. Belongs to the event loop's thread.
@@ -81,11 +85,8 @@ class HttpServer:
         Raises `ConfigurationError` where the address can't be had.
         """
         protocol = web.Server(self._serve, access_log=None, lingering_time=0)
-        loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(
-                lambda: _Connection(protocol(), self._gate), self._host, self._port
-            )
+            self._listener = await self._listen(lambda: _Connection(protocol(), self._gate))
         except OSError as error:
             raise ConfigurationError(
                 Problem(
@@ -96,6 +97,16 @@ class HttpServer:
             ) from error
         self._web = protocol
         return int(self._listener.sockets[0].getsockname()[1])
+
+    async def _listen(self, connection: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        host = self._host
+        if host == _EVERYWHERE:
+            both = _socket_of_both_families(self._port)
+            if both is not None:
+                return await loop.create_server(connection, sock=both)
+            host = _EVERYWHERE_IPV4
+        return await loop.create_server(connection, host, self._port)
 
     async def stop(self) -> None:
         """Stops listening and cuts off whoever is connected. Idempotent."""
@@ -127,6 +138,18 @@ class HttpServer:
         if method not in ("GET", "HEAD"):
             return Answer(405, b"read-only: use GET\n", headers={"Allow": "GET, HEAD"})
         return page(accept)
+
+
+def _socket_of_both_families(port: int) -> socket.socket | None:
+    """One that IPv6 and IPv4 arrive at; asyncio's own would take IPv6 alone. None: this machine has no IPv6."""
+    if not socket.has_dualstack_ipv6():
+        return None
+    try:
+        return socket.create_server((_EVERYWHERE, port), family=socket.AF_INET6, dualstack_ipv6=True)
+    except OSError as error:
+        if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+            return None
+        raise
 
 
 class _Gate:

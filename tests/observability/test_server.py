@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -234,6 +236,53 @@ def test_a_port_that_is_taken_is_the_operators_to_mend() -> None:
             await HttpServer("127.0.0.1", port, {}).start()
 
     serving({}, scenario)
+
+
+def everywhere(hosts: list[str]) -> None:
+    """Serves on every address, and asks at these."""
+
+    async def run() -> None:
+        server = HttpServer("::", 0, {"/": hello})
+        port = await server.start()
+        try:
+            for host in hosts:
+                async with (
+                    asyncio.timeout(LIMIT_S),
+                    aiohttp.ClientSession() as session,
+                    session.get(f"http://{host}:{port}/") as response,
+                ):
+                    assert await response.text() == "hello\n"
+            with pytest.raises(ConfigurationError, match=f"cannot listen on :: port {port}: "):
+                await HttpServer("::", port, {}).start()
+        finally:
+            await server.stop()
+
+    asyncio.run(run())
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_on_every_address_both_families_are_answered() -> None:
+    everywhere(["127.0.0.1", *(["[::1]"] if has_ipv6() else [])])
+
+
+def test_a_machine_without_ipv6_is_served_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    everywhere(["127.0.0.1"])
+
+
+def test_one_whose_ipv6_is_switched_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_address: object, **_options: object) -> socket.socket:
+        raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    everywhere(["127.0.0.1"])
 
 
 def test_after_the_stop_nobody_listens_and_stopping_again_is_nothing() -> None:

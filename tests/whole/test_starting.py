@@ -285,7 +285,7 @@ def test_wrong_routes_stop_the_start_with_every_problem_and_its_place(world: Wor
 
 
 def test_port_0_takes_a_free_one_and_logs_it(world: World) -> None:
-    agent = OneAgent(world, "port_zero", {"AGENT_HTTP_HOST": "127.0.0.1", "AGENT_HTTP_PORT": "0"})
+    agent = OneAgent(world, "port_zero", {"AGENT_HTTP_HOST": "::", "AGENT_HTTP_PORT": "0"})
     log = agent.home / "output"
     with log.open("wb") as output:
         child = subprocess.Popen(RUN, env=agent.settings, cwd=agent.home, stdout=output, stderr=output)
@@ -293,6 +293,7 @@ def test_port_0_takes_a_free_one_and_logs_it(world: World) -> None:
         wait_until(lambda: '"started"' in log.read_text(), timeout_s=30, what=log.read_text)
         line = next(json.loads(text) for text in log.read_text().splitlines() if '"started"' in text)
         assert line["port"] > 0
+        assert line["http"] == f"http://[::]:{line['port']}"
         agent.process.url = f"http://127.0.0.1:{line['port']}"
         assert agent.get("/livez")[0] == 200
     finally:
