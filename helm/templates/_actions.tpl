@@ -5,7 +5,7 @@
 {{- if or .Values.routes.list .Values.routes.file -}}
 {{ include "action-agent.fullname" . }}-routes
 {{- else -}}
-{{ .Values.routes.existingConfigMap }}
+{{ .Values.routes.existingConfigMap | default "" }}
 {{- end }}
 {{- end }}
 

@@ -24,7 +24,7 @@
 {{/* What everything of this release has, the doctor's pod included. */}}
 {{- define "action-agent.instanceLabels" -}}
 app.kubernetes.io/name: {{ include "action-agent.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* The agent's pods, and no others. */}}
@@ -35,13 +35,11 @@ app.kubernetes.io/component: agent
 
 {{/* What everything is labelled with, but for its part in the whole. */}}
 {{- define "action-agent.commonLabels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "action-agent.instanceLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.extraLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $ours := dict
+      "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+      "app.kubernetes.io/version" .Chart.AppVersion
+      "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- mergeOverwrite $ours .Values.extraLabels (include "action-agent.instanceLabels" . | fromYaml) | toYaml }}
 {{- end }}
 
 {{- define "action-agent.labels" -}}

@@ -9,18 +9,26 @@
     valueLocation: agent_runs_waiting_for_slot
     aggregateFromKubeServiceEndpoints: "true"
     aggregationType: sum
-    targetValue: {{ .Values.keda.waitingRuns | quote }}
+    targetValue: {{ include "action-agent.text" .Values.keda.waitingRuns | quote }}
 {{- end }}
 
+{{/* The names of this release's pods, and not those of a release whose name begins likewise. A Deployment's have two more
+     parts; Kubernetes shortens the first, and the hyphen behind it, where a name is long. */}}
+{{- define "action-agent.podNames" -}}
+{{- include "action-agent.fullname" . }}{{ ternary "-[0-9]+" "-[a-z0-9]+(-[a-z0-9]{5})?" .Values.persistence.enabled }}
+{{- end }}
+
+{{/* No data is an error, for which there is the fallback: by default KEDA takes it for 0. */}}
 {{- define "action-agent.trigger.prometheus" -}}
-{{- $pods := printf "%s-.*" (include "action-agent.fullname" .) -}}
+{{- $pods := include "action-agent.podNames" . -}}
 {{- $query := printf "sum(agent_runs_waiting_for_slot{namespace=%q, pod=~%q})" .Release.Namespace $pods -}}
 {{- with .Values.keda.prometheus -}}
 - type: prometheus
   metadata:
     serverAddress: {{ .serverAddress }}
     query: {{ .query | default $query | quote }}
-    threshold: {{ $.Values.keda.waitingRuns | quote }}
+    threshold: {{ include "action-agent.text" $.Values.keda.waitingRuns | quote }}
+    ignoreNullValues: "false"
   {{- with .authenticationRef }}
   authenticationRef:
     name: {{ . }}
@@ -37,7 +45,7 @@
     bootstrapServers: {{ .bootstrapServers }}
     consumerGroup: {{ include "action-agent.groupId" $ }}
     topic: {{ include "action-agent.runsTopic" $ }}
-    lagThreshold: {{ .lagThreshold | quote }}
+    lagThreshold: {{ include "action-agent.text" .lagThreshold | quote }}
     offsetResetPolicy: {{ ternary "earliest" "latest" (has $reset (list "earliest" "smallest" "beginning")) }}
     version: {{ .version | quote }}
     tls: {{ ternary "enable" "disable" .tls }}

@@ -162,18 +162,12 @@ initContainers:
 {{- define "action-agent.podTemplate" -}}
 metadata:
   labels:
-    {{- include "action-agent.labels" . | nindent 4 }}
-    {{- with .Values.podLabels }}
-    {{- include "action-agent.templated" (list $ .) | nindent 4 }}
-    {{- end }}
+    {{- $labels := include "action-agent.templated" (list . .Values.podLabels) | fromYaml }}
+    {{- mergeOverwrite (include "action-agent.labels" . | fromYaml) $labels | toYaml | nindent 4 }}
   annotations:
-    kubectl.kubernetes.io/default-container: agent
-    {{- with include "action-agent.checksums" . | trim }}
-    {{- . | nindent 4 }}
-    {{- end }}
-    {{- with .Values.podAnnotations }}
-    {{- include "action-agent.templated" (list $ .) | nindent 4 }}
-    {{- end }}
+    {{- $default := dict "kubectl.kubernetes.io/default-container" "agent" }}
+    {{- $annotations := include "action-agent.templated" (list . .Values.podAnnotations) | fromYaml }}
+    {{- mergeOverwrite $default $annotations (include "action-agent.checksums" . | fromYaml) | toYaml | nindent 4 }}
 spec:
   {{- include "action-agent.podSettings" . | nindent 2 }}
   terminationGracePeriodSeconds: {{ include "action-agent.graceSeconds" . }}

@@ -3,7 +3,7 @@
 
 {{- define "action-agent.validate" -}}
 {{- $found := list -}}
-{{- range list "port" "routes" "actions" "settings" "stopping" "scaling" "ca" "image" -}}
+{{- range list "port" "routes" "actions" "settings" "labels" "stopping" "scaling" "ca" "image" -}}
   {{- range splitList "\n" (include (printf "action-agent.problems.%s" .) $) -}}
     {{- with trim . }}{{ $found = append $found (printf "  - %s" .) }}{{ end -}}
   {{- end -}}
@@ -16,6 +16,9 @@
 {{- $secret := include "action-agent.clientSecret" . }}
 {{- if not (include "action-agent.orgId" .) }}
 port.orgId is missing: the organisation's id, such as org_BneDtWovPqXaA2VZ (in Port: … menu > Organization)
+{{- end }}
+{{- if and .Values.secret.useExistingSecret (not .Values.secret.name) }}
+secret.name is missing: the Secret that is there already, whose keys become variables (secret.useExistingSecret)
 {{- end }}
 {{- if include "action-agent.hasExistingSecret" . }}
 {{- if or .Values.port.clientId .Values.port.clientSecret }}
@@ -59,32 +62,60 @@ routes.file has no routes: it needs the key "routes" with a list
 {{- end }}
 {{- end }}
 
+{{/* Variables that the chart makes, or reads to make something of them, must come to it where it looks. */}}
 {{- define "action-agent.problems.settings" }}
-{{- $others := dict
+{{- $read := list
+      "AGENT_HTTP_PORT" "AGENT_DRAIN_TIMEOUT_S" "AGENT_KILL_GRACE_S" "AGENT_REPORT_TIMEOUT_S"
+      "KAFKA_CONSUMER_GROUP_ID" "KAFKA_RUNS_TOPIC" "KAFKA_CONSUMER_AUTO_OFFSET_RESET" }}
+{{- $made := dict
+      "PORT_ORG_ID" "port.orgId"
+      "PORT_API_BASE_URL" "port.baseUrl"
       "PORT_CLIENT_ID" "port.existingSecret, or port.clientId"
       "PORT_CLIENT_SECRET" "port.existingSecret, or port.clientSecret"
       "AGENT_ROUTES_PATH" "one of routes"
       "AGENT_PYTHONPATH" "python.path"
       "AGENT_STATE_DIR" "persistence.mountPath"
       "AGENT_TERMINATION_GRACE_S" "terminationGracePeriodSeconds" }}
-{{- $inSettings := merge (dict "PORT_ORG_ID" "port.orgId" "PORT_API_BASE_URL" "port.baseUrl") $others }}
-{{- range $name, $value := $inSettings }}
-{{- if hasKey $.Values.settings $name }}
-settings.{{ $name }} cannot be given there: give {{ $value }}
+{{- $all := deepCopy $made }}
+{{- range $read }}{{ $_ := set $all . (printf "settings.%s" .) }}{{ end }}
+{{- $extraEnv := dict }}
+{{- range .Values.extraEnv }}{{ $_ := set $extraEnv (.name | default "") "" }}{{ end }}
+{{- range list
+      (list "settings" .Values.settings $made)
+      (list "env.normal" .Values.env.normal (omit $made "PORT_ORG_ID" "PORT_API_BASE_URL"))
+      (list "env.secret" .Values.env.secret (omit $all "PORT_CLIENT_ID" "PORT_CLIENT_SECRET"))
+      (list "extraEnv" $extraEnv $all) }}
+{{- $place := index . 0 }}
+{{- $given := index . 1 }}
+{{- range $name, $value := index . 2 }}
+{{- if hasKey $given $name }}
+{{ $place }}.{{ $name }} cannot be given there: give {{ $value }}
 {{- end }}
 {{- end }}
-{{- range $name, $value := $others }}
-{{- if hasKey $.Values.env.normal $name }}
-env.normal.{{ $name }} cannot be given there: give {{ $value }}
 {{- end }}
+{{- $known := merge (include "action-agent.ownVariables" . | fromJson) (include "action-agent.settings" . | fromJson) }}
+{{- $secret := omit (include "action-agent.secretData" . | fromJson) "PORT_CLIENT_ID" "PORT_CLIENT_SECRET" }}
+{{- range $place, $given := dict "env.secret" $secret "extraEnv" $extraEnv }}
+{{- range $name, $_ := $given }}
+{{- if and (hasKey $known $name) (not (hasKey $all $name)) }}
+{{ $place }} gives {{ $name }} once more: other values make it already
+{{- end }}
+{{- end }}
+{{- $known = merge $known $given }}
 {{- end }}
 {{- if eq (include "action-agent.httpPort" .) "0" }}
 AGENT_HTTP_PORT is 0, which takes any free port: probes must know it, give another
 {{- end }}
-{{- $own := merge (include "action-agent.ownVariables" . | fromJson) (include "action-agent.settings" . | fromJson) }}
-{{- range .Values.extraEnv }}
-{{- if hasKey $own (.name | default "") }}
-extraEnv gives {{ .name }} once more: other values make it already
+{{- end }}
+
+{{/* Selectors ask for these, and a StatefulSet's and a Deployment's can never change. */}}
+{{- define "action-agent.problems.labels" }}
+{{- $ours := include "action-agent.selectorLabels" . | fromYaml }}
+{{- range $place := list "extraLabels" "podLabels" }}
+{{- range $name, $_ := index $.Values $place }}
+{{- if hasKey $ours $name }}
+{{ $place }}.{{ $name }} cannot be given: the chart's selectors ask for this label; give it another name
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -95,6 +126,9 @@ extraEnv gives {{ .name }} once more: other values make it already
 {{- if lt (int64 .) $least }}
 terminationGracePeriodSeconds is {{ int64 . }}, but a stop can take {{ sub $least 1 }} s, and one second is to spare: give {{ $least }} or more, or shorten AGENT_DRAIN_TIMEOUT_S, AGENT_KILL_GRACE_S or AGENT_REPORT_TIMEOUT_S in settings
 {{- end }}
+{{- end }}
+{{- if and .Values.persistence.enabled (ne .Values.strategy.type "RollingUpdate") }}
+strategy.type is {{ .Values.strategy.type }}, which a StatefulSet (persistence.enabled) does not have: leave it out, and scale to 0 before the upgrade
 {{- end }}
 {{- end }}
 

@@ -21,7 +21,7 @@ def commands(document: Path) -> list[list[str]]:
     typed = [
         line.split(" ./helm ")[1] for line in shell.splitlines() if line.startswith("helm ") and " ./helm " in line
     ]
-    return [[word for word in shlex.split(line) if "reuse-values" not in word] for line in typed]
+    return [[word for word in shlex.split(line) if word != "--reset-then-reuse-values"] for line in typed]
 
 
 def test_the_commands_of_the_documents_render(helm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,6 +89,14 @@ def test_what_helm_says_after_the_installation() -> None:
     assert "WARNING" not in said
 
 
+def test_every_document_promises_the_same_of_keda() -> None:
+    """2.19 knows the trigger, but asks the pods of every Service of the namespace."""
+    for path in (HELM / "values.yaml", HELM / "README.md", HELM.parent / "docs" / "scaling.md"):
+        promised = re.findall(r"KEDA(?: is)? (2\.\d+)", path.read_text("utf-8"))
+        assert promised, path
+        assert set(promised) == {"2.20"}, path
+
+
 @pytest.mark.chart
 @pytest.mark.parametrize(
     ("values", "said"),
@@ -97,6 +106,11 @@ def test_what_helm_says_after_the_installation() -> None:
         ({"replicaCount": 3}, "3 replicas share the partitions of org_1.runs"),
         ({"persistence": {"enabled": True}}, "rollout status statefulset/release-action-agent"),
         ({"controlThePayloadConfig": "[]"}, "refuses to start with one"),
+        ({"resources": {"limits": {"cpu": 1}}}, "resources.limits.cpu is 1: a throttled agent misses heartbeats"),
+        (
+            {"rolloutStrategy": "Recreate", "persistence": {"enabled": True}},
+            "rolloutStrategy is not used: a StatefulSet (persistence.enabled) replaces its pods one after another",
+        ),
     ],
 )
 def test_helm_says_what_the_values_call_for(values: dict[str, Any], said: str) -> None:

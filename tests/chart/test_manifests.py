@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_what_our_pods_are_by_default(helm: str) -> None:
         assert spec["serviceAccountName"] == "release-action-agent"
         container = spec["containers"][0]
         assert container["resources"] == {
-            "requests": {"cpu": "100m", "memory": "128Mi"},
+            "requests": {"cpu": "100m", "memory": "128Mi", "ephemeral-storage": "256Mi"},
             "limits": {"memory": "512Mi"},
         }
         assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
@@ -148,6 +149,60 @@ def test_what_our_pods_are_by_default(helm: str) -> None:
         "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
     }
     assert one.one("ServiceAccount")["automountServiceAccountToken"] is False
+
+
+def test_labels_and_annotations_that_are_given_take_the_place_of_the_charts(helm: str) -> None:
+    given = {
+        "extraLabels": {"app.kubernetes.io/version": "7", "team": "platform"},
+        "podLabels": {"team": "{{ .Release.Name }}", "helm.sh/chart": "mine"},
+        "podAnnotations": {"kubectl.kubernetes.io/default-container": "sync", "checksum/python": "never"},
+        "python": {"files": {"a.py": ""}},
+    }
+    command = [tools() / helm, "template", "release", HELM, "--values", "-"]
+    text = run(command, yaml.safe_dump(merged(NEEDED, given)))
+    assert list(twice(text)) == []
+    metadata = render(helm, given).pod["metadata"]
+    assert metadata["labels"]["app.kubernetes.io/version"] == "7"
+    assert metadata["labels"]["team"] == "release"
+    assert metadata["labels"]["helm.sh/chart"] == "mine"
+    assert metadata["annotations"]["kubectl.kubernetes.io/default-container"] == "sync"
+    # Or a change of what is read once would roll no pods.
+    assert metadata["annotations"]["checksum/python"] != "never"
+
+
+def twice(text: str) -> Iterator[str]:
+    """Keys that stand twice in one map."""
+    nodes = list(yaml.compose_all(text))
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value]
+            yield from {key for key in keys if keys.count(key) > 1}
+            nodes += [value for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+
+
+def test_a_release_may_be_called_by_a_number(helm: str) -> None:
+    text = run([tools() / helm, "template", "123", HELM, "--values", "-"], yaml.safe_dump(NEEDED))
+    for manifest in yaml.safe_load_all(text):
+        assert manifest["metadata"]["labels"]["app.kubernetes.io/instance"] == "123"
+
+
+def test_a_network_policy_lets_names_be_asked_for_on_openshift_too(helm: str) -> None:
+    dns, *_ = render(helm, {"networkPolicy": {"enabled": True}}).one("NetworkPolicy")["spec"]["egress"]
+    assert dns == {
+        "ports": [{"protocol": protocol, "port": port} for port in (53, 5353) for protocol in ("UDP", "TCP")]
+    }
+
+
+@pytest.mark.parametrize("name", ["startup", "liveness", "readiness"])
+def test_a_probe_of_another_kind_takes_the_place_of_ours(helm: str, name: str) -> None:
+    probe = {"httpGet": None, "tcpSocket": {"port": "http"}}
+    one = render(helm, {"probes": {name: probe}})
+    assert complaints(one.workload, "1.36") == []
+    assert "httpGet" not in one.container[f"{name}Probe"]
+    assert one.container[f"{name}Probe"]["tcpSocket"] == {"port": "http"}
 
 
 def test_the_doctor_is_a_test_of_helm_with_the_agents_own_settings(helm: str) -> None:

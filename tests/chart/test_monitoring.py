@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -110,6 +111,13 @@ def test_a_threshold_can_be_changed_and_nothing_else_is(helm: str, value: float,
         ">= 0.75  #", f">= {told}  #"
     )
     assert after == before
+
+
+def test_a_threshold_can_be_given_on_the_command_line(helm: str) -> None:
+    """Where Helm makes a text of everything that is no whole number."""
+    where = "metrics.prometheusRule"
+    rendered = render(helm, metrics(prometheusRule={}), "--set", f"{where}.thresholds.Saturated=0.5")
+    assert re.search(r" 0\.5\s+# threshold", alerts(rendered.one(ALERTS))["ActionAgentSaturated"]["expr"])
 
 
 def test_single_alerts_can_be_left_out_or_have_another_patience_or_severity(helm: str) -> None:

@@ -49,7 +49,9 @@ def test_its_pod_is_as_asked_and_hardened_where_nothing_was(one: Rendered) -> No
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert OFFICIAL["containerSecurityContext"].items() <= one.container["securityContext"].items()
     assert one.container["securityContext"]["readOnlyRootFilesystem"] is True
-    assert one.container["resources"] == OFFICIAL["resources"]
+    resources = one.container["resources"]
+    assert resources["limits"] == OFFICIAL["resources"]["limits"]
+    assert OFFICIAL["resources"]["requests"].items() <= resources["requests"].items()
     assert spec["imagePullSecrets"] == OFFICIAL["imagePullSecrets"]
     assert one.pod["metadata"]["labels"]["team"] == "platform"
     assert one.pod["metadata"]["annotations"]["example.com/owner"] == "platform"
@@ -60,6 +62,12 @@ def test_its_certificate_is_trusted(one: Rendered) -> None:
     assert one.volume("ca")["secret"]["secretName"] == "port-agent-cert"
     held = base64.b64decode(one.one("Secret", "-cert")["data"]["crt"]).decode()
     assert held == OFFICIAL["selfSignedCertificate"]["certificate"]
+
+
+def test_what_its_limits_mean_here_is_said() -> None:
+    said = notes(OFFICIAL)
+    assert "resources.limits.cpu is 200m: a throttled agent misses heartbeats" in said
+    assert "resources.limits.memory is 256Mi" in said
 
 
 def test_its_image_is_not_meant_and_that_is_said(one: Rendered) -> None:

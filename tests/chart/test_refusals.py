@@ -9,6 +9,7 @@ import pytest
 from tests.chart.rendering import NEEDED, RefusedError, Rendered, Values, merged, render_alone
 
 pytestmark = pytest.mark.chart
+COMPONENT = "app.kubernetes.io/component"
 KEDA: Values = {"enabled": True, "maxReplicas": 3}
 
 SENTENCES: list[tuple[Values, str]] = [
@@ -35,7 +36,25 @@ SENTENCES: list[tuple[Values, str]] = [
     ({"scripts": {"files": {"a": "b"}, "existingConfigMap": "c"}}, "scripts.files and scripts.existingConfigMap"),
     ({"python": {"files": {"a": "b"}, "existingConfigMap": "c"}}, "python.files and python.existingConfigMap"),
     ({"env": {"normal": {"AGENT_STATE_DIR": "/state"}}}, "env.normal.AGENT_STATE_DIR cannot be given there"),
-    ({"extraEnv": [{"name": "PORT_ORG_ID", "value": "o"}]}, "extraEnv gives PORT_ORG_ID once more"),
+    (
+        {"extraEnv": [{"name": "PORT_CLIENT_ID_FILE", "value": "f"}]},
+        "extraEnv gives PORT_CLIENT_ID_FILE once more",
+    ),
+    (
+        {"extraEnv": [{"name": "TOKEN", "value": "t"}], "env": {"secret": {"TOKEN": "t"}}},
+        "extraEnv gives TOKEN once more",
+    ),
+    (
+        {"env": {"secret": {"LOG_LEVEL": "INFO"}}, "settings": {"LOG_LEVEL": "INFO"}},
+        "env.secret gives LOG_LEVEL once more",
+    ),
+    ({"extraLabels": {COMPONENT: "a"}}, f"extraLabels.{COMPONENT} cannot be given: the chart's selectors ask"),
+    ({"podLabels": {COMPONENT: "a"}}, f"podLabels.{COMPONENT} cannot be given: the chart's selectors ask"),
+    (
+        {"strategy": {"type": "Recreate"}, "persistence": {"enabled": True}},
+        "strategy.type is Recreate, which a StatefulSet (persistence.enabled) does not have",
+    ),
+    ({"secret": {"useExistingSecret": True}}, "secret.name is missing: the Secret that is there already"),
     (
         {"extraEnv": [{"name": "LOG_LEVEL", "value": "INFO"}], "settings": {"LOG_LEVEL": "INFO"}},
         "extraEnv gives LOG_LEVEL",
@@ -87,6 +106,8 @@ WRONG_FORMS: list[tuple[Values, tuple[str, ...]]] = [
     ({"extraEnv": {"A": "b"}}, ("extraEnv",)),
     ({"scripts": {"files": {"sub/create.sh": "a"}}}, ("sub/create.sh",)),
     ({"terminationGracePeriodSeconds": "30s"}, ("terminationGracePeriodSeconds",)),
+    ({"metrics": {"prometheusRule": {"thresholds": {"Saturated": "high"}}}}, ("Saturated",)),
+    ({"networkPolicy": {"dnsPorts": ["dns"]}}, ("dnsPorts",)),
 ]
 
 

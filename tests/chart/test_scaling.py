@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.chart.combinations import COMBINATIONS
 from tests.chart.rendering import Values, render
 
 pytestmark = pytest.mark.chart
+PODS = "release-action-agent-[a-z0-9]+(-[a-z0-9]{5})?"
 SLOWLY = {
     "stabilizationWindowSeconds": 600,
     "policies": [{"type": "Pods", "value": 1, "periodSeconds": 300}],
@@ -56,14 +58,56 @@ def test_keda_may_ask_prometheus(helm: str) -> None:
     _, trigger = scaled(helm, {"trigger": "prometheus", "prometheus": prometheus, "waitingRuns": 50})
     assert trigger["metadata"] == {
         "serverAddress": "http://prometheus:9090",
-        "query": f'sum({RUNS_WAITING_FOR_SLOT.name}{{namespace="actions", pod=~"release-action-agent-.*"}})',
+        "query": f'sum({RUNS_WAITING_FOR_SLOT.name}{{namespace="actions", pod=~"{PODS}"}})',
         "threshold": "50",
+        "ignoreNullValues": "false",
     }
     assert "authenticationRef" not in trigger
     asked = {**prometheus, "query": "max(up)", "authenticationRef": "login"}
     _, trigger = scaled(helm, {"trigger": "prometheus", "prometheus": asked})
     assert trigger["metadata"]["query"] == "max(up)"
     assert trigger["authenticationRef"] == {"name": "login"}
+
+
+@pytest.mark.parametrize(
+    ("values", "pods", "others"),
+    [
+        (
+            {"fullnameOverride": "agent"},
+            ["agent-5d4f8c7b9-x2k8p", "agent-bcdfg-00000"],
+            ["agent-eu-5d4f8c7b9-x2k8p", "agent-eu-0", "my-agent-5d4f8c7b9-x2k8p"],
+        ),
+        (
+            {"fullnameOverride": "agent", "persistence": {"enabled": True}},
+            ["agent-0", "agent-12"],
+            ["agent-eu-0", "agent-eu-5d4f8c7b9-x2k8p", "my-agent-0"],
+        ),
+        # 58 characters and five: what Kubernetes makes of a long name.
+        ({"fullnameOverride": "x" * 52}, [f"{'x' * 52}-5d4f8x2k8p"], [f"{'x' * 51}-5d4f8c7b9-x2k8p"]),
+    ],
+)
+def test_prometheus_is_asked_for_this_releases_pods_alone(
+    helm: str, values: Values, pods: list[str], others: list[str]
+) -> None:
+    prometheus = {"serverAddress": "http://prometheus:9090"}
+    _, trigger = scaled(helm, {"trigger": "prometheus", "prometheus": prometheus}, **values)
+    (asked,) = re.findall(r'pod=~"(.*)"', trigger["metadata"]["query"])
+    assert [pod for pod in pods + others if re.fullmatch(asked, pod)] == pods
+
+
+@pytest.mark.parametrize(
+    ("keda", "name"),
+    [
+        ({"waitingRuns": 1_000_000}, "targetValue"),
+        (
+            {"waitingRuns": 1_000_000, "trigger": "prometheus", "prometheus": {"serverAddress": "http://p"}},
+            "threshold",
+        ),
+        ({"trigger": "kafka", "kafka": {"bootstrapServers": "b:1", "lagThreshold": 1_000_000}}, "lagThreshold"),
+    ],
+)
+def test_large_numbers_are_told_as_they_are_written(helm: str, keda: Values, name: str) -> None:
+    assert scaled(helm, keda)[1]["metadata"][name] == "1000000"
 
 
 def test_keda_may_ask_kafka_for_the_groups_lag(helm: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ EXAMPLES: dict[str, Any] = {
     "KAFKA_RUNS_TOPIC": "runs",
     "KAFKA_CHANGE_LOG_TOPIC": "changes",
     "AGENT_RUN_ID_PATH": ".id",
-    "AGENT_HTTP_HOST": "::",
+    "AGENT_HTTP_HOST": "127.0.0.1",
 }
 """Values of settings that are texts of any kind."""
 
@@ -96,6 +97,27 @@ def test_those_of_other_values_arrive_too(helm: str, monkeypatch: pytest.MonkeyP
 def test_where_another_value_makes_a_setting_it_is_named(helm: str, name: str) -> None:
     with pytest.raises(RefusedError, match=rf"settings\.{name} cannot be given there: give \w+"):
         render(helm, {"settings": {name: "77"}})
+
+
+def read_by_the_chart() -> set[str]:
+    """Settings that the templates make something of besides a variable."""
+    text = "".join(path.read_text("utf-8") for path in (HELM / "templates").rglob("*") if path.is_file())
+    return set(re.findall(r'"action-agent\.setting" \(list \S+ "(\w+)"', text)) - MADE_BY_OTHER_VALUES
+
+
+def test_what_the_chart_reads_is_found() -> None:
+    assert {"AGENT_HTTP_PORT", "AGENT_DRAIN_TIMEOUT_S", "KAFKA_CONSUMER_GROUP_ID"} <= read_by_the_chart()
+
+
+@pytest.mark.chart
+@pytest.mark.parametrize("name", sorted(MADE_BY_OTHER_VALUES | read_by_the_chart()))
+def test_what_the_chart_makes_or_reads_does_not_come_past_it(helm: str, name: str) -> None:
+    right = rf"settings\.{name}" if name in read_by_the_chart() else r"\w+"
+    with pytest.raises(RefusedError, match=rf"extraEnv\.{name} cannot be given there: give {right}"):
+        render(helm, {"extraEnv": [{"name": name, "value": "77"}]})
+    if name not in {"PORT_CLIENT_ID", "PORT_CLIENT_SECRET"}:
+        with pytest.raises(RefusedError, match=rf"env\.secret\.{name} cannot be given there: give {right}"):
+            render(helm, {"env": {"secret": {name: "77"}}})
 
 
 @pytest.mark.chart
