@@ -16,13 +16,15 @@ from typing import TypeVar
 from agent.executors.exit_watch import ExitWatch
 from agent.executors.pipes import PipeReader, Tail
 from agent.executors.process_tree import Descendants
-from agent.executors.spawn import Launch, Spawned, spawn
+from agent.executors.spawn import Launch, Spawned, offer_to_the_kernel, spawn
 from agent.ports import LogStream
 
 T = TypeVar("T")
 
 _KILL_PATIENCE_S = 3.0
 _LAST_OUTPUT_S = 1.0
+_SECOND_LOOK_S = 0.5
+"""By then forks are over that were under way as the kernel was told of the command; shorter commands are spared."""
 _PARTING_S = 0.1
 """A process closes its output a little before it is gone: so long nobody counts as left behind."""
 
@@ -83,7 +85,9 @@ class Child:
         """
         if self._cancellations > 0:
             raise asyncio.CancelledError
-        await asyncio.wait([self._exit.exited])
+        if not (await asyncio.wait([self._exit.exited], timeout=_SECOND_LOOK_S))[0]:
+            offer_to_the_kernel([self._command.pid, *self._family.living(self._command)])
+            await asyncio.wait([self._exit.exited])
         await self._output_ended(drain_s)
         await self._deserted(time.monotonic() + _PARTING_S)
         return await self._finish()

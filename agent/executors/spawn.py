@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,18 +57,19 @@ def spawn(launch: Launch, family: Descendants, tracking_id: str) -> Spawned:
         )
         command = Command(process.pid, tracking_id)
         family.add(command)
-        _offer_to_the_kernel(process.pid)
+        offer_to_the_kernel([process.pid])
         on_failure.pop_all()
         return Spawned(command, process, ends[0][0], ends[1][0])
 
 
-def _offer_to_the_kernel(pid: int) -> None:
-    """Raises the score of a process that has just begun, and of what it may have forked in that moment.
+def offer_to_the_kernel(pids: Iterable[int]) -> None:
+    """Raises the score of processes, and of what they may have forked before.
 
-    What it forks from then on inherits the score. Setting it before the program begins would take a launcher in
-    between, which costs more than this and hides why a program cannot be started.
+    What they fork from then on inherits the score, but for a fork that was under way in that moment: it has the old
+    score and no parent's list has it yet. Setting it before the program begins would take a launcher in between,
+    which costs more than this and hides why a program cannot be started.
     """
-    pending = [pid]
+    pending = list(pids)
     while pending:
         file = Path(f"/proc/{(begun := pending.pop())}/oom_score_adj")
         try:

@@ -47,6 +47,19 @@ ROUTES = f"""
       - 'sh -c "$1" early & sh -c "$1" child; (setsid sh -c "$1" daemon); wait'
       - sh
       - 'until [ "$(cat /proc/$$/oom_score_adj)" = 1000 ]; do sleep 0.01; done; echo "$0"'
+- name: escaped
+  match: {{action: escaped}}
+  timeout: 30s
+  process:
+    command:
+      - sh
+      - -c
+      - 'sh -c "$1" child & (setsid sh -c "$1" daemon); wait'
+      - sh
+      - >-
+        until [ "$(cat /proc/$$/oom_score_adj)" = 1000 ]; do sleep 0.01; done;
+        echo 0 > /proc/$$/oom_score_adj;
+        until [ "$(cat /proc/$$/oom_score_adj)" = 1000 ]; do sleep 0.01; done; echo "$0"
 """
 
 
@@ -63,6 +76,13 @@ def test_whatever_a_command_starts_is_a_likelier_victim_than_the_agent(agent: On
     for run in all_ended(agent, [agent.invoke("scores") for _ in range(20)]):
         assert run.terminal_statuses == ["SUCCESS"], run
         assert sorted(run.log_text.split()) == ["child", "daemon", "early"]
+
+
+def test_a_child_that_the_first_look_has_missed_is_a_likelier_victim_a_moment_later(agent: OneAgent) -> None:
+    """As a fork that was under way in that moment, which no test can bring about: here it gives the score away."""
+    (run,) = all_ended(agent, [agent.invoke("escaped")])
+    assert run.terminal_statuses == ["SUCCESS"], run
+    assert sorted(run.log_text.split()) == ["child", "daemon"]
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ ASK_THEIR_CLOCK_FOR_IT = {
     "observability/gauges.py": "metrics",
     "observability/quarantine.py": "dates what is kept, in UTC",
     "observability/status_board.py": "dates what people see",
+    "observability/tracer.py": "dates the beginning of a trace, which others' spans are in",
 }
 _READS = {
     *(f"time.{name}" for name in ("time", "time_ns", "localtime", "gmtime", "ctime", "asctime", "strftime")),

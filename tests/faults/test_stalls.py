@@ -117,7 +117,10 @@ def test_a_port_that_does_not_answer_is_no_standstill_for_reports_nor_for_look_u
         agent.kill()
         agent.start()
         agent.wait_ready()
-        agent.wait_until(lambda: world.requests_of(asked_about)[-1].method == "GET", "a look-up of the run")
+        agent.wait_until(
+            lambda: [request.method for request in world.requests_of(asked_about)][-1:] == ["GET"],
+            "a look-up of the run",
+        )
         stays_alive(lambda: agent.get("/livez"))
         assert not world.ledger.runs[asked_about].terminal_statuses
 
