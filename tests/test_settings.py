@@ -340,7 +340,7 @@ def test_the_example_file_and_the_settings_agree() -> None:
     assert found == expected
 
 
-def test_the_readme_has_every_setting_as_it_is() -> None:
-    assert settings_table() in (ROOT / "README.md").read_text(), (
-        "renew the table in README.md with: python -m tests.docs.settings_table"
+def test_the_document_of_settings_has_each_as_it_is() -> None:
+    assert settings_table() in (ROOT / "docs" / "settings.md").read_text(), (
+        "renew the table in docs/settings.md with: python -m tests.docs.settings_table"
     )

@@ -1,4 +1,4 @@
-"""The README's table of settings, made from the settings themselves: ``python -m tests.docs.settings_table``."""
+"""The table of settings in docs/settings.md, made from the settings themselves: ``python -m tests.docs.settings_table``."""
 
 from __future__ import annotations
 
