@@ -1,4 +1,4 @@
-"""The table of settings in docs/settings.md, made from the settings themselves: ``python -m tests.docs.settings_table``."""
+"""The table of docs/settings.md, made from the settings themselves: ``python -m tests.docs.settings_table``."""
 
 from __future__ import annotations
 

@@ -12,8 +12,11 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 VALUES: dict[str, Any] = yaml.safe_load((ROOT / "helm" / "values.yaml").read_text())
-ANY = {"settings", "extraEnv"}
-"""What is below these is named by the user."""
+OTHERS = {"env.NAME", "routes.yaml"}
+"""What looks like a value of the chart, and is none."""
+PROSE = {"delivery.md", "image.md", "migrating.md", "operations.md", "scaling.md"}
+"""Documents in whose text whatever looks like a value of the chart is one."""
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def paths(values: dict[str, Any], above: str = "") -> Iterator[str]:
@@ -24,12 +27,28 @@ def paths(values: dict[str, Any], above: str = "") -> Iterator[str]:
             yield from paths(value, f"{above}{name}.")
 
 
-@pytest.mark.parametrize("name", ["operations.md", "delivery.md", "scaling.md"])
-def test_values_of_the_chart_that_are_named_exist(name: str) -> None:
-    text = (ROOT / "docs" / name).read_text()
-    named = set(re.findall(r"--set(?:-file)? ([\w.]+)=", text))
-    named |= {path for path in re.findall(r"`([a-z]\w+(?:\.\w+)+)(?:=\w+)?`", text) if path.split(".")[0] in VALUES}
-    for block in re.findall(r"^```yaml values\.yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+def free(values: dict[str, Any]) -> set[str]:
+    """The maps and lists of the chart that are empty, or of Kubernetes: what is in them is named by the user."""
+    whole = list(paths(values))
+    return {"resources"} | {path for path in whole if at(values, path) in ({}, [])}
+
+
+def at(values: dict[str, Any], path: str) -> Any:
+    """The value at a path."""
+    for name in path.split("."):
+        values = values[name]
+    return values
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_values_of_the_chart_that_are_named_exist(document: Path) -> None:
+    text = document.read_text().replace("\\.", "")
+    named = set(re.findall(r"--set(?:-file)? '?([\w.]+)=", text))
+    if document.name in PROSE:
+        quoted = re.findall(r"`([a-z]\w+(?:\.\w+)+)(?:=\w+)?`", text)
+        named |= {path for path in quoted if path.split(".")[0] in VALUES} - OTHERS
+    for block in re.findall(r"^ *```yaml values\.yaml\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
         named |= set(paths(yaml.safe_load(block)))
-    unknown = {path for path in named - set(paths(VALUES)) if path.split(".")[0] not in ANY}
-    assert not unknown, f"{name} names {sorted(unknown)}, which the chart does not have"
+    known, of_users = set(paths(VALUES)), tuple(f"{path}." for path in free(VALUES))
+    unknown = {path for path in named - known if not path.startswith(of_users)}
+    assert not unknown, f"{document.name} names {sorted(unknown)}, which the chart does not have"
