@@ -159,6 +159,7 @@ def failing_doctor(world: World, tmp_path_factory: pytest.TempPathFactory) -> It
     wrong = {
         "PORT_CLIENT_SECRET": "a wrong secret that nobody may see",
         "AGENT_STATE_DIR": "/proc/no-such-place",
+        "AGENT_ROUTES_PATH": "",
         "KAFKA_CONSUMER_BOOTSTRAP_SERVERS": "127.0.0.1:9",
     }
     with ThreadPoolExecutor(1) as thread:
