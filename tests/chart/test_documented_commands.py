@@ -20,7 +20,7 @@ pytestmark = pytest.mark.chart
 ROUTES = "routes: [{name: any, match: {action: any}, process: {command: [/bin/true]}}]\n"
 DOCUMENTS = [ROOT / "README.md", HELM / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = {
-    "README.md": 1, "helm/README.md": 2, "alerts.md": 1, "image.md": 1, "migrating.md": 2, "operations.md": 4,
+    "README.md": 1, "helm/README.md": 3, "alerts.md": 1, "image.md": 1, "migrating.md": 2, "operations.md": 4,
 }  # fmt: skip
 """How many there are at least, so that none is overlooked."""
 

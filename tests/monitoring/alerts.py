@@ -20,11 +20,12 @@ WORDS_OF_PROMQL = re.compile(r'"[^"]*"|#.*|\[[^]]*\]|\b(?:by|without|on|ignoring
 
 @dataclass(frozen=True)
 class Rule:
-    """One alert. ``threshold`` is the number that the chart may change."""
+    """One alert. ``threshold`` is the number that the chart may change; ``after`` is empty if it fires at once."""
 
     name: str
     expr: str
     severity: str
+    after: str
     annotations: dict[str, str]
 
     @property
@@ -46,7 +47,7 @@ def metrics_of(expr: str) -> set[str]:
 def rules() -> list[Rule]:
     document = yaml.safe_load(RULES.read_text())
     return [
-        Rule(rule["alert"], rule["expr"], rule["labels"]["severity"], rule["annotations"])
+        Rule(rule["alert"], rule["expr"], rule["labels"]["severity"], rule.get("for", ""), rule["annotations"])
         for group in document["groups"]
         for rule in group["rules"]
     ]

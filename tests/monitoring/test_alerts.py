@@ -11,8 +11,8 @@ import pytest
 
 from agent.observability import metric_table as table
 from tests.monitoring.alerts import CASES, RULES, RUNBOOKS, Rule, cases, rules
+from tests.monitoring.alerts_table import PREFIX, alerts_table, runbooks
 
-PREFIX = "ActionAgent"
 EVERY_RULE = pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.name)
 
 
@@ -70,6 +70,13 @@ def test_no_section_is_about_an_alert_that_is_gone_and_links_among_them_lead_som
     sections = re.findall(r"^### (\w+)$", text, re.MULTILINE)
     assert Counter(sections) == Counter(rule.name for rule in rules())
     assert set(re.findall(r"\]\(#(\w+)\)", text)) <= {name.lower() for name in sections}
+
+
+def test_the_documents_table_is_up_to_date() -> None:
+    assert runbooks() == RUNBOOKS.read_text("utf-8"), (
+        "renew the table in docs/alerts.md with: python -m tests.monitoring.alerts_table"
+    )
+    assert alerts_table() in RUNBOOKS.read_text("utf-8")
 
 
 def promtool(where: Path, *arguments: str) -> None:
