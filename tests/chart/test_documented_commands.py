@@ -90,6 +90,7 @@ def test_the_old_values_with_what_migrating_says_of_them_are_an_agents(helm: str
     _, options = commands(ROOT / "docs" / "migrating.md")
     one = render(helm, {}, *options)
     assert "CONTROL_THE_PAYLOAD_CONFIG_PATH" not in one.env
+    assert one.workload["metadata"]["name"] == "agent-action-agent"
     assert one.container["image"] == "registry.internal/action-agent:0.1.0"
     assert one.container["resources"]["limits"] == {"memory": "512Mi"}
     assert one.env["KAFKA_CONSUMER_GROUP_ID"] == "org_BneDtWovPqXaA2VZ.production"
