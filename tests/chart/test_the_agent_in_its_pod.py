@@ -66,7 +66,7 @@ def test_routes_scripts_and_python_actions_are_found(helm: str, tmp_path: Path) 
     lay_out(one, tmp_path)
     said = check(one, tmp_path)
     assert "settings and routes are in order: 2 routes" in said
-    assert "not found" not in said
+    assert "note:" not in said
     assert "warning" not in said
 
 
