@@ -19,6 +19,42 @@
 {{- end }}
 {{- end }}
 
+{{/* The routes that the values hold, as JSON: {"routes": […]}. */}}
+{{- define "action-agent.givenRoutes" -}}
+{{- $routes := .Values.routes.list -}}
+{{- with .Values.routes.file }}{{ $routes = (fromYaml .).routes }}{{ end -}}
+{{- $given := list -}}
+{{- if kindIs "slice" $routes -}}
+  {{- range $routes }}{{ if kindIs "map" . }}{{ $given = append $given . }}{{ end }}{{ end -}}
+{{- end -}}
+{{- toJson (dict "routes" $given) -}}
+{{- end }}
+
+{{/* Programs that these routes call where scripts are mounted, and that scripts.files does not have. With a cwd of its own a
+     route means another place. */}}
+{{- define "action-agent.missingScripts" -}}
+{{- $missing := list -}}
+{{- if not .Values.scripts.existingConfigMap -}}
+  {{- range (include "action-agent.givenRoutes" . | fromJson).routes -}}
+    {{- if kindIs "map" .process -}}
+      {{- if and (kindIs "slice" .process.command) .process.command (not .process.cwd) -}}
+        {{- $program := first .process.command | toString -}}
+        {{- $name := trimPrefix "./scripts/" $program -}}
+        {{- if and (regexMatch "^\\./scripts/[^/{]+$" $program) (not (hasKey ($.Values.scripts.files | default dict) $name)) -}}
+          {{- $missing = append $missing $program -}}
+        {{- end -}}
+      {{- end -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- uniq $missing | join ", " -}}
+{{- end }}
+
+{{/* Whether one of these routes calls Python actions. */}}
+{{- define "action-agent.hasPythonRoutes" -}}
+{{- range (include "action-agent.givenRoutes" . | fromJson).routes }}{{ if hasKey . "python" }}yes{{ end }}{{ end -}}
+{{- end }}
+
 {{- define "action-agent.hasPythonConfigMap" -}}
 {{- if or .Values.python.files .Values.python.existingConfigMap }}yes{{ end }}
 {{- end }}

@@ -3,7 +3,7 @@
 
 {{- define "action-agent.validate" -}}
 {{- $found := list -}}
-{{- range list "port" "routes" "actions" "settings" "labels" "stopping" "scaling" "ca" "image" -}}
+{{- range list "port" "routes" "actions" "settings" "labels" "stopping" "scaling" "ca" "image" "sizes" -}}
   {{- range splitList "\n" (include (printf "action-agent.problems.%s" .) $) -}}
     {{- with trim . }}{{ $found = append $found (printf "  - %s" .) }}{{ end -}}
   {{- end -}}
@@ -60,6 +60,11 @@ routes.file has no routes: it needs the key "routes" with a list
 {{ . }}.files and {{ . }}.existingConfigMap are given: give one of the two
 {{- end }}
 {{- end }}
+{{- if .Values.scripts.files }}
+{{- with include "action-agent.missingScripts" . }}
+routes call {{ . }}, which scripts.files does not have: give it there by that name
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Variables that the chart makes, or reads to make something of them, must come to it where it looks. */}}
@@ -106,6 +111,22 @@ routes.file has no routes: it needs the key "routes" with a list
 {{- if eq (include "action-agent.httpPort" .) "0" }}
 AGENT_HTTP_PORT is 0, which takes any free port: probes must know it, give another
 {{- end }}
+{{- include "action-agent.problems.forms" . }}
+{{- end }}
+
+{{/* Texts of which the schema could only say that they do not match. */}}
+{{- define "action-agent.problems.forms" }}
+{{- range $name, $value := include "action-agent.settings" . | fromJson }}
+{{- if and (eq $name "STREAMER_NAME") (ne (upper $value | trim) "KAFKA") }}
+STREAMER_NAME is {{ $value }}: this version of the agent takes messages from Kafka alone, leave it out
+{{- else if regexMatch "^((AGENT|KAFKA)_.*_S|WEBHOOK_INVOKER_TIMEOUT)$" $name }}
+{{- if not (regexMatch "^[0-9]+(\\.[0-9]+)?$" $value) }}
+{{ $name }} is {{ $value }}: give seconds, as a number without a unit, such as 600
+{{- end }}
+{{- else if and (regexMatch "^(AGENT|KAFKA)_.*_(MS|BYTES)$" $name) (not (regexMatch "^[0-9]+$" $value)) }}
+{{ $name }} is {{ $value }}: give {{ ternary "milliseconds" "bytes" (hasSuffix "_MS" $name) }}, as a whole number without a unit
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Selectors ask for these, and a StatefulSet's and a Deployment's can never change. */}}
@@ -127,7 +148,7 @@ AGENT_HTTP_PORT is 0, which takes any free port: probes must know it, give anoth
 terminationGracePeriodSeconds is {{ int64 . }}, but a stop can take {{ sub $least 1 }} s, and one second is to spare: give {{ $least }} or more, or shorten AGENT_DRAIN_TIMEOUT_S, AGENT_KILL_GRACE_S or AGENT_REPORT_TIMEOUT_S in settings
 {{- end }}
 {{- end }}
-{{- if and .Values.persistence.enabled (ne .Values.strategy.type "RollingUpdate") }}
+{{- if and .Values.persistence.enabled (ne (.Values.strategy.type | default "RollingUpdate") "RollingUpdate") }}
 strategy.type is {{ .Values.strategy.type }}, which a StatefulSet (persistence.enabled) does not have: leave it out, and scale to 0 before the upgrade
 {{- end }}
 {{- end }}
@@ -181,7 +202,36 @@ selfSignedCertificate.certificate is missing: the certificate's text, as by --se
 
 {{- define "action-agent.problems.image" }}
 {{- $repository := .Values.image.repository }}
+{{- $registry := .Values.image.registry | default "" }}
+{{- if or (hasPrefix "/" $registry) (hasSuffix "/" $registry) (contains "://" $registry) }}
+image.registry is {{ $registry }}: give a host and maybe a path, with no scheme and no slash at its ends, such as registry.internal/team
+{{- end }}
+{{- if regexMatch "[:@][^/]*$" $repository }}
+image.repository is {{ $repository }}: a tag goes into image.tag, a digest into image.digest, the registry into image.registry
+{{- end }}
+{{- if not (regexMatch "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@sha256:[0-9a-f]{64})?)?$" (.Values.image.tag | default "")) }}
+image.tag is {{ .Values.image.tag }}, which is no tag: it has letters, digits, dots, hyphens and underscores; a digest goes into image.digest
+{{- end }}
 {{- if and (hasSuffix "port-labs/port-agent" $repository) (not (include "action-agent.isOfficialImage" .)) }}
 image.repository is {{ $repository }}, a copy of Port's own agent: this chart runs another program, give its image
+{{- end }}
+{{- end }}
+
+{{/* Sizes that Kubernetes takes and nobody means. */}}
+{{- define "action-agent.problems.sizes" }}
+{{- $sizes := dict
+      "persistence.sizeLimit" .Values.persistence.sizeLimit
+      "persistence.size" .Values.persistence.size
+      "tmp.sizeLimit" .Values.tmp.sizeLimit }}
+{{- range $kind := list "requests" "limits" }}
+{{- range $name, $size := pick (index ($.Values.resources | default dict) $kind | default dict) "memory" "ephemeral-storage" }}
+{{- $_ := set $sizes (printf "resources.%s.%s" $kind $name) $size }}
+{{- end }}
+{{- end }}
+{{- range $place, $value := $sizes }}
+{{- $size := include "action-agent.text" $value }}
+{{- if and (regexMatch "^[0-9.]+m?$" $size) (ne $size "0") (lt (trimSuffix "m" $size | float64) 1048576.0) }}
+{{ $place }} is {{ $size }}: a number without a unit is bytes, and m is thousandths of one; give one such as 512Mi
+{{- end }}
 {{- end }}
 {{- end }}

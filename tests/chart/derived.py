@@ -26,6 +26,8 @@ MADE_BY_OTHER_VALUES = frozenset({
 
 _BOOLEAN = "^(|true|false|True|False|TRUE|FALSE|yes|no|on|off|1|0)$"
 _TABLE = re.compile(r"(?<=<!-- values -->\n).*(?=<!-- /values -->)", re.DOTALL)
+_WITH_A_UNIT = re.compile(r"((AGENT|KAFKA)_.*_(S|MS|BYTES)|WEBHOOK_INVOKER_TIMEOUT)")
+"""Settings of whose texts the templates say what is wrong: a pattern can only say that something is."""
 _OTHER_WORDS = ("WARN", "FATAL")
 """Which the agent takes for some of its own."""
 
@@ -74,9 +76,15 @@ def setting_schema(name: str, field: FieldInfo) -> dict[str, Any]:
     """What may be given for a setting: its own type, or a text of it, as the environment has; empty is not set."""
     made = Settings.model_json_schema()["properties"][name]
     made = next((one for one in made.get("anyOf", ()) if one["type"] != "null"), made)
+    if name == "STREAMER_NAME":
+        return {
+            "type": ["string", "null"]
+        }  # Other words of port-agent's are refused by the templates, with a reason.
     if "enum" in made or "const" in made:
         return {"enum": [*_accepted(field, made.get("enum") or [made["const"]]), None]}
     limits = {key: made[key] for key in ("minimum", "maximum", "exclusiveMinimum") if key in made}
+    if _WITH_A_UNIT.fullmatch(name):
+        return {"type": [made["type"], "string", "null"], **limits}
     match made["type"]:
         case "boolean":
             return {"type": ["boolean", "string", "null"], "pattern": _BOOLEAN}

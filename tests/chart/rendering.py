@@ -121,9 +121,14 @@ def _template(helm: str, values: str, arguments: tuple[str, ...]) -> tuple[Manif
 
 
 def notes(values: Values) -> str:
-    """What `helm install` says in the end. By Helm 4: Helm 3 wants a cluster even for a dry run."""
+    """What `helm install` says in the end for these values over `NEEDED`."""
+    return notes_alone(merged(NEEDED, values))
+
+
+def notes_alone(values: Values) -> str:
+    """The same for these values and no others. By Helm 4: Helm 3 wants a cluster even for a dry run."""
     command = [tools() / "helm4", "install", "release", HELM, *_OPTIONS, "--dry-run=client"]
-    return run(command, yaml.safe_dump(merged(NEEDED, values))).partition("NOTES:\n")[2]
+    return run(command, yaml.safe_dump(values)).partition("NOTES:\n")[2]
 
 
 def run(command: list[Any], stdin: str = "") -> str:

@@ -12,6 +12,7 @@ import yaml
 
 from agent import __version__
 from tests.chart import derived
+from tests.chart.combinations import COMBINATIONS, ROUTES
 from tests.chart.documented_values import HELM, documented_values
 from tests.chart.rendering import NEEDED, merged, notes, render, render_alone
 from tests.docs.test_documents import blocks
@@ -107,6 +108,16 @@ def test_every_document_promises_the_same_of_keda() -> None:
         ({"persistence": {"enabled": True}}, "rollout status statefulset/release-action-agent"),
         ({"controlThePayloadConfig": "[]"}, "refuses to start with one"),
         ({"resources": {"limits": {"cpu": 1}}}, "resources.limits.cpu is 1: a throttled agent misses heartbeats"),
+        ({"env": {"normal": {"KAFKA_CONSUMER_GROUP_ID": "mine"}}}, "allow only groups that begin with org_"),
+        ({"env": {"normal": {"GITLAB_URL": "https://gitlab.com/"}}}, "does not start GitLab's pipelines by itself"),
+        ({"env": {"secret": {"GITLAB_URL": "https://gitlab.com/"}}}, "does not start GitLab's pipelines by itself"),
+        (
+            {"env": {"normal": {"KAFKA_CONSUMER_BROKERS": "kafka:9092"}}},
+            "KAFKA_CONSUMER_BROKERS does nothing. The brokers are those that Port names",
+        ),
+        ({"port": {"orgId": "BneDt"}}, "port.orgId is BneDt; those of Port begin with org_"),
+        ({"routes": {"list": ROUTES}}, "routes call ./scripts/create.sh, and scripts.* are not given"),
+        ({"routes": {"list": ROUTES}}, "routes call Python actions, and python.* are not given"),
         (
             {"rolloutStrategy": "Recreate", "persistence": {"enabled": True}},
             "rolloutStrategy is not used: a StatefulSet (persistence.enabled) replaces its pods one after another",
@@ -115,6 +126,11 @@ def test_every_document_promises_the_same_of_keda() -> None:
 )
 def test_helm_says_what_the_values_call_for(values: dict[str, Any], said: str) -> None:
     assert said in notes(values)
+
+
+@pytest.mark.chart
+def test_of_routes_whose_programs_and_actions_are_given_nothing_is_said() -> None:
+    assert "routes call" not in notes(COMBINATIONS["everything from values"])
 
 
 @pytest.mark.chart

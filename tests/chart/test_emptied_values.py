@@ -35,20 +35,35 @@ def maps_in(values: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tup
             yield from maps_in(value, (*above, key))
 
 
+def texts_in(values: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Where the chart's values are texts, and which."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from texts_in(value, (*above, key))
+        elif isinstance(value, str):
+            yield (*above, key), value
+
+
+def nested(path: tuple[str, ...]) -> Values:
+    """Values with nothing at this place."""
+    values: Any = None
+    for key in reversed(path):
+        values = {key: values}
+    return dict(values)
+
+
 MAPS = list(maps_in(yaml.safe_load((HELM / "values.yaml").read_text("utf-8"))))
 
 
 @pytest.mark.parametrize("path", MAPS, ids=".".join)
 def test_an_emptied_map_is_empty_or_refused_with_a_sentence(helm: str, path: tuple[str, ...]) -> None:
-    emptied: Any = None
-    for key in reversed(path):
-        emptied = {key: emptied}
+    emptied = nested(path)
     needed = merged(NEEDED, {"env": {"normal": {"PORT_ORG_ID": "org_1"}}} if path == ("port",) else {})
     try:
         rendered = render_alone(helm, merged(EVERYTHING, needed, emptied))
     except RefusedError as refused:
         said = str(refused)
-        assert f"nothing stands below {path[0]}, {SENTENCE}" in said or "the credentials are missing" in said
+        assert f"nothing stands at {path[0]}, {SENTENCE}" in said or "the credentials are missing" in said
     else:
         for manifest in rendered.manifests:
             assert complaints(manifest, "1.36") == []
@@ -64,4 +79,39 @@ def test_a_file_in_which_everything_is_commented_out_is_as_none(helm: str) -> No
 def test_all_that_cannot_be_empty_is_said_at_once(helm: str) -> None:
     with pytest.raises(RefusedError) as refused:
         render_alone(helm, merged(NEEDED, dict.fromkeys(["image", "tmp"])))
-    assert f"nothing stands below image, tmp, {SENTENCE}" in str(refused.value)
+    assert f"nothing stands at image, tmp, {SENTENCE}" in str(refused.value)
+
+
+KAFKA: Values = {"enabled": True, "maxReplicas": 3, "trigger": "kafka", "kafka": {"bootstrapServers": "kafka:9092"}}
+
+
+@pytest.mark.parametrize(
+    ("place", "others"),
+    [
+        ("image.repository", {}),
+        ("persistence.enabled", {}),
+        ("persistence.mountPath", {}),
+        ("persistence.size", {"persistence": {"enabled": True}}),
+        ("port.clientIdKey", {}),
+        ("port.clientSecretKey", {}),
+        ("keda.trigger", {"keda": {"enabled": True, "maxReplicas": 3}}),
+        ("keda.waitingRuns", {"keda": {"enabled": True, "maxReplicas": 3}}),
+        *((f"keda.kafka.{name}", {"keda": KAFKA}) for name in ("sasl", "tls", "version", "usernameKey")),
+    ],
+    ids=str,
+)
+def test_an_emptied_value_that_is_needed_is_refused_with_a_sentence(helm: str, place: str, others: Values) -> None:
+    emptied = nested(tuple(place.split(".")))
+    with pytest.raises(RefusedError) as refused:
+        render_alone(helm, merged(NEEDED, others, emptied))
+    assert f"nothing stands at {place}, {SENTENCE}" in str(refused.value)
+
+
+def test_an_emptied_text_is_as_the_empty_one(helm: str) -> None:
+    """Where the chart's own is empty too."""
+    emptied: Values = {}
+    for path, text in texts_in(yaml.safe_load((HELM / "values.yaml").read_text("utf-8"))):
+        if not text and path[0] not in NEEDED:
+            emptied = merged(emptied, nested(path))
+    assert len(emptied) > 10
+    assert render_alone(helm, merged(EVERYTHING, NEEDED, emptied)) == render_alone(helm, merged(EVERYTHING, NEEDED))

@@ -148,7 +148,7 @@ def test_single_alerts_can_be_left_out_or_have_another_patience_or_severity(helm
             {"disabled": ["LagGrows"]},
             "metrics.prometheusRule.disabled: there is no alert LagGrows; they are Absent,",
         ),
-        ({"for": {"ActionAgentAbsent": "1m"}}, "metrics.prometheusRule.for: there is no alert ActionAgentAbsent"),
+        ({"for": {"ActionAgentAbsence": "1m"}}, "metrics.prometheusRule.for: there is no alert Absence"),
         ({"severities": {"Slow": "page"}}, "metrics.prometheusRule.severities: there is no alert Slow"),
         (
             {"thresholds": {"Absent": 1}},
@@ -156,10 +156,31 @@ def test_single_alerts_can_be_left_out_or_have_another_patience_or_severity(helm
         ),
     ],
 )
-def test_an_alert_that_does_not_exist_is_a_mistake(helm: str, values: Values, sentence: str) -> None:
+@pytest.mark.parametrize("enabled", [True, False])
+def test_an_alert_that_does_not_exist_is_a_mistake(
+    helm: str, values: Values, sentence: str, *, enabled: bool
+) -> None:
     with pytest.raises(RefusedError) as refused:
-        render(helm, metrics(prometheusRule=values))
+        render(helm, metrics(prometheusRule={**values, "enabled": enabled}))
     assert sentence in str(refused.value)
+
+
+def test_alerts_may_be_given_by_their_full_names(helm: str) -> None:
+    short: Values = {
+        "disabled": ["LagGrowing"],
+        "thresholds": {"QueueWaitHigh": 120},
+        "for": {"Saturated": "1h"},
+        "severities": {"Absent": "warning"},
+    }
+    full = {
+        key: [f"ActionAgent{name}" for name in value]
+        if isinstance(value, list)
+        else {f"ActionAgent{name}": one for name, one in value.items()}
+        for key, value in short.items()
+    }
+    rule = render(helm, metrics(prometheusRule=full)).one(ALERTS)
+    assert rule == render(helm, metrics(prometheusRule=short)).one(ALERTS)
+    assert rule != render(helm, metrics(prometheusRule={})).one(ALERTS)
 
 
 def test_the_dashboard_is_the_file_and_grafanas_sidecar_finds_it(helm: str) -> None:

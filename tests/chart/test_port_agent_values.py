@@ -11,7 +11,7 @@ from agent import __version__
 from agent.domain.errors import ConfigurationError
 from agent.settings import load
 from tests.chart.combinations import COMBINATIONS, OFFICIAL
-from tests.chart.rendering import Rendered, notes, render, render_alone
+from tests.chart.rendering import Rendered, notes_alone, render, render_alone
 
 pytestmark = pytest.mark.chart
 
@@ -65,14 +65,14 @@ def test_its_certificate_is_trusted(one: Rendered) -> None:
 
 
 def test_what_its_limits_mean_here_is_said() -> None:
-    said = notes(OFFICIAL)
+    said = notes_alone(OFFICIAL)
     assert "resources.limits.cpu is 200m: a throttled agent misses heartbeats" in said
     assert "resources.limits.memory is 256Mi" in said
 
 
 def test_its_image_is_not_meant_and_that_is_said(one: Rendered) -> None:
     assert one.container["image"] == f"action-agent:{__version__}"
-    assert "names the image of Port's own agent. It is not used" in notes(OFFICIAL)
+    assert "names the image of Port's own agent. It is not used" in notes_alone(OFFICIAL)
 
 
 def test_its_mapping_is_mounted_and_its_state_is_said(
@@ -83,7 +83,7 @@ def test_its_mapping_is_mounted_and_its_state_is_said(
     assert one.one("ConfigMap", "-mapping")["data"]["mapping.json"] == OFFICIAL["controlThePayloadConfig"]
     assert "CONTROL_THE_PAYLOAD_CONFIG_PATH" not in render(helm, {}).env
     # What the notes say must be what the agent does.
-    assert "This version of the agent does not read mapping files" in notes(OFFICIAL)
+    assert "This version of the agent does not read mapping files" in notes_alone(OFFICIAL)
     for name, value in {"PORT_ORG_ID": "o", "PORT_CLIENT_ID": "i", "PORT_CLIENT_SECRET": "s3cret"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CONTROL_THE_PAYLOAD_CONFIG_PATH", path)

@@ -5,12 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.chart.rendering import NEEDED, RefusedError, Rendered, Values, merged, render_alone
 
 pytestmark = pytest.mark.chart
 COMPONENT = "app.kubernetes.io/component"
 KEDA: Values = {"enabled": True, "maxReplicas": 3}
+
+DIGEST = "sha256:" + "0" * 64
+ELSEWHERE: Values = {"command": ["./scripts/b.sh"], "cwd": "/opt/tools"}
+SCRIPTS: Values = {
+    "routes": {
+        "list": [
+            {"name": name, "match": {"action": name}, "process": {"command": [f"./scripts/{name}.sh"]}}
+            for name in ("a", "b")
+        ]
+    },
+    "scripts": {"files": {"a.sh": "#!/bin/sh\n"}},
+}
 
 SENTENCES: list[tuple[Values, str]] = [
     ({"port": {"orgId": ""}}, "port.orgId is missing: the organisation's id, such as org_"),
@@ -81,16 +94,41 @@ SENTENCES: list[tuple[Values, str]] = [
         "selfSignedCertificate.secret.name is missing",
     ),
     ({"image": {"repository": "mirror.internal/port-labs/port-agent"}}, "this chart runs another program"),
+    ({"image": {"repository": "agent:1.0"}}, "image.repository is agent:1.0: a tag goes into image.tag"),
+    ({"image": {"repository": f"agent@{DIGEST}"}}, "a digest into image.digest"),
+    ({"image": {"registry": "registry.internal/"}}, "image.registry is registry.internal/: give a host"),
+    ({"image": {"registry": "https://registry.internal"}}, "with no scheme and no slash at its ends"),
+    ({"image": {"tag": "1.0:latest"}}, "image.tag is 1.0:latest, which is no tag"),
+    ({"image": {"tag": DIGEST}}, "a digest goes into image.digest"),
+    (SCRIPTS, "routes call ./scripts/b.sh, which scripts.files does not have: give it there by that name"),
+    (
+        {
+            "routes": {"list": [], "file": yaml.safe_dump({"routes": SCRIPTS["routes"]["list"]})},
+            "scripts": SCRIPTS["scripts"],
+        },
+        "routes call ./scripts/b.sh, which",
+    ),
+    ({"settings": {"STREAMER_NAME": "POLLING"}}, "STREAMER_NAME is POLLING: this version of the agent takes"),
+    (
+        {"env": {"normal": {"STREAMER_NAME": "KafkaToWebhookStreamer"}}},
+        "takes messages from Kafka alone, leave it out",
+    ),
+    (
+        {"resources": {"limits": {"memory": 512}}},
+        "resources.limits.memory is 512: a number without a unit is bytes",
+    ),
+    ({"resources": {"requests": {"memory": "512m"}}}, "resources.requests.memory is 512m: "),
+    ({"resources": {"limits": {"ephemeral-storage": "2"}}}, "resources.limits.ephemeral-storage is 2: "),
+    ({"persistence": {"size": 2}}, "persistence.size is 2: "),
+    ({"persistence": {"sizeLimit": 2}}, "persistence.sizeLimit is 2: "),
+    ({"tmp": {"sizeLimit": 256}}, "tmp.sizeLimit is 256: "),
 ]
 
 WRONG_FORMS: list[tuple[Values, tuple[str, ...]]] = [
     ({"replicas": 3}, ("replicas",)),
     ({"port": {"orgID": "o"}}, ("port", "orgID")),
     ({"settings": {"AGENT_DRAIN_TIMEOUT": 5}}, ("settings", "AGENT_DRAIN_TIMEOUT")),
-    ({"settings": {"AGENT_DRAIN_TIMEOUT_S": "soon"}}, ("AGENT_DRAIN_TIMEOUT_S",)),
     ({"settings": {"AGENT_DRAIN_TIMEOUT_S": -1}}, ("AGENT_DRAIN_TIMEOUT_S",)),
-    ({"settings": {"STREAMER_NAME": "POLLING"}}, ("STREAMER_NAME", "KAFKA")),
-    ({"env": {"normal": {"STREAMER_NAME": "POLLING"}}}, ("STREAMER_NAME", "KAFKA")),
     ({"settings": {"LOG_LEVEL": "chatty"}}, ("LOG_LEVEL", "DEBUG")),
     ({"settings": {"AGENT_HTTP_PORT": 70000}}, ("AGENT_HTTP_PORT",)),
     ({"replicaCount": "many"}, ("replicaCount", "integer")),
@@ -100,7 +138,7 @@ WRONG_FORMS: list[tuple[Values, tuple[str, ...]]] = [
     ({"keda": {"trigger": "apache-kafka"}}, ("trigger", "kafka")),
     ({"resources": {"limits": {"memory": "512 MB"}}}, ("memory",)),
     ({"persistence": {"mountPath": "state"}}, ("mountPath",)),
-    ({"image": {"repository": "agent:1.0"}}, ("repository",)),
+    ({"image": {"repository": ""}}, ("repository",)),
     ({"image": {"digest": "latest"}}, ("digest",)),
     ({"probes": {"liveness": {"perodSeconds": 5}}}, ("perodSeconds",)),
     ({"extraEnv": {"A": "b"}}, ("extraEnv",)),
@@ -130,6 +168,29 @@ def test_values_of_a_wrong_form_or_name(helm: str, values: Values, words: tuple[
     assert "don't meet the specifications of the schema" in said
     for word in words:
         assert word in said
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"routes": SCRIPTS["routes"]},
+        {"routes": SCRIPTS["routes"], "scripts": {"existingConfigMap": "mine"}},
+        {
+            "routes": {"list": [{**SCRIPTS["routes"]["list"][1], "process": ELSEWHERE}]},
+            "scripts": SCRIPTS["scripts"],
+        },
+        {"settings": {"STREAMER_NAME": "Kafka"}},
+        {"settings": {"KAFKA_CONSUMER_GROUP_ID": "foo"}},
+        {"resources": {"limits": {"memory": 536870912}, "requests": {"memory": 0, "cpu": "100m"}}},
+        {"image": {"repository": "registry.internal:5000/team/agent", "tag": "v1.0_rc.1"}},
+        {"image": {"tag": f"1.0@{DIGEST}"}},
+        {"strategy": {"type": None}, "persistence": {"enabled": True}},
+        {"env": {"normal": {"MY_TOOL_TIMEOUT_S": "10m"}}},
+    ],
+    ids=str,
+)
+def test_what_may_be_right_is_taken(helm: str, values: Values) -> None:
+    assert render_alone(helm, merged(NEEDED, values)).workload
 
 
 def test_all_problems_are_said_at_once(helm: str) -> None:

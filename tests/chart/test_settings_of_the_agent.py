@@ -140,6 +140,24 @@ def test_values_arrive_as_they_are_written(helm: str, given: Any, arrives: str |
 
 
 @pytest.mark.chart
+def test_a_text_with_a_unit_is_refused_with_the_unit_that_is_meant(helm: str) -> None:
+    """All at once: where the schema has no pattern for a number, the templates have a sentence."""
+    numbers = {
+        name
+        for name, schema in SCHEMA_OF_SETTINGS.items()
+        if {"integer", "number"} & set(schema.get("type", ())) and "pattern" not in schema
+    }
+    meant = {name: "milliseconds" if name.endswith("_MS") else "seconds" for name in numbers}
+    meant |= {name: "bytes" for name in numbers if name.endswith("_BYTES")}
+    assert set(meant.values()) == {"seconds", "milliseconds", "bytes"}
+    given = dict.fromkeys(numbers - MADE_BY_OTHER_VALUES, "10m")
+    with pytest.raises(RefusedError) as refused:
+        render(helm, {"settings": given})
+    for name in given:
+        assert f"{name} is 10m: give {meant[name]}, as a " in str(refused.value)
+
+
+@pytest.mark.chart
 def test_a_changed_setting_rolls_the_pods(helm: str) -> None:
     before, after = (render(helm, {"settings": {"LOG_LEVEL": level}}) for level in ("INFO", "DEBUG"))
     assert before.pod != after.pod
