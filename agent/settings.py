@@ -10,7 +10,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
@@ -39,12 +39,20 @@ def _upper(value: Any) -> Any:
 
 
 def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{value!r} is not an http(s) URL such as {_DEFAULT_API}")
-    if parts.username is not None or parts.password is not None:
+    """Never quotes the value: a password may stand in it."""
+    if not _is_http_url(value):
+        raise ValueError(f"must be an http(s) URL such as {_DEFAULT_API}")
+    if "@" in urlsplit(value).netloc:
         raise ValueError("must not hold a user or password: it is shown in logs and on the status page")
     return value.rstrip("/")
+
+
+def _is_http_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 def _not_blank(value: str) -> str:
@@ -91,6 +99,34 @@ class Origin:
 
 
 _ENVIRONMENT = Origin("the environment")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Who gave what: by variable, where it stands in each of the three places; what is empty there gives nothing.
+
+    The environment counts most, then files that ``NAME_FILE`` names, then the ``.env`` file.
+    """
+
+    environment: Mapping[str, Origin] = field(default_factory=dict)
+    files: Mapping[str, Origin] = field(default_factory=dict)
+    env_file: Mapping[str, Origin] = field(default_factory=dict)
+
+    @property
+    def origins(self) -> Mapping[str, Origin]:
+        """The place that counts, of each that is given."""
+        return {**self.env_file, **self.files, **self.environment}
+
+    @property
+    def overruled(self) -> Mapping[str, Origin]:
+        """Of those that are given more than once, the highest place that does not count."""
+        origins = self.origins
+        return {n: o for place in (self.env_file, self.files) for n, o in place.items() if o != origins[n]}
+
+    def file_of(self, name: str) -> Path | None:
+        """The file that counts; ``None`` where another place does, or none."""
+        origin = self.files.get(name)
+        return None if origin is None or origin != self.origins[name] else Path(origin.source)
 
 
 class Settings(BaseSettings):
@@ -267,30 +303,29 @@ class Settings(BaseSettings):
     )
     REQUESTS_CA_BUNDLE: OptionalPath = Field(None, description="The same; SSL_CERT_FILE wins.")
 
-    _files: dict[str, Path] = PrivateAttr(default_factory=dict)
-    _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
-    _overruled: dict[str, Origin] = PrivateAttr(default_factory=dict)
+    _given: Given = PrivateAttr(default_factory=Given)
 
     def file_of(self, name: str) -> Path | None:
         """The mounted file that this setting was read from; ``None`` where its value was given itself."""
-        return self._files.get(name)
+        return self._given.file_of(name)
 
     def named(self, name: str) -> str:
         """The setting's name, and where its value came from, for people: ``LOG_LEVEL (.env:3)``."""
-        return f"{name} ({self._origins.get(name, 'default')})"
+        return f"{name} ({self._given.origins.get(name, 'default')})"
 
     def names_by_source(self) -> Mapping[str, tuple[str, ...]]:
         """The settings that are not left at their defaults, by the file, or the environment, that says them."""
         names: dict[str, tuple[str, ...]] = {}
+        origins = self._given.origins
         for name in type(self).model_fields:
-            if origin := self._origins.get(name):
+            if origin := origins.get(name):
                 names[origin.source] = (*names.get(origin.source, ()), name)
         return names
 
     @property
     def overruled(self) -> Mapping[str, Origin]:
         """Settings that were given twice: where the value stands that does not count."""
-        return {n: origin for n, origin in self._overruled.items() if n in type(self).model_fields}
+        return {n: origin for n, origin in self._given.overruled.items() if n in type(self).model_fields}
 
     @property
     def group_id(self) -> str:
@@ -343,36 +378,32 @@ def load(env_file: Path = Path(".env"), *, needs_credentials: bool = True) -> Se
     ``needs_credentials`` those of the organisation may be missing; they are empty then.
     """
     written, problems = _read_env_file(env_file)
-    named = {**written, **os.environ}
-    from_files, file_problems = _read_named_files(named)
-    unread = {problem.where.removesuffix("_FILE") for problem in file_problems}
+    from_files, file_problems = _read_named_files({**written, **os.environ})
     problems += file_problems
-    files = {n: Origin(named[f"{n}_FILE"]) for n, v in from_files.items() if v}
-    in_environment = dict.fromkeys((n for n, v in os.environ.items() if v), _ENVIRONMENT)
-    given_in = (_lines_of(env_file, written), files, in_environment)
-    origins = {name: origin for known in given_in for name, origin in known.items()}
-    # What is given here wins; what stands in the environment itself is left to the class to read.
-    given = {n: v for n, v in {**written, **from_files}.items() if _is_left_open(n, v)}
-    absent = {
-        n: v
-        for n, v in _NO_ORGANISATION.items()
-        if not needs_credentials and n not in given and not os.environ.get(n) and n not in unread
-    }
+    in_environment = {name: text for name, text in os.environ.items() if text}
+    in_files = {name: found.text for name, found in from_files.items() if found.text}
+    given = Given(
+        environment=dict.fromkeys(in_environment, _ENVIRONMENT),
+        files={name: Origin(str(from_files[name].path)) for name in in_files},
+        env_file=_lines_of(env_file, written),
+    )
+    texts = {**written, **in_files, **in_environment}
+    told = {name: texts[name] for name in given.origins if name in Settings.model_fields}
+    unread = {problem.where.removesuffix("_FILE") for problem in file_problems}
+    absent = {n: v for n, v in _NO_ORGANISATION.items() if not (needs_credentials or n in told or n in unread)}
     try:
-        settings = Settings(**{**dict.fromkeys(absent, "absent"), **given})  # type: ignore[arg-type]  # texts, which it parses
+        settings = Settings(**{**dict.fromkeys(absent, "absent"), **told})  # type: ignore[arg-type]  # texts, which it parses
     except ValidationError as error:
-        problems += (p for e in error.errors() if (p := _problem(e)).where not in unread)
-        raise ConfigurationError(*(_placed(p, origins) for p in problems)) from None
+        empty = {name: found.path for name, found in from_files.items() if not found.text}
+        problems += (p for e in error.errors() if (p := _problem(e, empty)).where not in unread)
+        raise ConfigurationError(*(_placed(p, given.origins) for p in problems)) from None
     problems += _contradictions(settings)
     if settings.AGENT_TRACES != "off":
         problems += _trace_problems(written)
     if problems:
-        raise ConfigurationError(*(_placed(p, origins) for p in problems))
+        raise ConfigurationError(*(_placed(p, given.origins) for p in problems))
     settings = settings.model_copy(update=absent)
-    settings._files.update({n: Path(o.source) for n, o in files.items() if origins[n] == o})  # noqa: SLF001 - ours
-    settings._origins.update(origins)  # noqa: SLF001 - ours
-    overruled = {n: o for known in given_in for n, o in known.items() if o != origins[n]}
-    settings._overruled.update(overruled)  # noqa: SLF001 - ours
+    settings._given = given  # noqa: SLF001 - ours
     return settings
 
 
@@ -393,10 +424,6 @@ def _lines_of(env_file: Path, written: Mapping[str, str]) -> dict[str, Origin]:
             line = found.original.line + text[: len(text) - len(text.lstrip())].count("\n")
             origins[found.key] = Origin(str(env_file), line)
     return origins
-
-
-def _is_left_open(name: str, value: str) -> bool:
-    return name in Settings.model_fields and bool(value) and not os.environ.get(name)
 
 
 def misspelt(given: Mapping[str, str]) -> list[Problem]:
@@ -423,16 +450,22 @@ def _read_env_file(path: Path) -> tuple[dict[str, str], list[Problem]]:
         return {}, [Problem(str(path), f"cannot be read: {error.strerror}")]
 
 
-def _read_named_files(given: Mapping[str, str]) -> tuple[dict[str, str], list[Problem]]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    path: Path
+    text: str
+
+
+def _read_named_files(given: Mapping[str, str]) -> tuple[dict[str, _Found], list[Problem]]:
     """The settings that come as ``NAME_FILE``."""
-    values: dict[str, str] = {}
+    values: dict[str, _Found] = {}
     problems: list[Problem] = []
     for name in Settings.model_fields:
         path = given.get(f"{name}_FILE")
         if not path:
             continue
         try:
-            values[name] = read_value(Path(path))
+            values[name] = _Found(Path(path), read_value(Path(path)))
         except UnreadableFileError as error:
             problems.append(Problem(f"{name}_FILE", str(error)))
     return values, problems
@@ -519,7 +552,7 @@ def _contradictions(settings: Settings) -> list[Problem]:
         if path is None:
             continue
         if not path.is_file():
-            problems.append(Problem(name, f"{path} is not a file", hint="is the secret or config map mounted?"))
+            problems.append(Problem(name, f"{path} is not a file", hint=_MOUNTED))
             continue
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
@@ -543,9 +576,26 @@ def _trace_problems(written: Mapping[str, str]) -> list[Problem]:
                 problem = f"is {protocol!r}, but traces are sent as {_OTLP_PROTOCOL} only"
                 problems.append(Problem(name, problem, hint=hint))
             break  # the more special one wins
+    problems += _collector_problems()
     return problems
 
 
+def _collector_problems() -> list[Problem]:
+    """What the SDK would find out with the first spans only. No value of an endpoint is quoted: see `_http_url`."""
+    problems = [
+        Problem(name, "must be an http(s) URL such as http://collector.observability.svc:4318")
+        for name in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+        if (value := os.environ.get(name, "").strip()) and not _is_http_url(value)
+    ]
+    for what in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"):
+        for name in (f"OTEL_EXPORTER_OTLP_TRACES_{what}", f"OTEL_EXPORTER_OTLP_{what}"):
+            path = os.environ.get(name, "").strip()
+            if path and not Path(path).is_file():
+                problems.append(Problem(name, f"{path} is not a file", hint=_MOUNTED))
+    return problems
+
+
+_MOUNTED = "is the secret or config map mounted?"
 _EXPORT_IT = "set it in the process's own environment"
 _OTLP_PROTOCOL = "http/protobuf"
 
@@ -563,14 +613,15 @@ _PLAINER = {
 }
 
 
-def _problem(error: Any) -> Problem:
+def _problem(error: Any, empty_files: Mapping[str, Path]) -> Problem:
     name = str(error["loc"][0]) if error["loc"] else "settings"
     if error["type"] == "missing":
-        return Problem(name, "is not set", hint=_HINTS.get(name, ""))
+        why = f": {empty_files[name]} is empty" if name in empty_files else ""
+        return Problem(name, f"is not set{why}", hint=_HINTS.get(name, ""))
     message = _PLAINER.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
     given = error.get("input")
-    field = Settings.model_fields.get(name)
-    is_secret = field is not None and field.annotation is SecretStr
+    declared = Settings.model_fields.get(name)
+    is_secret = declared is not None and declared.annotation is SecretStr
     holds_password = isinstance(given, str) and "@" in given
     shown = "" if is_secret or holds_password or given is None else f" (given: {given!r})"
     return Problem(name, f"{message}{shown}", hint=_HINTS.get(name, ""))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.domain.errors import ConfigurationError
-from agent.settings import Origin, Settings, defaults, environment, load, misspelt
+from agent.settings import Given, Origin, Settings, defaults, environment, load, misspelt
 from tests.docs.settings_table import settings_table, shown_default
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +68,45 @@ def test_every_missing_and_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatc
         "AGENT_DRAIN_TIMEOUT_S",
         "PORT_ORG_ID",
     }
-    assert "PORT_API_BASE_URL: 'api.port.io' is not an http(s) URL such as https://api.port.io" in "\n".join(found)
+    url = "PORT_API_BASE_URL: must be an http(s) URL such as https://api.port.io (given: 'api.port.io')"
+    assert url in found
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["htp://user:pw123@x", "https//user:pw123@x", "https://user:pw123@x", "https://user:pw123@", "//user:pw[123@x"],
+)
+def test_no_error_quotes_the_password_in_a_url(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    [line] = problems(monkeypatch, PORT_API_BASE_URL=given)
+    assert line.startswith("PORT_API_BASE_URL: must ")
+    assert "pw" not in line.replace("password", "")
+
+
+def test_who_gave_what_is_told_from_the_places_in_their_order() -> None:
+    line, file, variable = Origin(".env", 3), Origin("/run/secrets/x"), Origin("the environment")
+    given = Given({"A": variable}, {"A": file, "B": file}, {"A": line, "B": line, "C": line})
+    assert given.origins == {"A": variable, "B": file, "C": line}
+    assert given.overruled == {"A": file, "B": line}
+    assert [given.file_of(name) for name in "ABCD"] == [None, Path("/run/secrets/x"), None, None]
+
+
+def test_an_empty_file_gives_nothing_and_the_env_file_counts(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    lines = [f"{name}={value}" for name, value in NEEDED.items()]
+    lines += ["LOG_LEVEL=DEBUG", f"LOG_LEVEL_FILE={tmp_path}/empty", f"PORT_CLIENT_SECRET_FILE={tmp_path}/empty"]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    loaded = load()
+    assert (loaded.LOG_LEVEL, loaded.named("LOG_LEVEL")) == ("DEBUG", "LOG_LEVEL (.env:4)")
+    assert loaded.PORT_CLIENT_SECRET.get_secret_value() == NEEDED["PORT_CLIENT_SECRET"]
+    assert loaded.file_of("PORT_CLIENT_SECRET") is None
+    assert loaded.overruled == {}
+
+
+def test_what_is_missing_because_its_file_is_empty_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "empty"
+    file.touch()
+    [line] = problems(monkeypatch, PORT_CLIENT_SECRET="", PORT_CLIENT_SECRET_FILE=str(file))
+    assert line.startswith(f"PORT_CLIENT_SECRET: is not set: {file} is empty (")
 
 
 @pytest.mark.parametrize(
