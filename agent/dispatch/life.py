@@ -169,6 +169,13 @@ class Lives:
         self._tell_finished(done, rest.route.executor, rest.duration_s)
         return done
 
+    def broken_off(self, ended: Ended, outcome: Failed) -> Ended:
+        """The end of an execution that cannot be completed, for a defect of ours: ``outcome`` is what is told."""
+        done = replace(ended, outcome=outcome, rest=None)
+        if (rest := ended.rest) is not None:
+            self._tell_finished(done, rest.route.executor, rest.duration_s)
+        return done
+
     def unexecuted(self, subject: Subject, action: str | None, outcome: Succeeded | Failed) -> Ended:
         """The end of a run that no executor of this agent will ever see."""
         ended = Ended(subject, action, self._reporter.open(subject, self._settings.masked), outcome)

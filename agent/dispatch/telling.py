@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import structlog
 
@@ -76,7 +75,7 @@ class Telling:
             return await self._lives.complete(ended)
         except Exception:
             log.exception(DEFECT)
-            return replace(ended, outcome=broken_off(), rest=None)
+            return self._lives.broken_off(ended, broken_off())
 
     async def _report(self, ended: Ended, *, is_ours: bool) -> Settlement:
         """Where it fails by a defect of ours, a plainer end is delivered."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from agent.domain import events
 from agent.domain.trace import RunTrace, SpanContext
@@ -43,12 +43,15 @@ class Span:
 
 @dataclass(slots=True)
 class _Story:
-    """What was told of a run by now. Times are seconds since 1970; ``done_s``: when its work was done."""
+    """What was told of a run by now. Times are seconds since 1970.
+
+    ``done_s``: when its work was done; ``None`` while it goes on.
+    """
 
     started_s: float
     executor: str = ""
     attempt: int = 0
-    done_s: float = 0.0
+    done_s: float | None = None
     status: str = ""
     action: str | None = None
 
@@ -66,6 +69,8 @@ class SpanObserver:
         self._clock = clock
         self._new_id = new_id
         self._stories: WeakKeyDictionary[RunTrace, _Story] = WeakKeyDictionary()
+        self._executions: WeakValueDictionary[str, RunTrace] = WeakValueDictionary()
+        """By the ids of their spans."""
         self._table = EventTable()
         self._table.on(events.RunStarted, self._started)
         self._table.on(events.RunFinished, self._finished)
@@ -83,6 +88,7 @@ class SpanObserver:
         started_s = trace.arrived_epoch_s + event.waited_s
         self._waited(trace, started_s)
         self._stories[trace] = _Story(started_s, event.executor, event.attempt)
+        self._executions[trace.execution.span_id] = trace
 
     def _finished(self, event: events.RunFinished) -> None:
         trace = event.trace
@@ -92,13 +98,16 @@ class SpanObserver:
         if story is None:  # nobody executed it: all the time until now it has waited for that to be known
             story = self._stories[trace] = _Story(self._now_s(trace))
             self._waited(trace, story.started_s)
-        story.done_s = story.started_s + event.duration_s
         story.status, story.action = event.status, event.action
+        if story.done_s is not None:  # a defect gave it another end than that of its work
+            return
+        as_begun = event.executor == story.executor  # else broken off by a defect: nobody knows how long it took
+        story.done_s = story.started_s + event.duration_s if as_begun else self._now_s(trace)
         if story.executor:
             attributes = _said(
-                {"agent.executor": event.executor, "port.run.status": event.status, "error.type": event.reason}
+                {"agent.executor": story.executor, "port.run.status": event.status, "error.type": event.reason}
             )
-            name, failed = f"execute {event.executor}", event.status in _FAILED
+            name, failed = f"execute {story.executor}", event.status in _FAILED
             self._put(
                 Span(
                     name,
@@ -116,10 +125,12 @@ class SpanObserver:
         story = None if trace is None else self._stories.pop(trace, None)
         if trace is None or story is None:
             return
-        now_s = max(self._now_s(trace), story.done_s)
+        now_s = self._now_s(trace)
+        done_s = now_s if story.done_s is None else story.done_s
+        now_s = max(now_s, done_s)
         result = {"agent.reported": event.result}
         untold = event.result in _UNTOLD
-        self._put(Span("report", SpanKind.INTERNAL, self._below(trace), story.done_s, now_s, result, failed=untold))
+        self._put(Span("report", SpanKind.INTERNAL, self._below(trace), done_s, now_s, result, failed=untold))
         about = {
             "port.run.id": event.run_id,
             "port.run.status": story.status,
@@ -136,7 +147,10 @@ class SpanObserver:
         self._put(Span(name, SpanKind.CONSUMER, trace.root, arrived_s, now_s, _said(about), failed))
 
     def _requested(self, event: events.TargetRequested) -> None:
-        now_s = self._clock.epoch()
+        trace = self._executions.get(event.span.parent_id)
+        if trace is None:
+            return
+        now_s = self._now_s(trace)
         status = int(event.code) if event.code.isdecimal() else 0
         failed = not 0 < status < 400
         host, _, port = event.target.rpartition(":")

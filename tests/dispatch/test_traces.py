@@ -11,14 +11,26 @@ import pytest
 from agent.domain import trace as trace_module
 from agent.domain.earlier import Earlier, Past
 from agent.domain.events import RunFinished, RunReported, RunStarted
-from agent.domain.invocation import Invocation
+from agent.domain.invocation import Invocation, View
+from agent.domain.json import Json
 from agent.domain.outcome import Outcome, Succeeded
-from agent.domain.route import Match, OnInterrupted, Route
+from agent.domain.route import EntityRule, Match, OnInterrupted, Route
 from agent.domain.trace import RunTrace, SpanContext
 from agent.ports import Delivery, RunContext
 from tests.dispatch.fakes import House, Work
 
 Fact = RunStarted | RunFinished | RunReported
+
+
+class Constant:
+    """A template that renders to the same always."""
+
+    def __init__(self, value: Json) -> None:
+        self._value = value
+
+    def render(self, view: View) -> Json:
+        del view
+        return self._value
 
 
 class Tracer:
@@ -84,6 +96,23 @@ def test_a_run_that_no_executor_sees_has_a_trace_too(tmp_path: Path, name: str) 
         (RunFinished, tracer.given[name]),
         (RunReported, tracer.given[name]),
     ]
+
+
+def test_a_defect_while_entities_are_written_leaves_no_execution_without_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> Outcome:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("agent.dispatch.life.write_entities", broken)
+    tracer = Tracer()
+    rule = EntityRule(Constant({"blueprint": "b", "identifier": "i"}))
+    house, _ = _lived(tmp_path, "deploy-1", tracer=tracer, route=Route("all", Match(), "work", entities=(rule,)))
+    started, finished, reported = _facts(house)
+    assert isinstance(started, RunStarted)
+    assert isinstance(finished, RunFinished)
+    assert isinstance(reported, RunReported)
+    assert (finished.executor, finished.status, finished.trace) == ("work", "failure", tracer.given["deploy-1"])
 
 
 def test_an_attempt_after_an_interruption_says_which_it_is(tmp_path: Path) -> None:

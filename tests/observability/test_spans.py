@@ -115,6 +115,8 @@ def test_a_run_that_nobody_executes_waits_until_that_is_known() -> None:
 
 def test_a_request_is_below_what_its_executor_was_given() -> None:
     followed, trace = _Followed(), _trace()
+    followed.tell(2, ev.RunStarted("http", "call", RUN, "act", 2.0, 1, trace))
+    followed.spans.clear()
     for number, code in enumerate(("200", "302", "404", "timeout", "cancelled")):
         span = trace.execution.child(f"{number:016x}")
         followed.tell(9, ev.TargetRequested(span, "POST", "ops.internal:8443", code, 4.0))
@@ -141,7 +143,7 @@ def test_a_trace_that_is_not_recorded_has_no_spans() -> None:
 
 def test_facts_without_a_trace_are_passed_over() -> None:
     followed = _Followed()
-    followed.tell(1, *(event for event in ONE_OF_EACH if not isinstance(event, ev.TargetRequested)))
+    followed.tell(1, *ONE_OF_EACH)
     assert followed.spans == []
 
 
@@ -151,12 +153,46 @@ def test_a_run_that_is_broken_off_is_not_remembered_for_ever() -> None:
     del trace
     gc.collect()
     assert not followed._observer._stories
+    assert not followed._observer._executions
+
+
+def test_a_run_whose_end_is_replaced_has_one_execution_and_the_last_status() -> None:
+    followed, trace = _Followed(), _trace()
+    followed.tell(2, ev.RunStarted("process", "create", RUN, "act", 2.0, 1, trace))
+    followed.tell(5, ev.RunFinished("process", "create", RUN, "success", "", "", 3.0, "act", trace))
+    followed.tell(6, ev.RunFinished("none", "create", RUN, "failure", "exception", "", 0.0, "act", trace))
+    followed.tell(7, ev.RunReported("create", RUN, "delivered", trace=trace))
+    assert [span.name for span in followed.spans] == ["wait", "execute process", "report", "run create"]
+    assert followed.times()["report"] == (5, 7)
+    assert followed.spans[-1].attributes["port.run.status"] == "failure"
+
+
+def test_an_execution_that_is_broken_off_lasts_until_then_and_keeps_its_name() -> None:
+    followed, trace = _Followed(), _trace()
+    followed.tell(2, ev.RunStarted("process", "create", RUN, "act", 2.0, 1, trace))
+    followed.tell(5, ev.RunFinished("none", "create", RUN, "failure", "exception", "", 0.0, "act", trace))
+    followed.tell(7, ev.RunReported("create", RUN, "delivered", trace=trace))
+    assert followed.times() == {
+        "wait": (0, 2),
+        "execute process": (2, 5),
+        "report": (5, 7),
+        "run create": (0, 7),
+    }
+
+
+def test_a_report_of_what_was_never_said_to_be_done_takes_no_time() -> None:
+    followed, trace = _Followed(), _trace()
+    followed.tell(2, ev.RunStarted("process", "create", RUN, "act", 2.0, 1, trace))
+    followed.tell(7, ev.RunReported("create", RUN, "delivered", trace=trace))
+    assert followed.times()["report"] == (7, 7)
 
 
 def test_a_clock_that_is_set_does_not_tear_a_trace_apart() -> None:
     followed, trace = _Followed(), _trace()
-    followed.tell(2, ev.RunStarted("process", "create", RUN, "act", 2.0, 1, trace))
-    followed.tell(5, ev.RunFinished("process", "create", RUN, "success", "", "", 3.0, "act", trace))
+    followed.tell(2, ev.RunStarted("http", "create", RUN, "act", 2.0, 1, trace))
     followed.clock.epoch = lambda: 0.0  # type: ignore[method-assign]  # somebody set it
+    followed.tell(4, ev.TargetRequested(trace.execution.child("9" * 16), "POST", "ops:443", "200", 1.0))
+    followed.tell(5, ev.RunFinished("http", "create", RUN, "success", "", "", 3.0, "act", trace))
     followed.tell(6, ev.RunReported("create", RUN, "delivered", trace=trace))
+    assert followed.times()["POST"] == (3, 4)
     assert followed.times()["run create"] == (0, 6)
