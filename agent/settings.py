@@ -313,6 +313,10 @@ class Settings(BaseSettings):
         """The setting's name, and where its value came from, for people: ``LOG_LEVEL (.env:3)``."""
         return f"{name} ({self._given.origins.get(name, 'default')})"
 
+    def placed(self, problem: Problem) -> Problem:
+        """The same, with the file first where its setting stands in one."""
+        return _placed(problem, self._given.origins)
+
     def names_by_source(self) -> Mapping[str, tuple[str, ...]]:
         """The settings that are not left at their defaults, by the file, or the environment, that says them."""
         names: dict[str, tuple[str, ...]] = {}
@@ -408,7 +412,6 @@ def load(env_file: Path = Path(".env"), *, needs_credentials: bool = True) -> Se
 
 
 def _placed(problem: Problem, origins: Mapping[str, Origin]) -> Problem:
-    """The same, with the file first where its setting stands in one."""
     origin = origins.get(problem.where, _ENVIRONMENT)
     return problem if origin == _ENVIRONMENT else replace(problem, where=str(origin), path=problem.where)
 

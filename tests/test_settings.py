@@ -331,6 +331,24 @@ def test_settings_without_credentials_are_all_the_others(monkeypatch: pytest.Mon
     assert [p.where for p in caught.value.problems] == ["LOG_LEVEL"]
 
 
+def test_what_traces_need_is_looked_for_before_the_first_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "me:s3cret@collector:4318",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector/v1/traces",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": "/nope",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY": "/nope/key",
+    }
+    assert settings(monkeypatch, **wrong).AGENT_TRACES == "off"
+    found = problems(monkeypatch, AGENT_TRACES="otlp")
+    url = "must be an http(s) URL such as http://collector.observability.svc:4318"
+    assert sorted(found) == [
+        "OTEL_EXPORTER_OTLP_CERTIFICATE: /nope is not a file (is the secret or config map mounted?)",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY: /nope/key is not a file (is the secret or config map mounted?)",
+        f"OTEL_EXPORTER_OTLP_ENDPOINT: {url}",
+        f"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: {url}",
+    ]
+
+
 def test_traces_are_sent_in_the_one_way_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings(monkeypatch, OTEL_EXPORTER_OTLP_PROTOCOL="grpc").AGENT_TRACES == "off"
     (problem,) = problems(monkeypatch, AGENT_TRACES="otlp")

@@ -6,25 +6,40 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from agent.clock import SystemClock
-from agent.composition import Silent, open_intake, open_rules, open_runs_client, open_tracing
+from agent.composition import (
+    SDK_SWITCH,
+    Silent,
+    collector_secrets,
+    is_silenced,
+    open_intake,
+    open_rules,
+    open_runs_client,
+    open_tracing,
+)
 from agent.domain.errors import ConfigurationError, Problem
+from agent.domain.redaction import Redactor
 from agent.domain.route import DEFAULT_ATTEMPTS, OnInterrupted, Route
 from agent.ports import Clock, Executor, Noting
 from agent.settings import Settings, misspelt
 
 
 async def check(
-    settings: Settings, environment: Mapping[str, str], write: Callable[[str], None], known: Sequence[Problem]
+    settings: Settings, environment: Mapping[str, str], show: Callable[[str], None], known: Sequence[Problem]
 ) -> int:
     """Reads everything that ``run`` would read at start, and prints every problem. 0 if there is none, else 1.
 
-    ``known``: the problems of the settings themselves.
+    ``known``: the problems of the settings themselves. ``show`` is given whole lines, masked.
     """
     clock = SystemClock()
+    redactor = Redactor((*settings.secrets, *collector_secrets(settings, environment)))
+
+    def write(line: str) -> None:
+        show(redactor.mask_text(line))
+
     problems = list(known)
-    for warning in misspelt(environment):
+    for warning in _warnings(settings, environment):
         write(f"warning: {warning}")
-    problems.extend(_trace_problems(settings, clock))
+    problems.extend(await _trace_problems(settings, environment, clock))
     try:
         rules = open_rules(settings, environment, Silent(), clock)
     except ConfigurationError as error:
@@ -52,13 +67,24 @@ async def check(
     return 0
 
 
-def _trace_problems(settings: Settings, clock: Clock) -> Sequence[Problem]:
+def _warnings(settings: Settings, environment: Mapping[str, str]) -> Iterator[Problem]:
+    """What has no effect, whoever wrote it."""
+    yield from misspelt(environment)
+    if is_silenced(settings, environment):
+        yield settings.placed(Problem("AGENT_TRACES", f"has no effect: {SDK_SWITCH} is true"))
+
+
+async def _trace_problems(settings: Settings, environment: Mapping[str, str], clock: Clock) -> Sequence[Problem]:
+    """Also what the SDK makes do with: it says so, and goes on with a value of its own."""
+    said: list[str] = []
     try:
-        if (tracing := open_tracing(settings, Silent(), clock)) is not None:
-            tracing.close()
+        tracing = open_tracing(settings, environment, Silent(), clock, said.append)
     except ConfigurationError as error:
         return error.problems
-    return ()
+    if tracing is not None:
+        await asyncio.to_thread(tracing.close)
+    hint = "look at the OTEL_* variables"
+    return [settings.placed(Problem("AGENT_TRACES", f"OpenTelemetry says: {words}", hint=hint)) for words in said]
 
 
 def _notes(route: Route, executor: Executor) -> Iterator[str]:

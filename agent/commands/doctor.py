@@ -11,10 +11,12 @@ from agent.clock import SystemClock
 from agent.composition import (
     CredentialsUnavailableError,
     Silent,
+    collector_secrets,
     fetch_kafka_credentials,
     kafka_settings,
     open_rules,
     open_runs_client,
+    open_tracing,
 )
 from agent.domain.errors import ConfigurationError
 from agent.domain.events import ApiRetried, Event, TokenRefreshed
@@ -25,12 +27,15 @@ from agent.kafka.probe import probe
 from agent.ports import Observer
 from agent.runs_api.client import Identity, RunsClient
 from agent.settings import Settings
+from agent.threads import in_thread
 
 _API_TIMEOUT_S = 15.0
 _CREDENTIALS_TIMEOUT_S = 30.0
 _KAFKA_TIMEOUT_S = 15.0
 _KAFKA_QUESTIONS = 3
 """Each may take so long; see `probe`."""
+_COLLECTOR_TIMEOUT_S = 15.0
+_CLOSE_S = 1.0
 _MAX_SKEW_S = 60.0
 
 
@@ -84,7 +89,7 @@ async def doctor(settings: Settings, environment: Mapping[str, str], write: Call
 
     ``write`` shows a whole line at once.
     """
-    redactor = Redactor(settings.secrets)
+    redactor = Redactor((*settings.secrets, *collector_secrets(settings, environment)))
 
     def masked(line: str) -> None:
         write(redactor.mask_text(line))
@@ -111,6 +116,8 @@ async def _steps(
     yield await _routes(settings, environment)
     yield _state_dir(settings)
     yield _group(settings)
+    async for step in _collector(settings, environment):
+        yield step
     try:
         client = open_runs_client(settings, environment, observer, clock)
     except ConfigurationError as error:
@@ -171,6 +178,27 @@ def _group(settings: Settings) -> Finding:
     problem = f"{group!r} does not begin with {prefix!r}"
     hint = f"Port's brokers refuse other names: mend {settings.named('KAFKA_CONSUMER_GROUP_ID')}"
     return Finding("consumer group", problem=problem, hint=hint, warning=True)
+
+
+async def _collector(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[Finding | Trying]:
+    """Where traces are on. Without it spans are lost, and nothing else."""
+    name, hint = "collector of traces", "look at the OTEL_* variables, and at HTTP_PROXY and NO_PROXY"
+    said: list[str] = []
+    try:
+        tracing = open_tracing(settings, environment, Silent(), SystemClock(), said.append)
+    except ConfigurationError as error:
+        yield Finding(name, problem=str(error))
+        return
+    if tracing is None:
+        return
+    yield Trying(f"the {name}", _COLLECTOR_TIMEOUT_S)
+    trial = in_thread(tracing.probe, "try the collector")
+    await asyncio.wait({trial}, timeout=_COLLECTOR_TIMEOUT_S)
+    if trial.done() and trial.result() and not said:
+        yield Finding(name, "takes what it is sent")
+    else:
+        yield Finding(name, problem="; ".join(said) or "does not answer", hint=hint, warning=True)
+    await asyncio.wait({in_thread(tracing.close, "let go of the collector")}, timeout=_CLOSE_S)
 
 
 async def _api(settings: Settings, client: RunsClient, now_epoch_s: Callable[[], float]) -> AsyncIterator[Finding]:

@@ -9,15 +9,18 @@ from agent.composition.clients import (
 )
 from agent.composition.listeners import Silent
 from agent.composition.rules import Rules, open_intake, open_registry, open_rules
-from agent.composition.tracing import open_tracing
+from agent.composition.tracing import SDK_SWITCH, collector_secrets, is_silenced, open_tracing
 
 __all__ = [
     "LAST_TASKS_S",
+    "SDK_SWITCH",
     "Agent",
     "CredentialsUnavailableError",
     "Rules",
     "Silent",
+    "collector_secrets",
     "fetch_kafka_credentials",
+    "is_silenced",
     "kafka_settings",
     "open_intake",
     "open_registry",

@@ -25,7 +25,7 @@ from agent.composition.credentials import Credentials
 from agent.composition.listeners import AtDrain, Listeners
 from agent.composition.quarantine import open_quarantine
 from agent.composition.rules import open_intake, open_rules
-from agent.composition.tracing import collector_secrets, open_tracing
+from agent.composition.tracing import SDK_SWITCH, collector_secrets, is_silenced, open_tracing
 from agent.dispatch.close_watch import CloseWatch
 from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
 from agent.dispatch.life import LifeSettings, Lives
@@ -91,9 +91,9 @@ class Agent:
         self._environment = environment
         self._listeners = Listeners()
         observer = self._listeners
-        for secret in collector_secrets(environment):
+        for secret in collector_secrets(settings, environment):
             redactor.add(secret)
-        self._tracing = open_tracing(settings, observer, clock)
+        self._tracing = open_tracing(settings, environment, observer, clock)
         credentials = Credentials.of(settings, self._learn)
         self._rules = open_rules(settings, environment, observer, clock, credentials)
         self._timeline = settings.timeline
@@ -212,6 +212,8 @@ class Agent:
         """Says at start what is no reason not to start."""
         for problem in misspelt(self._environment):
             log.warning("a variable is not a setting", variable=problem.where, hint=problem.hint)
+        if is_silenced(self._settings, self._environment):
+            log.warning("AGENT_TRACES has no effect", hint=f"{SDK_SWITCH} is true")
         try:
             self._settings.AGENT_STATE_DIR.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agent.observability.otlp import OtlpSpans
 
 _HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+SDK_SWITCH = "OTEL_SDK_DISABLED"
 _HOW_TO_INSTALL = "pip install 'port-action-agent[otel]', or build the image with EXTRAS=otel"
 
 
@@ -29,35 +30,64 @@ class Tracing:
         self.observer = SpanObserver(spans.put, clock, new_span_id)
         self._spans = spans
 
+    def probe(self) -> bool:
+        """Whether the collector answers as it should. Blocks: not for the event loop's thread."""
+        return self._spans.probe()
+
     def close(self) -> None:
         """Sends what waits to be sent. Blocks: not for the event loop's thread."""
         self._spans.close()
 
 
-def open_tracing(settings: Settings, observer: Observer, clock: Clock) -> Tracing | None:
-    """``None`` where AGENT_TRACES is off. Raises `ConfigurationError` where it is not possible."""
-    if settings.AGENT_TRACES == "off":
+def is_silenced(settings: Settings, environment: Mapping[str, str]) -> bool:
+    """Whether traces are wanted, and the SDK's own switch turns them off all the same."""
+    return settings.AGENT_TRACES != "off" and environment.get(SDK_SWITCH, "").strip().lower() == "true"
+
+
+def open_tracing(
+    settings: Settings,
+    environment: Mapping[str, str],
+    observer: Observer,
+    clock: Clock,
+    hear: Callable[[str], None] | None = None,
+) -> Tracing | None:
+    """``None`` where they are off. Raises `ConfigurationError` where it is not possible.
+
+    What the SDK has to say beside that is told to ``hear``, on any thread, or logged.
+    """
+    if not _is_on(settings, environment):
         return None
     try:
-        from agent.observability.otlp import OtlpSpans  # noqa: PLC0415 - an extra, and 8 MB
+        from agent.observability.otlp import OtlpSpans, shown  # noqa: PLC0415 - an extra, and 8 MB
     except ModuleNotFoundError as error:
         missing = f"is {settings.AGENT_TRACES}, but OpenTelemetry is not installed ({error})"
-        raise ConfigurationError(Problem("AGENT_TRACES", missing, hint=_HOW_TO_INSTALL)) from error
+        problem = Problem("AGENT_TRACES", missing, hint=_HOW_TO_INSTALL)
+        raise ConfigurationError(settings.placed(problem)) from error
     about = {
         "service.name": "action-agent",
         "service.version": __version__,
         "service.instance.id": socket.gethostname(),
     }
     try:
-        spans = OtlpSpans(about, observer, clock)
+        spans = OtlpSpans(about, observer, clock, hear)
     except Exception as error:  # the SDK says in many ways that it does not like a variable
-        problem = f"OpenTelemetry cannot be set up: {type(error).__name__}: {error}"
-        raise ConfigurationError(Problem("AGENT_TRACES", problem, hint="look at the OTEL_* variables")) from error
+        said = shown(f"OpenTelemetry cannot be set up: {type(error).__name__}: {error}")
+        problem = Problem("AGENT_TRACES", said, hint="look at the OTEL_* variables")
+        raise ConfigurationError(settings.placed(problem)) from error
     return Tracing(spans, clock)
 
 
-def collector_secrets(environment: Mapping[str, str]) -> Iterable[str]:
-    """What is secret of the headers for the collector, also of those that are not written as they should be."""
+def _is_on(settings: Settings, environment: Mapping[str, str]) -> bool:
+    return settings.AGENT_TRACES != "off" and not is_silenced(settings, environment)
+
+
+def collector_secrets(settings: Settings, environment: Mapping[str, str]) -> Iterable[str]:
+    """What is secret of the headers for the collector, also of those that are not written as they should be.
+
+    Nothing where traces are off: to mask a word in all that the agent says has its price.
+    """
+    if not _is_on(settings, environment):
+        return
     for name in _HEADERS:
         for pair in environment.get(name, "").split(","):
             value = pair.partition("=")[2].strip()

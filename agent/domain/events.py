@@ -239,7 +239,7 @@ class LogTruncated:
 
 @dataclass(frozen=True, slots=True)
 class SpansSent:
-    """So many spans of traces were sent to their collector, or given up: sent, failed."""
+    """So many spans of traces were sent to their collector, or given up: sent, failed; dropped by a full queue."""
 
     spans: int
     result: str

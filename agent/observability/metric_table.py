@@ -200,8 +200,8 @@ SPANS = CounterSpec(
     "agent_trace_spans_total",
     "Spans of traces that were sent to the collector, or given up.",
     ("result",),
-    _each("sent", "failed"),
-    max_series=3,
+    _each("sent", "failed", "dropped"),
+    max_series=4,
 )
 
 # ── Kafka ────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from opentelemetry.context import Context
@@ -35,6 +35,7 @@ _KINDS = {
 }
 _LOGGER = "opentelemetry"
 _QUERY = re.compile(r"\?\S+")
+_USER = re.compile(r"//[^\s/@]*@")
 
 log = structlog.get_logger(__name__)
 
@@ -44,11 +45,14 @@ class OtlpSpans:
 
     A collector that is slow or away costs spans, and nothing else: what does not fit in the queue is dropped.
     ``about`` describes this agent in each span's resource, as far as the variables do not; raises ``ValueError``
-    and the like where one of them is wrong. `sample` and `put` belong to the event loop's thread, and never block.
+    and the like where one of them is wrong. What else the SDK has to say is told to ``hear``, on any thread, or
+    logged. `sample` and `put` belong to the event loop's thread, and never block.
     """
 
-    def __init__(self, about: dict[str, str], observer: Observer, clock: Clock) -> None:
-        _hear(clock)
+    def __init__(
+        self, about: dict[str, str], observer: Observer, clock: Clock, hear: Callable[[str], None] | None = None
+    ) -> None:
+        _listen(_Heard(clock) if hear is None else _Told(hear))
         resource = Resource.create(about).merge(OTELResourceDetector().detect())
         self._sampler = TracerProvider(resource=resource, shutdown_on_exit=False).sampler
         self._ids = _GivenIds()
@@ -56,7 +60,12 @@ class OtlpSpans:
         self._provider = TracerProvider(
             sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False, id_generator=self._ids
         )
-        self._provider.add_span_processor(BatchSpanProcessor(_Counted(OTLPSpanExporter(), observer)))
+        self._exporter = _Counted(OTLPSpanExporter(), observer)
+        # As its variable says it; how full the queue is the SDK tells nobody.
+        self._queue_size: int = BatchSpanProcessor._default_max_queue_size()  # type: ignore[no-untyped-call]  # noqa: SLF001
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter, self._queue_size))
+        self._observer = observer
+        self._put = self._dropped = 0
         self._tracer = self._provider.get_tracer("port-action-agent", about.get("service.version"))
 
     def sample(self, trace_id: str, parent: SpanContext | None) -> bool:
@@ -66,7 +75,7 @@ class OtlpSpans:
         return result.decision is Decision.RECORD_AND_SAMPLE
 
     def put(self, span: Span) -> None:
-        """Queues a span that has ended."""
+        """Queues a span that has ended; where the queue is full, the SDK drops the oldest one for it."""
         self._ids.given = context = span.context
         above = Context()
         if context.parent_id:
@@ -80,7 +89,15 @@ class OtlpSpans:
         )
         if span.failed:
             sdk_span.set_status(StatusCode.ERROR)
+        if self._put - self._dropped - self._exporter.taken >= self._queue_size:
+            self._dropped += 1
+            self._observer.notify(SpansSent(1, "dropped"))
+        self._put += 1
         sdk_span.end(_nanoseconds(span.ended_s))
+
+    def probe(self) -> bool:
+        """Whether the collector takes a request without any span; else ``hear`` is told why. Blocks, as `close`."""
+        return self._exporter.probe()
 
     def close(self) -> None:
         """Sends what waits, and ends the thread. Blocks, for half a minute at worst: not for the loop's thread."""
@@ -100,13 +117,18 @@ class _GivenIds(IdGenerator):
 
 
 class _Counted(SpanExporter):
-    """Says what became of each batch."""
+    """Says what became of each batch. ``taken``: how many spans have come off the queue."""
 
     def __init__(self, exporter: SpanExporter, observer: Observer) -> None:
         self._exporter = exporter
         self._observer = observer
+        self.taken = 0
+
+    def probe(self) -> bool:
+        return self._exporter.export(()) is SpanExportResult.SUCCESS
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.taken += len(spans)
         result = self._exporter.export(spans)
         word = "sent" if result is SpanExportResult.SUCCESS else "failed"
         self._observer.notify(SpansSent(len(spans), word))
@@ -119,8 +141,27 @@ class _Counted(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
+def shown(said: str) -> str:
+    """What the SDK says, with no URL's query, user or password."""
+    return _USER.sub("//", _QUERY.sub("?…", said))
+
+
+class _Told(logging.Handler):
+    """What the SDK has to say, for whoever asked."""
+
+    def __init__(self, hear: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._hear = hear
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._hear(shown(record.getMessage()))
+        except Exception:  # noqa: BLE001 - as below
+            self.handleError(record)
+
+
 class _Heard(logging.Handler):
-    """What the SDK has to say: each kind of it once a minute at most, and no URL with its query."""
+    """What the SDK has to say, for the log: each kind of it once a minute at most."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(logging.WARNING)
@@ -133,15 +174,15 @@ class _Heard(logging.Handler):
             with self._mutex:
                 repeated = self._repeats.ask((record.name, record.msg), self._clock.monotonic())
             if repeated is not None:
-                said = _QUERY.sub("?…", record.getMessage())
-                log.warning("OpenTelemetry has trouble", detail=said, repeated=repeated or None)
+                detail = shown(record.getMessage())
+                log.warning("OpenTelemetry has trouble", detail=detail, repeated=repeated or None)
         except Exception:  # noqa: BLE001 - whoever logs must not fail for it; this is what logging itself does
             self.handleError(record)
 
 
-def _hear(clock: Clock) -> None:
+def _listen(handler: logging.Handler) -> None:
     logger = logging.getLogger(_LOGGER)
-    logger.handlers[:] = [_Heard(clock)]
+    logger.handlers[:] = [handler]
     logger.propagate = False
 
 

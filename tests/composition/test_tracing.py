@@ -10,9 +10,9 @@ import pytest
 
 from agent.clock import SystemClock
 from agent.composition import Silent, open_tracing
-from agent.composition.tracing import collector_secrets
+from agent.composition.tracing import collector_secrets, is_silenced
 from agent.domain.errors import ConfigurationError
-from agent.settings import Settings
+from agent.settings import Settings, load
 
 
 def _settings(home: Path, **more: Any) -> Settings:
@@ -21,11 +21,11 @@ def _settings(home: Path, **more: Any) -> Settings:
 
 
 def test_off_opens_nothing(tmp_path: Path) -> None:
-    assert open_tracing(_settings(tmp_path), Silent(), SystemClock()) is None
+    assert open_tracing(_settings(tmp_path), {}, Silent(), SystemClock()) is None
 
 
 def test_otlp_opens_what_follows_runs(tmp_path: Path) -> None:
-    tracing = open_tracing(_settings(tmp_path, AGENT_TRACES=" OTLP "), Silent(), SystemClock())
+    tracing = open_tracing(_settings(tmp_path, AGENT_TRACES=" OTLP "), {}, Silent(), SystemClock())
     assert tracing is not None
     tracing.close()
 
@@ -36,7 +36,7 @@ def test_what_is_not_installed_is_named_with_the_way_to_get_it(
     monkeypatch.delitem(sys.modules, "agent.observability.otlp", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.context", None)
     with pytest.raises(ConfigurationError) as raised:
-        open_tracing(_settings(tmp_path, AGENT_TRACES="otlp"), Silent(), SystemClock())
+        open_tracing(_settings(tmp_path, AGENT_TRACES="otlp"), {}, Silent(), SystemClock())
     (problem,) = raised.value.problems
     assert problem.where == "AGENT_TRACES"
     assert "OpenTelemetry is not installed" in problem.message
@@ -47,7 +47,7 @@ def test_what_is_not_installed_is_named_with_the_way_to_get_it(
 def test_what_the_sdk_does_not_take_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
     with pytest.raises(ConfigurationError, match=r"AGENT_TRACES: OpenTelemetry cannot be set up: ValueError"):
-        open_tracing(_settings(tmp_path, AGENT_TRACES="otlp"), Silent(), SystemClock())
+        open_tracing(_settings(tmp_path, AGENT_TRACES="otlp"), {}, Silent(), SystemClock())
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,41 @@ def test_what_the_sdk_does_not_take_is_said(tmp_path: Path, monkeypatch: pytest.
         ),
     ],
 )
-def test_the_headers_for_the_collector_are_secret_in_whatever_form(written: str, expected: set[str]) -> None:
+def test_the_headers_for_the_collector_are_secret_in_whatever_form(
+    tmp_path: Path, written: str, expected: set[str]
+) -> None:
+    settings = _settings(tmp_path, AGENT_TRACES="otlp")
     for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
-        assert set(collector_secrets({name: written})) == expected
+        assert set(collector_secrets(settings, {name: written})) == expected
+
+
+@pytest.mark.parametrize(("traces", "more"), [("off", {}), ("otlp", {"OTEL_SDK_DISABLED": " True "})])
+def test_where_traces_are_off_nothing_is_opened_and_no_header_is_a_secret(
+    tmp_path: Path, traces: str, more: dict[str, str]
+) -> None:
+    settings = _settings(tmp_path, AGENT_TRACES=traces)
+    environment = {"OTEL_EXPORTER_OTLP_HEADERS": "x-scope-orgid=production", **more}
+    assert open_tracing(settings, environment, Silent(), SystemClock()) is None
+    assert list(collector_secrets(settings, environment)) == []
+    assert is_silenced(settings, environment) is (traces != "off")
+
+
+def test_what_the_sdk_makes_do_with_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "nonsense")
+    said: list[str] = []
+    tracing = open_tracing(_settings(tmp_path, AGENT_TRACES="otlp"), {}, Silent(), SystemClock(), said.append)
+    assert tracing is not None
+    tracing.close()
+    assert any("nonsense" in words for words in said), said
+
+
+def test_what_cannot_be_set_up_is_placed_where_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("PORT_ORG_ID=o\nPORT_CLIENT_ID=i\nPORT_CLIENT_SECRET=s\nAGENT_TRACES=otlp\n")
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
+    with pytest.raises(ConfigurationError) as raised:
+        open_tracing(load(env_file), {}, Silent(), SystemClock())
+    (problem,) = raised.value.problems
+    assert (problem.where, problem.path) == (f"{env_file}:4", "AGENT_TRACES")

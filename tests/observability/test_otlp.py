@@ -120,7 +120,8 @@ def test_a_full_queue_drops_spans_and_waits_for_nobody(
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "2")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
     gate, entered = threading.Event(), threading.Event()
-    otlp = _opened()
+    heard = Heard()
+    otlp = _opened(heard)
     take = collector.take
 
     def held(body: bytes) -> None:
@@ -137,6 +138,20 @@ def test_a_full_queue_drops_spans_and_waits_for_nobody(
     gate.set()
     otlp.close()
     assert [span.span_id for span in collector.spans if span.span_id != SPAN] == [f"{9:016x}", f"{10:016x}"]
+    told = [event for event in heard.events if isinstance(event, ev.SpansSent)]
+    by_result = {word: sum(e.spans for e in told if e.result == word) for word in ("sent", "failed", "dropped")}
+    assert by_result == {"sent": 4, "failed": 0, "dropped": 8}
+
+
+def test_a_collector_is_tried_without_any_span(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    for path, taken in (("/v1/traces", True), ("/nobody", False)):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", collector.url + path)
+        otlp = OtlpSpans({}, Heard(), HeldClock(), said.append)
+        assert otlp.probe() is taken
+        otlp.close()
+        assert bool(said) is not taken
+    assert collector.spans == []
 
 
 def test_the_sdk_is_heard_once_a_minute_without_queries_and_in_our_log_alone() -> None:
@@ -146,10 +161,10 @@ def test_the_sdk_is_heard_once_a_minute_without_queries_and_in_our_log_alone() -
     OtlpSpans({}, Heard(), clock).close()
     logger = logging.getLogger("opentelemetry.exporter.made.up")
     for _ in range(5):
-        logger.warning("no answer from %s", "http://collector/v1/traces?api-key=s3cret (timed out)")
+        logger.warning("no answer from %s", "http://me:s3cret@collector/v1/traces?api-key=s3cret (timed out)")
     logger.error("something else")
     clock.pass_s(61)
-    logger.warning("no answer from %s", "http://collector/v1/traces?api-key=s3cret (timed out)")
+    logger.warning("no answer from %s", "http://me:s3cret@collector/v1/traces?api-key=s3cret (timed out)")
     told = [(line["event"], line["detail"], line["repeated"]) for line in lines.entries]
     said = "no answer from http://collector/v1/traces?… (timed out)"
     trouble = "OpenTelemetry has trouble"

@@ -104,6 +104,28 @@ def test_check_lists_every_error_with_file_line_path_and_hint(world: World, tmp_
     assert "did you mean command?" in ended.stdout
 
 
+def test_check_says_what_the_sdk_of_traces_does_not_take_and_never_what_is_secret(commands: Commands) -> None:
+    ended = commands(
+        "check",
+        AGENT_TRACES="otlp",
+        OTEL_EXPORTER_OTLP_HEADERS="Authorization: Bearer topsecret123",
+        OTEL_TRACES_SAMPLER="nonsense",
+        OTEL_EXPORTER_OTLP_TIMEOUT="abc",
+    )
+    assert ended.returncode == 1
+    said = [line for line in ended.stdout.splitlines() if line.startswith("AGENT_TRACES: OpenTelemetry says: ")]
+    for part in ("Header format invalid", "nonsense", "abc"):
+        assert any(part in line for line in said), (part, ended.stdout)
+    assert "topsecret123" not in ended.stdout + ended.stderr
+    assert ended.stderr == ""
+
+
+def test_check_warns_where_the_sdks_own_switch_turns_traces_off(commands: Commands) -> None:
+    ended = commands("check", AGENT_TRACES="otlp", OTEL_SDK_DISABLED="true")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "warning: AGENT_TRACES: has no effect: OTEL_SDK_DISABLED is true" in ended.stdout
+
+
 def test_check_needs_no_credentials_to_look_at_routes(world: World, tmp_path: Path) -> None:
     """As in the CI job of whoever keeps the routes: what is missing is said, and the routes are read."""
     commands = Commands(world, tmp_path, BROKEN_ROUTES)

@@ -7,6 +7,7 @@ import socket
 from concurrent.futures import Future
 from pathlib import Path
 
+from tests.whole.collector import Collector
 from tests.whole.commands import Commands, Ended, command
 from tests.whole.world import CLIENT_SECRET, World
 
@@ -48,6 +49,21 @@ def test_doctor_says_what_it_is_at_in_whole_lines_before_what_may_take_long(
     for line, check in zip(trying, ("Port's API", "Kafka"), strict=True):
         assert re.match(rf"FAIL +{check}: ", lines[lines.index(line) + 1])
     assert all(line.isprintable() for line in lines)
+
+
+def test_doctor_tries_the_collector_and_warns_where_it_does_not_take_spans(world: World, tmp_path: Path) -> None:
+    commands = Commands(world, tmp_path)
+    with Collector.serve() as collector:
+        headers = {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=s3cret-of-the-collector"}
+        traces = {"AGENT_TRACES": "otlp", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{collector.url}/v1/traces"}
+        well = commands("doctor", **traces, **headers)
+        assert collector.headers["authorization"] == "s3cret-of-the-collector"
+        place = f"{collector.url}/nobody?key=s3cret-of-the-collector"
+        ill = commands("doctor", **traces | {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": place}, **headers)
+    assert re.search(r"^ok +collector of traces: takes what it is sent$", well.stdout, re.MULTILINE), well.stdout
+    assert re.search(r"^WARN +collector of traces: .*404", ill.stdout, re.MULTILINE), ill.stdout
+    assert ill.returncode == well.returncode, "spans are lost, and nothing else"
+    assert "s3cret" not in well.stdout + well.stderr + ill.stdout + ill.stderr
 
 
 def test_doctor_says_at_once_why_ports_api_cannot_be_reached_and_tries_on(world: World, tmp_path: Path) -> None:
