@@ -45,7 +45,7 @@ async def nothing(run: Run) -> Succeeded:
 
 _PATIENCE_S = 120
 _TEXT = "x" * 1000
-"""Makes a message of some 1.5 KB, as Port's are."""
+"""Makes a message of some 1.6 KB, as Port's are."""
 
 
 @dataclass(frozen=True, slots=True)
