@@ -74,12 +74,15 @@ class _FirstTrouble:
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
         self._said = False
+        self._of_the_token = ""
 
     def notify(self, event: Event) -> None:
         match event:
-            case ApiRetried(detail=detail) | TokenRefreshed("error", detail) if not self._said:
+            case TokenRefreshed("error", detail):
+                self._of_the_token = detail
+            case ApiRetried(detail=detail) if not self._said:
                 self._said = True
-                self._write(f"      {detail}; trying again …")
+                self._write(f"      {self._of_the_token or detail}; trying again …")
             case _:
                 pass
 

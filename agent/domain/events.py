@@ -208,7 +208,10 @@ class RateBudget:
 
 @dataclass(frozen=True, slots=True)
 class TokenRefreshed:
-    """A token was asked for: ok, refused, error. ``detail``: a line for people, as in `ApiRetried`."""
+    """A token was asked for: ok, refused (the credentials are wrong), error.
+
+    ``detail``: a line for people, as in `ApiRetried`.
+    """
 
     result: str
     detail: str = ""

@@ -29,7 +29,7 @@ _LEAST_TELLING = "_ALL_BROKERS_DOWN"
 """It follows whatever else went wrong, and says nothing of why."""
 _NO_TOKEN = {
     "refused": "Port's API refuses the credentials; are PORT_CLIENT_ID and PORT_CLIENT_SECRET right?",
-    "error": "Port's API cannot be reached",
+    "error": "Port's API gives no access token",
 }
 
 

@@ -21,6 +21,10 @@ _REFUSED_HINT = (
     "check PORT_CLIENT_ID, PORT_CLIENT_SECRET and the region in PORT_API_BASE_URL; `action-agent doctor` says "
     "where each came from. A mounted file is read anew, a variable takes a restart; outcomes are kept until then"
 )
+_UNGRANTED_HINT = (
+    "where it does not pass by itself: is PORT_API_BASE_URL Port's API, and the proxy right? `action-agent doctor` "
+    "tries it"
+)
 _STANDSTILL_HINT = (
     "an async Python action must not block: await, use asyncio.to_thread, or make it a plain function"
 )
@@ -43,7 +47,8 @@ class LogObserver:
         self._lock = threading.Lock()
         self._repeats = Repeats()
         self._bursts = Repeats(burst=_BURST)
-        self._outage = Outage()
+        self._outage = Outage(by_route=True)
+        self._refusal_was_told = False
         self._outage_was_told = False
         self._table = EventTable()
         self._hear_runs()
@@ -191,17 +196,26 @@ class LogObserver:
 
     def _token_refreshed(self, event: events.TokenRefreshed) -> None:
         about = {"result": event.result, "detail": event.detail}
-        if event.result == "refused":
-            self._outage_told(told=self._refused_credentials(**about))
-        elif event.result != "ok":
-            self._outage_told(told=self._once_a_minute("port token not granted", event.result, **about))
+        if event.result == "ok":
+            self._taken_credentials()
+        elif event.result == "refused":
+            self._refused_credentials(**about)
+        else:
+            told = self._once_a_minute("port token not granted", event.result, **about, hint=_UNGRANTED_HINT)
+            self._outage_told(told=told)
 
-    def _refused_credentials(self, **about: object) -> bool:
+    def _refused_credentials(self, **about: object) -> None:
         """Does not pass by itself: until somebody mends it nothing can be reported."""
-        write = self._log.error
-        return self._bounded(
-            self._repeats, write, "port refuses the credentials", None, **about, hint=_REFUSED_HINT
-        )
+        text = "port refuses the credentials"
+        self._bounded(self._repeats, self._log.error, text, None, **about, hint=_REFUSED_HINT)
+        with self._lock:
+            self._refusal_was_told = True
+
+    def _taken_credentials(self) -> None:
+        with self._lock:
+            is_news, self._refusal_was_told = self._refusal_was_told, False
+        if is_news:
+            self._log.info("port takes the credentials again")
 
     def _outage_told(self, *, told: bool) -> None:
         with self._lock:

@@ -9,6 +9,8 @@ from agent.domain.events import ApiRequested
 _HICCUP_S = 5.0
 _NOBODY_ASKS_S = 420.0
 """More than two tries of a request are ever apart: 300 s that Port may ask for, and 70 s without an answer."""
+_QUIET_S = 90.0
+"""The same where Port does not ask for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,15 @@ class Outage:
     A refusal (4xx, also 429) is an answer; a request that was cancelled tells nothing. It lasts as long as requests
     have told: from the first that failed to the latest. Where nobody has asked for a while, nobody knows whether it
     goes on. Not thread-safe: each observer keeps its own, under its own lock. Times are monotonic.
+
+    ``by_route``: an answer says nothing of other routes. It is over once each that failed has answered, or with any
+    answer when none has failed for a while: what failed may be asked for no more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_route: bool = False) -> None:
+        self._by_route = by_route
+        self._routes: set[str] = set()
+        """Those that have failed and not answered since."""
         self._since_s: float | None = None
         self._latest_s = 0.0
         self._failed = 0
@@ -49,15 +57,25 @@ class Outage:
             return None
         if not event.code.isdigit() or int(event.code) >= 500:
             if self._since_s is None or self._is_stale(now_s):
-                self._since_s, self._failed = now_s, 0
+                self._begin(now_s)
+            if self._by_route:
+                self._routes.add(event.route)
             self._latest_s = now_s
             self._failed += 1
             return None
         if self._since_s is None:
             return None
-        over = PastOutage((self._latest_s if self._is_stale(now_s) else now_s) - self._since_s, self._failed)
-        self._since_s, self._failed = None, 0
+        self._routes.discard(event.route)
+        if self._routes and now_s - self._latest_s < _QUIET_S:
+            return None
+        told_s = self._latest_s if self._routes or self._is_stale(now_s) else now_s
+        over = PastOutage(told_s - self._since_s, self._failed)
+        self._begin(None)
         return over
+
+    def _begin(self, since_s: float | None) -> None:
+        self._since_s, self._failed = since_s, 0
+        self._routes.clear()
 
     def _is_stale(self, now_s: float) -> bool:
         return now_s - self._latest_s >= _NOBODY_ASKS_S

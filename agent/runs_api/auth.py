@@ -17,12 +17,14 @@ _MARGIN_S = 60.0
 _MARGIN_SHARE = 0.1
 """A token is renewed this long before its end: the smaller of the two."""
 _MIN_LIFETIME_S = 1.0
+_REFUSED = frozenset({401, 403})
+"""What says that credentials are wrong. Any other final answer says nothing of them, such as a wrong host's 404."""
 _MIN_AGE_S = 5.0
 """A second token is not asked for sooner because of a 401: one that is new and refused is not too old."""
 
 
 class TokenUnavailableError(Exception):
-    """There is no token to be had now. ``refusal`` is Port's final no, ``None`` if it may pass by itself.
+    """There is no token to be had now. ``refusal`` is the final no, ``None`` if it may pass by itself.
 
     It makes no sense to ask again within ``retry_in_s``.
     """
@@ -100,7 +102,7 @@ class AccessTokens:
             secret = self._client_secret()
             reply = await self._exchange.once(access_token(self._client_id(), secret), None)
         except (NoReplyError, OSError) as error:  # OSError: the secret's file could not be read
-            self._failed("error", quoted(str(error), secret), None)
+            self._failed(None, quoted(str(error), secret))
         else:
             self._take(reply, asked_at_s, secret)
         finally:
@@ -110,7 +112,7 @@ class AccessTokens:
         token = read_token(reply.body) if reply.ok else None
         if token is None:
             final = 400 <= reply.status_code < 500 and not is_transient(reply.status_code)
-            self._failed("refused" if final else "error", _said(reply, secret), reply)
+            self._failed(reply, _said(reply, secret), is_final=final)
             return
         lifetime_s = max(_MIN_LIFETIME_S, token.lifetime_s)
         self._token = token.value
@@ -119,15 +121,15 @@ class AccessTokens:
         self._failures, self._ask_again_at_s, self._problem = 0, 0.0, None
         self._observer.notify(TokenRefreshed("ok"))
 
-    def _failed(self, result: str, said: str, reply: Reply | None) -> None:
+    def _failed(self, reply: Reply | None, said: str, *, is_final: bool = False) -> None:
         self._failures += 1
         wait_s = self._backoff.wait_s(self._failures, random.random())  # noqa: S311 - jitter, no secret
         if reply is not None:
             asked_s = server_wait_s(reply.headers, reply.at_epoch_s, throttled=reply.status_code == 429)
             wait_s = max(wait_s, asked_s or 0.0)
         self._ask_again_at_s = self._clock.monotonic() + wait_s
-        refusal = reply if result == "refused" else None
-        self._problem = TokenUnavailableError(f"no access token: {said}", wait_s, refusal)
+        self._problem = TokenUnavailableError(f"no access token: {said}", wait_s, reply if is_final else None)
+        result = "refused" if reply is not None and reply.status_code in _REFUSED else "error"
         detail = self._exchange.told(access_token("", ""), said)
         self._observer.notify(TokenRefreshed(result, detail))
 

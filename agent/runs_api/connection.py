@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -70,15 +70,18 @@ class Deadline:
                 scope.reschedule(self._at_s)
 
     @asynccontextmanager
-    async def scope(self, timeout_s: float | None) -> AsyncIterator[None]:
-        """Raises `TimeoutError` at the common end, or after ``timeout_s`` if that comes first."""
+    async def scope(self, timeout_s: float | None) -> AsyncIterator[asyncio.Timeout]:
+        """Raises `TimeoutError` at the common end, or after ``timeout_s`` if that comes first.
+
+        What it gives tells by ``expired()`` whether it was that which cancelled the body.
+        """
         ends_s = [self._at_s] if self._at_s is not None else []
         if timeout_s is not None:
             ends_s.append(asyncio.get_running_loop().time() + timeout_s)
         async with asyncio.timeout_at(min(ends_s, default=None)) as scope:
             self._scopes.add(scope)
             try:
-                yield
+                yield scope
             finally:
                 self._scopes.discard(scope)
 
@@ -96,6 +99,8 @@ class _Trail:
     attempts: int = 0
     maybe_applied: bool = False
     renewed_token: bool = False
+    is_over: Callable[[], bool] = lambda: False
+    """Whether the time that there was for it is over."""
     last: str = "there was no time left to ask"
 
 
@@ -134,7 +139,8 @@ class Connection:
         """
         trail = _Trail()
         try:
-            async with self.deadline.scope(timeout_s):
+            async with self.deadline.scope(timeout_s) as scope:
+                trail.is_over = scope.expired
                 if can_wait and self.budget_is_low():
                     low_for_s = self._budget.low_for_s(self._clock.monotonic())
                     await asyncio.sleep(min(low_for_s, self._limits.yield_s))
@@ -159,7 +165,7 @@ class Connection:
                 return error.refusal
             raise self._again(request, trail, "token", str(error), error.retry_in_s) from error
         try:
-            reply = await self._exchange.once(request, token)
+            reply = await self._exchange.once(request, token, trail.is_over)
         except NoReplyError as error:
             trail.maybe_applied |= error.maybe_applied
             raise self._again(request, trail, error.word, quoted(str(error), token)) from error

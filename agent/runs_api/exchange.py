@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
@@ -82,8 +84,12 @@ class Exchange:
         """
         return f"{request.method} {shown_url(httpx.URL(self._root)).rstrip('/')}{request.route}: {said}"
 
-    async def once(self, request: Request, token: str | None) -> Reply:
-        """Sends the request once. Raises `NoReplyError`. A cancelled one may have been applied."""
+    async def once(self, request: Request, token: str | None, is_over: Callable[[], bool] = lambda: False) -> Reply:
+        """Sends the request once. Raises `NoReplyError`. A cancelled one may have been applied.
+
+        ``is_over`` tells of a cancellation whether it came because the time was up: that is no answer in time, and
+        is told as such; that somebody wants none any more says nothing of Port.
+        """
         began_s = self._clock.monotonic()
         code = "cancelled"
         try:
@@ -91,6 +97,9 @@ class Exchange:
             code = str(reply.status_code)
         except NoReplyError as error:
             code = error.word
+            raise
+        except asyncio.CancelledError:
+            code = "timeout" if is_over() else "cancelled"
             raise
         finally:
             took_s = self._clock.monotonic() - began_s

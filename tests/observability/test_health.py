@@ -41,7 +41,7 @@ def test_not_ready_before_port_took_the_credentials() -> None:
     health, _ = told(JOINED, ev.TokenRefreshed("refused"), port=None)
     assert "are PORT_CLIENT_ID and PORT_CLIENT_SECRET right?" in health.reason
     health, _ = told(JOINED, ev.TokenRefreshed("error"), port=None)
-    assert health.reason == "Port's API cannot be reached"
+    assert health.reason == "Port's API gives no access token"
 
 
 def test_what_is_missing_is_said_of_both_sides() -> None:

@@ -192,6 +192,31 @@ def test_refused_credentials_are_told_once_a_minute_with_what_to_do() -> None:
         assert name in about["hint"]
 
 
+def test_whoever_read_that_credentials_are_refused_reads_that_they_are_taken_again() -> None:
+    clock = HeldClock()
+    refused, taken = ev.TokenRefreshed("refused", "POST https://api: HTTP 401: no"), ev.TokenRefreshed("ok")
+    assert lines(taken, clock=clock) == []
+    found = lines(refused, taken, taken, clock=clock)
+    assert [(level, text) for level, text, _ in found] == [
+        ("error", "port refuses the credentials"),
+        ("info", "port takes the credentials again"),
+    ]
+
+
+def test_where_no_token_is_granted_the_address_is_named() -> None:
+    [(_, text, about)] = lines(ev.TokenRefreshed("error", "POST https://api/v1/auth/access_token: HTTP 404: no"))
+    assert text == "port token not granted"
+    assert "PORT_API_BASE_URL" in about["hint"]
+
+
+def test_an_answer_on_another_route_is_not_the_end_of_what_was_told() -> None:
+    elsewhere = ev.ApiRequested("/v1/actions/runs/{run_id}", "PATCH", "200", 0.1)
+    busy = (FAILED, RETRIED, 0.1, elsewhere, 8.0, FAILED, RETRIED, 60.0, elsewhere)
+    assert again(*busy, *busy, *busy) == []
+    told = again(*busy, 1.0, ANSWERED)
+    assert [(round(line["away_s"], 3), line["failed_requests"]) for line in told] == [(69.1, 2)]
+
+
 def test_the_drain_tells_runs_from_reports() -> None:
     assert lines(ev.DrainStarted(2, 5, 30.0)) == [
         ("info", "draining", {"runs": 2, "reports": 5, "timeout_s": 30.0}),

@@ -282,6 +282,36 @@ def test_a_look_up_ends_after_its_time_and_says_what_was_wrong() -> None:
     with_rig(scenario)
 
 
+def test_an_answer_that_does_not_come_in_time_is_told_from_one_that_nobody_wants() -> None:
+    def codes(rig: Rig) -> list[str]:
+        return [event.code for event in rig.facts.of(ApiRequested) if event.route == "/v1/organization"]
+
+    async def scenario(rig: Rig) -> None:
+        rig.faults(Fault(path="/v1/organization", effect=Effect.HANG, times=None))
+        assert isinstance(await rig.client.organization(timeout_s=0.2), Undelivered)
+        assert codes(rig) == ["timeout"]
+        task = asyncio.create_task(rig.client.organization())
+        await until(lambda: len(rig.bodies("/v1/organization")) == 2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert codes(rig) == ["timeout", "cancelled"]
+
+    with_rig(scenario)
+
+
+@pytest.mark.parametrize(("status", "word"), [(401, "refused"), (403, "refused"), (404, "error"), (405, "error")])
+def test_credentials_are_refused_where_that_is_what_was_said(status: int, word: str) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.faults(Fault(path=TOKEN, status=status, times=None))
+        refused = await rig.client.organization()
+        assert isinstance(refused, Refused), "a look-up does not wait for what does not pass by itself"
+        assert refused.status_code == status
+        assert [event.result for event in rig.facts.of(TokenRefreshed)] == [word]
+
+    with_rig(scenario)
+
+
 def test_nobody_listening_is_no_exception() -> None:
     async def scenario(rig: Rig) -> None:
         answer = await rig.client.organization(timeout_s=0.2)

@@ -86,6 +86,14 @@ def test_doctor_says_at_once_why_ports_api_cannot_be_reached_and_tries_on(world:
     assert CLIENT_SECRET not in "".join(seen)
 
 
+def test_doctor_does_not_say_that_it_tries_again_what_is_final(world: World, tmp_path: Path) -> None:
+    commands = Commands(world, tmp_path)
+    with Collector.serve() as somebody_else:  # answers 404, as any host does that is not Port's
+        ended = commands("doctor", PORT_API_BASE_URL=somebody_else.url)
+    assert re.search(r"^FAIL +Port's API: .* answered 404", ended.stdout, re.MULTILINE), ended.stdout
+    assert "trying again" not in ended.stdout
+
+
 def test_doctor_names_each_thing_that_is_wrong_with_a_hint_and_fails(failing_doctor: Future[Ended]) -> None:
     ended = failing_doctor.result()
     assert ended.returncode == 1
