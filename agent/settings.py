@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from agent.domain.errors import AgentError, ConfigurationError, Problem
 from agent.domain.timeline import Timeline
 
+SDK_SWITCH = "OTEL_SDK_DISABLED"
 _DEFAULT_API = "https://api.port.io"
 _LEAST_QUARANTINE_BYTES = 64 * 1024
 _SASL = ("sasl_ssl", "sasl_plaintext")
@@ -402,7 +403,7 @@ def load(env_file: Path = Path(".env"), *, needs_credentials: bool = True) -> Se
         problems += (p for e in error.errors() if (p := _problem(e, empty)).where not in unread)
         raise ConfigurationError(*(_placed(p, given.origins) for p in problems)) from None
     problems += _contradictions(settings)
-    if settings.AGENT_TRACES != "off":
+    if settings.AGENT_TRACES != "off" and not sdk_is_disabled(os.environ):
         problems += _trace_problems(written)
     if problems:
         raise ConfigurationError(*(_placed(p, given.origins) for p in problems))
@@ -562,6 +563,11 @@ def _contradictions(settings: Settings) -> list[Problem]:
         except (ssl.SSLError, OSError) as error:
             problems.append(Problem(name, f"{path} holds no certificates in PEM form ({error})"))
     return problems
+
+
+def sdk_is_disabled(given: Mapping[str, str]) -> bool:
+    """Whether OpenTelemetry's own switch turns traces off, whatever AGENT_TRACES says."""
+    return given.get(SDK_SWITCH, "").strip().lower() == "true"
 
 
 def _trace_problems(written: Mapping[str, str]) -> list[Problem]:

@@ -339,6 +339,8 @@ def test_what_traces_need_is_looked_for_before_the_first_span(monkeypatch: pytes
         "OTEL_EXPORTER_OTLP_CLIENT_KEY": "/nope/key",
     }
     assert settings(monkeypatch, **wrong).AGENT_TRACES == "off"
+    assert settings(monkeypatch, AGENT_TRACES="otlp", OTEL_SDK_DISABLED="true").AGENT_TRACES == "otlp"
+    monkeypatch.delenv("OTEL_SDK_DISABLED")
     found = problems(monkeypatch, AGENT_TRACES="otlp")
     url = "must be an http(s) URL such as http://collector.observability.svc:4318"
     assert sorted(found) == [

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from agent.clock import SystemClock
 from agent.composition import (
-    SDK_SWITCH,
     Silent,
     collector_secrets,
     is_silenced,
@@ -20,7 +19,7 @@ from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.redaction import Redactor
 from agent.domain.route import DEFAULT_ATTEMPTS, OnInterrupted, Route
 from agent.ports import Clock, Executor, Noting
-from agent.settings import Settings, misspelt
+from agent.settings import SDK_SWITCH, Settings, misspelt
 
 
 async def check(

@@ -9,11 +9,10 @@ from agent.composition.clients import (
 )
 from agent.composition.listeners import Silent
 from agent.composition.rules import Rules, open_intake, open_registry, open_rules
-from agent.composition.tracing import SDK_SWITCH, collector_secrets, is_silenced, open_tracing
+from agent.composition.tracing import collector_secrets, is_silenced, open_tracing
 
 __all__ = [
     "LAST_TASKS_S",
-    "SDK_SWITCH",
     "Agent",
     "CredentialsUnavailableError",
     "Rules",

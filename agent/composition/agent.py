@@ -25,7 +25,7 @@ from agent.composition.credentials import Credentials
 from agent.composition.listeners import AtDrain, Listeners
 from agent.composition.quarantine import open_quarantine
 from agent.composition.rules import open_intake, open_rules
-from agent.composition.tracing import SDK_SWITCH, collector_secrets, is_silenced, open_tracing
+from agent.composition.tracing import collector_secrets, is_silenced, open_tracing
 from agent.dispatch.close_watch import CloseWatch
 from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
 from agent.dispatch.life import LifeSettings, Lives
@@ -54,7 +54,7 @@ from agent.runs_api.journal import Journal
 from agent.runs_api.log_buffer import LogLimits
 from agent.runs_api.lookup import PortLookup
 from agent.runs_api.reporter import PortReporter
-from agent.settings import Settings, misspelt
+from agent.settings import SDK_SWITCH, Settings, misspelt
 from agent.threads import in_thread
 
 log = structlog.get_logger(__name__)

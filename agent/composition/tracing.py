@@ -12,13 +12,12 @@ from agent.domain.errors import ConfigurationError, Problem
 from agent.observability.spans import SpanObserver
 from agent.observability.tracer import RunTracer, new_span_id
 from agent.ports import Clock, Observer
-from agent.settings import Settings
+from agent.settings import Settings, sdk_is_disabled
 
 if TYPE_CHECKING:
     from agent.observability.otlp import OtlpSpans
 
 _HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
-SDK_SWITCH = "OTEL_SDK_DISABLED"
 _HOW_TO_INSTALL = "pip install 'port-action-agent[otel]', or build the image with EXTRAS=otel"
 
 
@@ -41,7 +40,7 @@ class Tracing:
 
 def is_silenced(settings: Settings, environment: Mapping[str, str]) -> bool:
     """Whether traces are wanted, and the SDK's own switch turns them off all the same."""
-    return settings.AGENT_TRACES != "off" and environment.get(SDK_SWITCH, "").strip().lower() == "true"
+    return settings.AGENT_TRACES != "off" and sdk_is_disabled(environment)
 
 
 def open_tracing(
@@ -78,7 +77,7 @@ def open_tracing(
 
 
 def _is_on(settings: Settings, environment: Mapping[str, str]) -> bool:
-    return settings.AGENT_TRACES != "off" and not is_silenced(settings, environment)
+    return settings.AGENT_TRACES != "off" and not sdk_is_disabled(environment)
 
 
 def collector_secrets(settings: Settings, environment: Mapping[str, str]) -> Iterable[str]:

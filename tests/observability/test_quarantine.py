@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.domain import events as ev
@@ -78,6 +78,7 @@ def test_of_a_large_message_the_beginning_is_kept(tmp_path: Path) -> None:
     assert base64.b64decode(line["body"]) == (b"0123456789" * 10_000)[: 64 * 1024]
 
 
+@settings(deadline=None)
 @given(st.integers(LEAST_BYTES, 400_000), st.lists(st.integers(0, 100_000), min_size=1, max_size=60))
 def test_both_generations_together_stay_within_the_bound(
     tmp_path_factory: pytest.TempPathFactory, max_bytes: int, sizes: list[int]

@@ -326,6 +326,24 @@ def test_a_collector_that_does_not_answer_costs_spans_and_nothing_else(traced: T
 # ── off ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize(
+    ("name", "switch"), [("not_traced", {}), ("silenced", {"AGENT_TRACES": "otlp", "OTEL_SDK_DISABLED": "true"})]
+)
+def test_off_means_that_no_header_for_the_collector_is_masked(
+    world: World, name: str, switch: Mapping[str, str]
+) -> None:
+    settings = {"OTEL_EXPORTER_OTLP_HEADERS": "x-scope-orgid=production", **switch}
+    route = "  - name: restart-production\n    match: {action: restart}\n    process: {command: [echo]}\n"
+    agent = OneAgent(world, name, settings, f"routes:\n{route}")
+    agent.start()
+    try:
+        assert agent.wait_line("started")["routes"] == ["restart-production"]
+        if switch:
+            assert agent.wait_line("AGENT_TRACES has no effect")["hint"] == "OTEL_SDK_DISABLED is true"
+    finally:
+        agent.kill()
+
+
 def test_off_means_that_nothing_of_it_is_there(agent: OneAgent, world: World) -> None:
     forwarded = agent.result_of("traced_http", {"path": "traced/off", "name": "x"})
     executed = agent.result_of("traced_process", {"code": 0})
