@@ -70,9 +70,12 @@ def was_harmed(evidence: Evidence, begun: Execution, until_s: float) -> bool:
     )
 
 
-def somebody_was_killed(evidence: Evidence, from_s: float, until_s: float) -> bool:
-    """Whether any agent went at once: for work of which nothing tells who had just begun it."""
-    return any(harm.what in (KILLED, ENDED) and harm.hits(from_s, until_s) for harm in evidence.harms)
+def somebody_was_gone(evidence: Evidence, from_s: float, until_s: float) -> bool:
+    """Whether any agent went at once, or froze: for work of which nothing tells who had just begun it.
+
+    It may have been about to: the commit comes before the beginning, and whoever thaws too late begins nothing.
+    """
+    return any(harm.what in _GONE and harm.hits(from_s, until_s) for harm in evidence.harms)
 
 
 def beginnings(evidence: Evidence, run_id: str, until_s: float) -> list[Execution]:

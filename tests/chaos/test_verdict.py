@@ -269,11 +269,11 @@ _WITHIN_ITS_DRAIN = harm("agent-1", STOPPED, 1.5, 3)
             )
             for harms in ([], [_NOT_LONG], [_ANOTHER], [_PORT], [_TOO_EARLY], [_TOO_LATE])
         ),
-        (unnoted, [_NOT_LONG], "wfnr_4: agent-1 began attempt 2 first, and nobody was killed"),
+        (unnoted, [_NOT_LONG], "wfnr_4: agent-1 began attempt 2 first, and nobody was gone"),
         (
             unnoted,
             [harm("agent-2", KILLED, 3.5, 4)],
-            "wfnr_4: agent-1 began attempt 2 first, and nobody was killed",
+            "wfnr_4: agent-1 began attempt 2 first, and nobody was gone",
         ),
         (lambda e: with_executions(e, execution("r_3", 6, 7)), [], "r_3: told to be interrupted, and nobody"),
         (
@@ -338,6 +338,13 @@ def test_harm_explains_why_an_agent_stopped_runs_or_left_their_ends_to_others() 
     early = harm("agent-1", KILLED, 1.2, 1.3)
     assert troubles(harmed(early, late)(told_by_another(good()))) == []
     assert troubles(harmed(early)(unnoted(good()))) == []
+
+
+def test_an_agent_that_froze_between_its_word_and_the_beginning_explains_what_nobody_began() -> None:
+    unbegun = replace(good(), executions={**good().executions, "r_3": []})
+    told = "told to be interrupted, and nobody had begun it or was gone"
+    assert told in {trouble.what for trouble in troubles(harmed()(unbegun))}
+    assert told not in {trouble.what for trouble in troubles(harmed(harm("agent-2", FROZEN_LONG, 1, 9))(unbegun))}
 
 
 def test_the_log_of_a_repetition_does_not_tell_who_had_begun_it_before() -> None:

@@ -14,7 +14,7 @@ from tests.chaos.reasons import (
     beginnings,
     begun_before,
     event_was_lost,
-    somebody_was_killed,
+    somebody_was_gone,
     was_harmed,
     was_lost,
     was_stopped,
@@ -76,8 +76,8 @@ def _no_repetition_without_a_reason(evidence: Evidence) -> Iterator[Trouble]:
         if begun is None:
             run = evidence.runs.get(order.run_id)
             since_s = evidence.began_s if run is None else run.created_s
-            if not somebody_was_killed(evidence, since_s, again.began_s):
-                detail = f"{again.agent} began attempt {again.attempt} first, and nobody was killed until then"
+            if not somebody_was_gone(evidence, since_s, again.began_s):
+                detail = f"{again.agent} began attempt {again.attempt} first, and nobody was gone until then"
                 yield Trouble(detail, order.run_id)
         elif not (event_was_lost if order.is_change_event else was_lost)(evidence, begun, again.began_s):
             detail = f"{again.agent} began attempt {again.attempt}, and nothing happened to {begun.agent}"
@@ -89,8 +89,8 @@ def _no_interruption_without_a_reason(evidence: Evidence) -> Iterator[Trouble]:
         if run.was_interrupted:
             begun = beginnings(evidence, run.run_id, ended_s)
             if not begun:
-                if not somebody_was_killed(evidence, run.created_s, ended_s):
-                    yield Trouble("told to be interrupted, and nobody had begun it or was killed", run.run_id)
+                if not somebody_was_gone(evidence, run.created_s, ended_s):
+                    yield Trouble("told to be interrupted, and nobody had begun it or was gone", run.run_id)
             elif not was_lost(evidence, begun[-1], ended_s):
                 yield Trouble(f"told to be interrupted, and {begun[-1].agent} had it unharmed", run.run_id)
 

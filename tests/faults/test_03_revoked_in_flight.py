@@ -61,7 +61,7 @@ def test_runs_of_a_revoked_partition_are_told_by_their_agent_and_committed_by_th
         stage.wait_finished(timeout_s=60)
         ends = {p: end for p, end in stage.client.end_offsets(stage.topic).items() if p in kept}
         wait_until(
-            lambda: {p: one.offset for p, one in committed(stage, kept).items()} == ends,
+            lambda: {p: one.offset or 0 for p, one in committed(stage, kept).items()} == ends,
             timeout_s=30,
             what=stage.report,
         )
