@@ -90,6 +90,21 @@
 {{- end }}
 {{- end }}
 
+{{/* Without what is null: Helm leaves such a one in where it is to take away what another values file gives. */}}
+{{- define "action-agent.resources" -}}
+{{- $given := dict -}}
+{{- range $kind, $sizes := .Values.resources -}}
+  {{- $sizes = deepCopy $sizes -}}
+  {{- if kindIs "map" $sizes -}}
+    {{- range $name, $size := $sizes -}}
+      {{- if kindIs "invalid" $size }}{{ $sizes = omit $sizes $name }}{{ end -}}
+    {{- end -}}
+  {{- end -}}
+  {{- with $sizes }}{{ $_ := set $given $kind . }}{{ end -}}
+{{- end -}}
+{{- toYaml $given }}
+{{- end }}
+
 {{/* What both pods have of a container. */}}
 {{- define "action-agent.container" -}}
 image: {{ include "action-agent.image" . }}
@@ -100,7 +115,7 @@ env:
 envFrom:
   {{- . | nindent 2 }}
 {{- end }}
-{{- with .Values.resources }}
+{{- with include "action-agent.resources" . | fromYaml }}
 resources:
   {{- toYaml . | nindent 2 }}
 {{- end }}

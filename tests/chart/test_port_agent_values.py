@@ -11,7 +11,7 @@ from agent import __version__
 from agent.domain.errors import ConfigurationError
 from agent.settings import load
 from tests.chart.combinations import COMBINATIONS, OFFICIAL
-from tests.chart.rendering import Rendered, notes_alone, render, render_alone
+from tests.chart.rendering import Rendered, merged, notes_alone, render, render_alone
 
 pytestmark = pytest.mark.chart
 
@@ -62,6 +62,13 @@ def test_its_certificate_is_trusted(one: Rendered) -> None:
     assert one.volume("ca")["secret"]["secretName"] == "port-agent-cert"
     held = base64.b64decode(one.one("Secret", "-cert")["data"]["crt"]).decode()
     assert held == OFFICIAL["selfSignedCertificate"]["certificate"]
+
+
+def test_a_limit_of_its_can_be_taken_away(helm: str) -> None:
+    one = render_alone(helm, merged(OFFICIAL, {"resources": {"limits": {"cpu": None}}}))
+    assert one.container["resources"]["limits"] == {"memory": "256Mi"}
+    none = render_alone(helm, merged(OFFICIAL, {"resources": {"limits": None}}))
+    assert "limits" not in none.container["resources"]
 
 
 def test_what_its_limits_mean_here_is_said() -> None:
