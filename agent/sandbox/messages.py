@@ -49,9 +49,9 @@ class Click:
         return "CREATE" if self.entity is None else "DAY-2"
 
     def with_secret_inputs(self, client_secret: str, *names: str) -> Click:
-        """The same with the named inputs encrypted (aes256-gcm), as Port does for inputs marked so."""
-        closed = {name: encrypted(self.inputs[name], client_secret) for name in names}
-        return replace(self, inputs={**self.inputs, **closed}, encrypted=(*self.encrypted, *names))
+        """The same with the named inputs encrypted (aes256-gcm), as Port does; what is not given stays away."""
+        closed = {name: encrypted(self.inputs[name], client_secret) for name in names if name in self.inputs}
+        return replace(self, inputs={**self.inputs, **closed}, encrypted=(*self.encrypted, *closed))
 
 
 # ── shapes ───────────────────────────────────────────────────────────────────────────────────────────

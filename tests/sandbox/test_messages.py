@@ -52,6 +52,11 @@ def test_the_encryption_is_ports() -> None:
     assert messages.encrypted({"user": "u", "pw": "p"}, SECRET, iv[::-1]) == expected
 
 
+def test_a_secret_input_that_is_not_given_is_no_input() -> None:
+    click = CLICK.with_secret_inputs(SECRET, "absent")
+    assert (click.inputs, click.encrypted) == (CLICK.inputs, CLICK.encrypted)
+
+
 def test_secret_inputs_are_closed_and_listed() -> None:
     document = messages.kafka_v1(CLICK.with_secret_inputs(SECRET, "token"))
     assert document["payload"]["censoredProperties"] == ["token"]
