@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import count
 
@@ -23,7 +24,7 @@ from agent.domain.events import RunRedelivered, WaitingChanged
 from agent.domain.invocation import RunId
 from agent.domain.outcome import CancelReason
 from agent.domain.settlement import Settlement
-from agent.ports import Delivery, Observer, Source
+from agent.ports import Delivery, Observer, Source, Subject
 
 _BREATH = 32
 _SECOND_LOOK_S = 2.0
@@ -93,6 +94,11 @@ class Dispatcher:
     def executing(self) -> int:
         """Those of the runs in flight whose work goes on."""
         return self._executing
+
+    @property
+    def telling(self) -> int:
+        """Those of them whose work is over, or never began: Port has to be told, and the source."""
+        return self.in_flight - self._executing
 
     async def take_in(self, runs: asyncio.TaskGroup) -> None:
         """Reads deliveries until the source has no more; their runs become tasks of ``runs``. Called once.
@@ -214,9 +220,7 @@ class Dispatcher:
     async def _live(self, ticket: Ticket[Job]) -> None:
         """From its slot to its settlement, or back to wait for a slot, where it must be asked about first."""
         claim, about = ticket.item.claim, ticket.item.subject
-        with structlog.contextvars.bound_contextvars(
-            run_id=about.run_id, route=about.route, trace_id=about.trace_id
-        ):
+        with _named_in_the_log(about):
             if ticket.item.decision is None:
                 await self._look_up(ticket)
                 return
@@ -325,9 +329,7 @@ class Dispatcher:
         """Ends a run that no executor of ours will ever see, unless another agent's does, or has ended it."""
         claim, about = refusal.claim, subject_of(refusal.delivery, refusal.invocation, refusal.route)
         action = refusal.invocation.action
-        with structlog.contextvars.bound_contextvars(
-            run_id=about.run_id, route=about.route, trace_id=about.trace_id
-        ):
+        with _named_in_the_log(about):
             decision = await self._decide_on_refused(refusal)
             self._leave_beginning()
             earlier = refusal.delivery.earlier
@@ -364,3 +366,8 @@ async def _wait_for_another(decision: LookAgain) -> None:
     write = log.info if decision.is_first else log.debug
     write("another agent may be at this run still, or have its outcome to tell", again_in_s=decision.in_s)
     await asyncio.sleep(decision.in_s)
+
+
+def _named_in_the_log(about: Subject) -> AbstractContextManager[None]:
+    """Inside, each line of the log says which run it is about."""
+    return structlog.contextvars.bound_contextvars(run_id=about.run_id, route=about.route, trace_id=about.trace_id)

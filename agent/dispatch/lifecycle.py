@@ -107,17 +107,14 @@ class Lifecycle:
 
     async def _wind_down(self, stop: Stop) -> None:
         timeline, dispatcher = self._timeline, self._dispatcher
-        executing = dispatcher.executing
-        self._observer.notify(DrainStarted(executing, dispatcher.in_flight - executing, timeline.drain_s))
+        self._observer.notify(DrainStarted(dispatcher.executing, dispatcher.telling, timeline.drain_s))
         await self._source.stop_intake()
         if given_back := dispatcher.give_back():
             log.info("runs that had not started were given back and will be delivered again", runs=given_back)
         await _first(dispatcher.idle(timeline.drain_s), stop.urgent())
         if not dispatcher.in_flight:
             return
-        executing = dispatcher.executing
-        reports = dispatcher.in_flight - executing
-        log.warning("stopping what did not finish in time", runs=executing, reports=reports)
+        log.warning("stopping what did not finish in time", runs=dispatcher.executing, reports=dispatcher.telling)
         self._reporter.hurry(timeline.kill_grace_s + timeline.report_s)
         dispatcher.stop_runs(CancelReason.AGENT_STOP)
         if not await dispatcher.idle(timeline.kill_grace_s + timeline.report_s + MARGIN_S):
