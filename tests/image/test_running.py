@@ -10,6 +10,7 @@ import pytest
 from tests.broker.waiting import wait_until
 from tests.image.contained_agent import ContainedAgent
 from tests.image.container import ANY_USER, podman
+from tests.whole.one_agent import at_work_together
 from tests.whole.world import World
 
 pytestmark = pytest.mark.image
@@ -56,13 +57,8 @@ def agents(world: World) -> Iterator[dict[str, ContainedAgent]]:
         "busy": ContainedAgent(world, "busy", ROUTES),
         "idle": ContainedAgent(world, "idle", ROUTES, ANY_USER),
     }
-    try:
-        for agent in agents.values():
-            agent.start()
+    with at_work_together(agents.values()):
         yield agents
-    finally:
-        for agent in agents.values():
-            agent.kill()
 
 
 @pytest.fixture(scope="module")

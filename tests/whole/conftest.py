@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.whole.commands import Commands, Ended
-from tests.whole.one_agent import OneAgent
+from tests.whole.one_agent import OneAgent, at_work_together
 from tests.whole.world import World, opened
 
 LENIENT_ROUTES = {
@@ -143,13 +143,8 @@ def cast(world: World, request: pytest.FixtureRequest) -> Iterator[dict[str, One
     )
     routes = "routes:\n" + "".join(part for _, part in parts)
     agents = {name: make(world, routes) for name, make in _CAST.items() if name in wanted}
-    try:
-        for agent in agents.values():
-            agent.start()
+    with at_work_together(agents.values()):
         yield agents
-    finally:
-        for agent in agents.values():
-            agent.kill()
 
 
 @pytest.fixture(scope="session")

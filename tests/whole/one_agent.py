@@ -6,7 +6,8 @@ import http.client
 import json
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,3 +226,15 @@ class OneAgent:
 def port_message(name: str) -> str:
     """A message exactly as Port's documentation prints it."""
     return (Path(__file__).with_name("port_messages") / f"{name}.json").read_text("utf-8")
+
+
+@contextmanager
+def at_work_together(agents: Collection[OneAgent]) -> Iterator[None]:
+    """Starts them all at once, and waits for none; they are gone at the end."""
+    try:
+        for agent in agents:
+            agent.start()
+        yield
+    finally:
+        for agent in agents:
+            agent.kill()
