@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -72,19 +73,21 @@ class KafkaClient:
             future.result(_TIMEOUT_S)
 
     def produce(self, topic: str, values: Iterable[bytes | None], partition: int | None = None) -> None:
-        """Appends records without key, to ``partition`` or spread over all, and waits until the broker has them."""
+        """Appends records without key, and waits until the broker has them.
+
+        They go to ``partition``, or to all in turn: whoever produces at least as many records as there are
+        partitions leaves none out, and a test may count on it.
+        """
         failures: list[KafkaError] = []
 
         def note(error: KafkaError | None, _: Message) -> None:
             if error is not None:
                 failures.append(error)
 
-        producer = Producer(
-            # "random" and a sticky time of 0: every partition gets its share even of a few records
-            {**self._kafka.client_config(), "partitioner": "random", "sticky.partitioning.linger.ms": 0}
-        )
-        for value in values:
-            producer.produce(topic, value, partition=-1 if partition is None else partition, on_delivery=note)
+        producer = Producer(self._kafka.client_config())
+        turns = itertools.cycle(self._partitions(producer, topic) if partition is None else [partition])
+        for value, turn in zip(values, turns, strict=False):
+            producer.produce(topic, value, partition=turn, on_delivery=note)
             producer.poll(0)
         left = producer.flush(_TIMEOUT_S)
         assert not left, f"{left} records were not taken by Kafka within {_TIMEOUT_S:g} s"
@@ -136,5 +139,5 @@ class KafkaClient:
         admin = AdminClient(self._kafka.client_config())
         return len(admin.describe_consumer_groups([group])[group].result(_TIMEOUT_S).members)
 
-    def _partitions(self, consumer: Consumer, topic: str) -> list[int]:
-        return sorted(consumer.list_topics(topic, _TIMEOUT_S).topics[topic].partitions)
+    def _partitions(self, client: Consumer | Producer, topic: str) -> list[int]:
+        return sorted(client.list_topics(topic, _TIMEOUT_S).topics[topic].partitions)
