@@ -179,12 +179,13 @@ class Intake(Protocol):
         """
 
     def unlock(
-        self, invocation: Invocation, paths: Sequence[str]
+        self, invocation: Invocation, paths: Sequence[str], *, listed: bool = True
     ) -> tuple[Invocation, Mapping[str, tuple[str, ...]]]:
         """Opens the encrypted inputs that the message lists and those at ``paths`` (dot paths from its root).
 
-        Returns the invocation with plain inputs, and by the inputs' names (or paths) their plain values, which
-        must be masked from now on. Raises `DecryptionError`: then nothing of the invocation may leave the agent.
+        Not ``listed``: only those at ``paths``. Returns the invocation with plain inputs, and by the inputs' names
+        (or paths) their plain values, which must be masked from now on. Raises `DecryptionError`: then nothing of
+        the invocation may leave the agent.
         """
 
 
@@ -238,6 +239,9 @@ class TemplateCompiler(Protocol):
 
     def expression(self, source: str, path: str) -> Template:
         """One bare jq expression. Raises `ConfigurationError`."""
+
+    def beginning(self, text: str) -> tuple[str, bool]:
+        """What ``text`` begins with before its first expression, and whether that is all of it."""
 
 
 # ── execution ────────────────────────────────────────────────────────────────────────────────────────

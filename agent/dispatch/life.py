@@ -226,8 +226,9 @@ class Lives:
         self, job: Job, invocation: Invocation, report: RunReport, started_s: float, attempt: int
     ) -> tuple[Outcome, ActiveRun | None]:
         """The run only where the route's rules on entities apply to it."""
+        route = job.routed.route
         try:
-            invocation, plain = self._intake.unlock(invocation, job.routed.route.decrypt)
+            invocation, plain = self._intake.unlock(invocation, route.decrypt, listed=route.decrypts_listed)
         except DecryptionError as error:
             return Failed(str(error), FailureKind.DECRYPTION), None
         _mask(report, plain)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -78,11 +78,16 @@ class Effort:
 class View:
     """What expressions see: ``value`` is the document that jq gets as ``.``, `text` the same as JSON text.
 
-    The text is made once, however many expressions read it. All views of one message share their ``effort``.
+    The text is made once, however many expressions read it. All views of one message share their ``effort`` and
+    their ``notes``: what its run's log shall say of expressions that failed without failing the run.
     """
 
     value: JsonObject = field(repr=False)
     effort: Effort = field(default_factory=Effort, repr=False, compare=False)
+    notes: list[str] = field(default_factory=list, repr=False, compare=False)
+    _others: dict[Callable[[JsonObject], JsonObject], View] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @cached_property
     def text(self) -> str:
@@ -91,7 +96,13 @@ class View:
 
     def extended(self, **parts: Json) -> View:
         """The view with further top-level names, e.g. ``response``."""
-        return View({**self.value, **parts}, self.effort)
+        return View({**self.value, **parts}, self.effort, self.notes)
+
+    def seen_through(self, lens: Callable[[JsonObject], JsonObject]) -> View:
+        """The same message for expressions that expect another document: ``lens`` of this one, made once."""
+        if lens not in self._others:
+            self._others[lens] = View(lens(self.value), self.effort, self.notes)
+        return self._others[lens]
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,8 @@ class Route:
     ``timeout_s`` bounds the execution; every route has one, for a run that never ends would pin the
     committed offset. ``max_concurrent`` of ``None`` means: as many as the agent runs at all. ``key`` renders
     to a value; runs with equal keys run one after another, in their order; null means no key. ``decrypt``
-    lists dot paths from the message's root; ``secrets`` names environment variables whose values are masked.
+    lists dot paths from the message's root, beside what the message lists itself, unless ``decrypts_listed`` is
+    off; ``secrets`` names environment variables whose values are masked.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Route:
     max_concurrent: int | None = None
     key: Template | None = None
     decrypt: tuple[str, ...] = ()
+    decrypts_listed: bool = True
     secrets: tuple[str, ...] = ()
     entities: tuple[EntityRule, ...] = ()
     report: ReportRule = field(default_factory=ReportRule)

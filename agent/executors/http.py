@@ -111,6 +111,9 @@ class HttpExecutor:
             return Failed(str(error), FailureKind.BAD_TEMPLATE)
         except UnsendableError as error:
             return Failed(str(error), FailureKind.NOT_STARTED)
+        finally:
+            for note in run.view.notes:
+                run.log(note, level="WARN")
         for secret in _credentials(request):
             run.mask(secret)
         attempt = 1

@@ -16,7 +16,7 @@ from agent.domain.retry import Backoff
 from agent.executors.http_pool import ClientOptions
 from agent.executors.http_retry import DEFAULT_ATTEMPTS, DEFAULT_STATUSES, RetryRule
 from agent.executors.http_url import UnsendableError, parsed, put_together
-from agent.ports import ExecutorSettings
+from agent.ports import ExecutorSettings, TemplateCompiler
 
 DEFAULT_MAX_RESPONSE_BYTES = 1024 * 1024
 _DEFAULT_CONNECT_TIMEOUT_S = 10.0
@@ -49,6 +49,8 @@ class Mode(StrEnum):
     """The agent: a 2xx is SUCCESS."""
     ASYNC = "async"
     """The other side: a 2xx leaves the run to it."""
+    MESSAGE = "message"
+    """As the message says, whose ever the ``url``."""
 
 
 def _text(description: str) -> JsonObject:
@@ -116,7 +118,8 @@ HTTP_SCHEMA: JsonObject = {
         "retry": _RETRY_SCHEMA,
         "mode": {
             "description": "sync: 2xx ends the run as SUCCESS; async: 2xx leaves it to the other side to end; auto "
-            "(default): sync where the route has a url of its own, else as the message says.",
+            "(default): sync where the route has a url of its own, else as the message says; message: always as "
+            "the message says.",
             "enum": [str(mode) for mode in Mode],
         },
         "verify_ssl": _flag("Whether the server's certificate must be valid."),
@@ -156,7 +159,7 @@ class HttpOptions:
         """Whether a 2xx ends the run, for an invocation that says so or not."""
         if self.mode is Mode.AUTO:
             return self.has_own_url or invocation_is
-        return self.mode is Mode.SYNC
+        return invocation_is if self.mode is Mode.MESSAGE else self.mode is Mode.SYNC
 
 
 def read_http_options(options: JsonObject, settings: ExecutorSettings, backoff: Backoff) -> HttpOptions:
@@ -181,10 +184,10 @@ def read_http_options(options: JsonObject, settings: ExecutorSettings, backoff: 
     )
 
 
-def fixed_problems(options: JsonObject, path: str) -> Iterator[Problem]:
+def fixed_problems(options: JsonObject, path: str, templates: TemplateCompiler) -> Iterator[Problem]:
     """What no message can mend: a method that nobody knows, a url that cannot be called."""
     method, url = options.get("method"), options.get("url")
-    if isinstance(method, str) and "{{" not in method:
+    if isinstance(method, str) and templates.beginning(method) == (method, True):
         word = method.strip().upper()
         if word in REFUSED_METHODS:
             yield Problem("routes", f"{word} cannot be sent", f"{path}.method")
@@ -193,13 +196,13 @@ def fixed_problems(options: JsonObject, path: str) -> Iterator[Problem]:
             hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(_USUAL_METHODS)} and WebDAV's"
             yield Problem("routes", f"there is no HTTP method {method!r}", f"{path}.method", hint)
     if isinstance(url, str):
-        yield from _url_problems(url, f"{path}.url")
+        yield from _url_problems(url, f"{path}.url", templates)
 
 
-def _url_problems(url: str, path: str) -> Iterator[Problem]:
-    beginning, is_template, _ = url.partition("{{")
+def _url_problems(url: str, path: str, templates: TemplateCompiler) -> Iterator[Problem]:
+    beginning, is_fixed = templates.beginning(url)
     beginning = beginning.strip().lower()
-    if is_template:
+    if not is_fixed:
         if not any(beginning.startswith(scheme) or scheme.startswith(beginning) for scheme in _SCHEMES):
             yield Problem("routes", "the url must begin with http:// or https:// and name a host", path)
         return

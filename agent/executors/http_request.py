@@ -88,8 +88,8 @@ class RequestTemplate:
         key = options.get("idempotency_key", True)
         self._sends_run_id = key is True
         problems = [
-            *_header_name_problems(options.get("headers"), f"{path}.headers"),
-            *fixed_problems(options, path),
+            *_header_name_problems(options.get("headers"), f"{path}.headers", templates),
+            *fixed_problems(options, path, templates),
         ]
         compiled: dict[str, Template] = {}
         for name in _TEMPLATES:
@@ -189,8 +189,8 @@ def _shown(value: Json) -> str:
     return repr(text) if len(text) <= _SHOWN_CHARS else f"a value of {len(text)} characters"
 
 
-def _header_name_problems(headers: Json, path: str) -> list[Problem]:
-    names = [name for name in as_object(headers) if "{{" not in name]
+def _header_name_problems(headers: Json, path: str, templates: TemplateCompiler) -> list[Problem]:
+    names = [name for name in as_object(headers) if templates.beginning(name)[1]]
     reasons = {name: _name_problem(name) or header_problem(name, "") for name in names}
     return [Problem("routes", reason, f"{path}.{name}") for name, reason in reasons.items() if reason]
 

@@ -81,16 +81,18 @@ class MessageIntake:
         return requested_run(without_signature(message, method.type), method, text)
 
     def unlock(
-        self, invocation: Invocation, paths: Sequence[str]
+        self, invocation: Invocation, paths: Sequence[str], *, listed: bool = True
     ) -> tuple[Invocation, Mapping[str, tuple[str, ...]]]:
         """Opens the encrypted inputs that the message lists and those at ``paths`` (dot paths from its root).
 
-        An input that was not given stays absent. An object input becomes an object where the message declares
-        its type, else it stays the JSON text as which it was encrypted. Returns the invocation with plain inputs,
-        and by the inputs' names (or paths) their plain values, which must be masked from now on. Raises
-        `DecryptionError`: then nothing of the invocation may leave the agent.
+        Not ``listed``: only those at ``paths``. An input that was not given stays absent. An object input becomes
+        an object where the message lists it and declares its type, else it stays the JSON text as which it was
+        encrypted. Returns the invocation with plain inputs, and by the inputs' names (or paths) their plain values,
+        which must be masked from now on. Raises `DecryptionError`: then nothing of the invocation may leave the
+        agent.
         """
-        sealed = [*_listed(invocation), *(Sealed(dotted(path), path) for path in paths)]
+        named = list(_listed(invocation)) if listed else []
+        sealed = [*named, *(Sealed(dotted(path), path) for path in paths)]
         if not sealed:
             return invocation, {}
         document, plain = unseal(invocation.document, sealed, self._secrets())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,6 +28,11 @@ from agent.routing.templates import compile_template, sole_expression
 
 _PRELUDE = "$__env as $ENV | def env: $ENV;\n"
 """Put before every program: hides the process's environment behind the variables that the route lists."""
+_LENIENT_PRELUDE = (
+    "$__env as $ENV | def env: $ENV; def debug: .; def debug(f): .; def stderr: .; def inputs: empty; "
+    'def input: error("there is no further input"); def input_filename: null; def input_line_number: 0;\n'
+)
+"""The same for programs that were written for the jq program: what reads or writes elsewhere does nothing."""
 _PRELUDE_LINES = 1
 
 _REFUSED = {
@@ -36,6 +41,8 @@ _REFUSED = {
     **dict.fromkeys(("halt", "halt_error"), "an expression cannot stop the agent; use `error` or `empty`"),
     **dict.fromkeys(("debug", "stderr", "input_filename"), "an expression cannot read or write files"),
 }
+_LENIENT = frozenset({"input", "inputs", "input_line_number", "debug", "stderr", "input_filename"})
+"""Of these, what `_LENIENT_PRELUDE` defines."""
 _FORMATS = ("@text", "@json", "@html", "@uri", "@csv", "@tsv", "@sh", "@base64", "@base64d")
 _ESCAPED_SURROGATE = re.compile(r"\\(?:\\|u[dD][89abAB][0-9a-fA-F]{2}|u[dD][c-fC-F][0-9a-fA-F]{2})")
 
@@ -91,15 +98,27 @@ class Expressions:
         visible = {name: self._environment[name] for name in names if name in self._environment}
         return RouteTemplates(tuple(names), visible, self._worker, self._compile, seen)
 
-    def _compile_anew(self, source: str, environment: _Environment) -> _Gentle | None:
+    def for_mapping(self, source: str, path: str) -> Template:
+        """An expression of a mapping file: the first result, null if there is none.
+
+        It may read the whole environment, as in Port's own agent; an expression that reads none of it, or only
+        variables that it names, is given no more. What jq's program has beside a pure language (``debug``,
+        ``input``) does nothing. Raises `ConfigurationError` for what jq cannot compile.
+        """
+        names = names_read(list(tokenize(source)))
+        visible = {n: v for n, v in self._environment.items() if names is None or n in names}
+        templates = RouteTemplates(None, visible, self._worker, self._compile, prelude=_LENIENT_PRELUDE)
+        return templates.bare(source, path)
+
+    def _compile_anew(self, prelude: str, source: str, environment: _Environment) -> _Gentle | None:
         """``None``: only the worker may have to do with it, for even compiling it may take long and much memory."""
         arguments: dict[str, Json] = {"__env": dict(environment)}
         its_weight = weight(list(tokenize(source)), source)
         if its_weight is None:
-            self._worker.compile(_PRELUDE + source, arguments)
+            self._worker.compile(prelude + source, arguments)
             return None
         environment_chars = len(compact(arguments["__env"]))
-        return _Gentle(jq.compile(_PRELUDE + source, args=arguments), its_weight, environment_chars)
+        return _Gentle(jq.compile(prelude + source, args=arguments), its_weight, environment_chars)
 
     def close(self) -> None:
         """Ends the worker process. Idempotent; expressions that need it fail from now on."""
@@ -108,17 +127,23 @@ class Expressions:
 
 @dataclass(frozen=True, slots=True)
 class RouteTemplates:
-    """Implements `agent.ports.TemplateCompiler` for one route."""
+    """Implements `agent.ports.TemplateCompiler` for one route; ``names`` ``None``: it may read any variable."""
 
-    names: tuple[str, ...]
+    names: tuple[str, ...] | None
     environment: Mapping[str, str] = field(repr=False)
     worker: JqWorker
-    compile_program: Callable[[str, _Environment], _Gentle | None]
+    compile_program: Callable[[str, str, _Environment], _Gentle | None]
     seen: Sequence[str] | None = None
+    prelude: str = _PRELUDE
 
     def template(self, value: Json, path: str, *, encode: Encode | None = None, is_name: bool = False) -> Template:
         """``value`` with ``{{ jq }}`` inside; see `agent.routing.templates`. Raises `ConfigurationError`."""
-        return compile_template(value, path, self._expression, encode, is_name=is_name)
+        return compile_template(value, path, self.bare, encode, is_name=is_name)
+
+    def beginning(self, text: str) -> tuple[str, bool]:
+        """What stands before the first ``{{``, and whether there is none."""
+        beginning, braces, _ = text.partition("{{")
+        return beginning, not braces
 
     def expression(self, source: str, path: str) -> Template:
         """One jq expression, bare or as a sole ``{{ … }}``; its first result, null if it has none.
@@ -126,9 +151,10 @@ class RouteTemplates:
         Raises `ConfigurationError`.
         """
         sole = sole_expression(source)
-        return self._expression(source if sole is None else sole, path)
+        return self.bare(source if sole is None else sole, path)
 
-    def _expression(self, source: str, path: str) -> Template:
+    def bare(self, source: str, path: str) -> Template:
+        """One jq expression as it stands; its first result, null if it has none. Raises `ConfigurationError`."""
         if not (tokens := list(tokenize(source))):
             raise ConfigurationError(
                 Problem(path, "an expression is empty", hint="write a jq path such as .inputs")
@@ -141,12 +167,13 @@ class RouteTemplates:
     def _compiled(self, source: str, path: str, tokens: Sequence[Token]) -> Template:
         if (steps := parse_path(source)) is not None:
             return PathExpression(source, path, steps)
-        if problems := [*_refusals(tokens, path), *self._hidden(tokens, path)]:
+        allowed = _LENIENT if self.prelude == _LENIENT_PRELUDE else frozenset()
+        if problems := [*_refusals(tokens, path, allowed), *self._hidden(tokens, path)]:
             raise ConfigurationError(*problems)
         hint = ""
         try:
-            gentle = self.compile_program(source, tuple(self.environment.items()))
-            return JqExpression(source, path, self.environment, gentle, self.worker)
+            gentle = self.compile_program(self.prelude, source, tuple(self.environment.items()))
+            return JqExpression(source, path, self.environment, gentle, self.worker, self.prelude)
         except (ValueError, JqFailure) as error:
             message = compile_error(str(error), first_line=1 + _PRELUDE_LINES)
             hint = compile_hint(message, source, _known_functions())
@@ -166,6 +193,8 @@ class RouteTemplates:
 
     def _hidden(self, tokens: Sequence[Token], path: str) -> Iterator[Problem]:
         """Variables of the environment that the expression names and the route does not list."""
+        if self.names is None:
+            return
         for index, token in enumerate(tokens):
             is_call = token.text == "env" and token.kind == "name" and not is_object_key(tokens, index)
             name = _member_read(tokens, index + 1) if is_call or token.text == "$ENV" else None
@@ -202,6 +231,7 @@ class JqExpression:
     environment: Mapping[str, str] = field(repr=False)
     gentle: _Gentle | None = field(repr=False)
     worker: JqWorker = field(repr=False)
+    prelude: str = field(default=_PRELUDE, repr=False)
 
     def render(self, view: View) -> Json:
         """The first result, null if there is none. Blocks up to the message's limit.
@@ -214,7 +244,7 @@ class JqExpression:
             if self.gentle is not None and self.gentle.may_run_on(text):
                 with self.worker.patience.counted_here(view.effort):
                     return next(iter(self.gentle.program.input_text(text)), None)
-            return self.worker.evaluate(_PRELUDE + self.source, {"__env": self.environment}, text, view.effort)
+            return self.worker.evaluate(self.prelude + self.source, {"__env": self.environment}, text, view.effort)
         except (ValueError, JqFailure) as error:
             told = without_values(str(error), self.source)
             raise _failed(self.source, self.path, told + subtraction_hint(told, self.source)) from None
@@ -235,11 +265,30 @@ def _known_functions() -> list[str]:
     return sorted(names)
 
 
-def _refusals(tokens: Sequence[Token], path: str) -> Iterator[Problem]:
+def names_read(tokens: Sequence[Token]) -> frozenset[str] | None:
+    """The variables of the environment that an expression reads, by name; ``None`` if that is not plain."""
+    names: set[str] = set()
+    for index, token in enumerate(tokens):
+        if (
+            token.text == "env" and token.kind == "name" and not is_object_key(tokens, index)
+        ) or token.text == "$ENV":
+            name = _member_read(tokens, index + 1)
+            if name is None:
+                return None
+            names.add(name)
+    return frozenset(names)
+
+
+def _refusals(tokens: Sequence[Token], path: str, allowed: Collection[str] = ()) -> Iterator[Problem]:
     for index, token in enumerate(tokens):
         if token.kind == "format" and token.text not in _FORMATS:
             yield Problem(path, f"`{token.text}` is not a format", hint=f"jq has {' '.join(_FORMATS)}")
-        if token.kind == "name" and token.text in _REFUSED and not is_object_key(tokens, index):
+        if (
+            token.kind == "name"
+            and token.text in _REFUSED
+            and token.text not in allowed
+            and not is_object_key(tokens, index)
+        ):
             message = f"`{token.text}` is not available: {_REFUSED[token.text]}"
             yield Problem(path, message, hint=dotted(tokens, index))
 
@@ -249,7 +298,8 @@ def _member_read(tokens: Sequence[Token], index: int) -> str | None:
     following = [*tokens[index : index + 3]]
     if following and following[0].kind == "field":
         return following[0].text[1:]
-    if [t.kind for t in following] == ["op", "string", "op"] and following[0].text == "[":
+    is_literal = [token.kind for token in following] == ["op", "string", "op"]
+    if is_literal and (following[0].text, following[2].text) == ("[", "]"):
         return following[1].text[1:-1]
     return None
 

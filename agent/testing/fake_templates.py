@@ -20,6 +20,11 @@ class FakeTemplates:
         """``value`` with paths inside."""
         return _FakeTemplate(value, path, encode, is_name)
 
+    def beginning(self, text: str) -> tuple[str, bool]:
+        """What stands before the first ``{{``, and whether there is none."""
+        beginning, braces, _ = text.partition("{{")
+        return beginning, not braces
+
     def expression(self, source: str, path: str) -> Template:
         """One bare path."""
         return _FakeTemplate("{{ " + source + " }}", path)

@@ -205,7 +205,13 @@ class NameIntake:
         assert isinstance(decoded, Decoded)
         return decoded.invocation
 
-    def unlock(self, given: Invocation, paths: Sequence[str]) -> tuple[Invocation, Mapping[str, tuple[str, ...]]]:
+    def unlock(
+        self,
+        given: Invocation,
+        paths: Sequence[str],
+        *,
+        listed: bool = True,  # noqa: ARG002 - its messages list nothing
+    ) -> tuple[Invocation, Mapping[str, tuple[str, ...]]]:
         if "sealed" in paths:
             raise DecryptionError("input 'password' did not open")
         if "secret" in paths:

@@ -152,4 +152,4 @@ def test_what_no_message_can_mend_is_a_problem(options: JsonObject, told: str) -
     ],
 )
 def test_what_may_come_out_well_is_no_problem(options: JsonObject) -> None:
-    assert list(fixed_problems(options, "http")) == []
+    assert list(fixed_problems(options, "http", FakeTemplates())) == []

@@ -37,12 +37,26 @@ def test_synchronous_messages_succeed_with_a_2xx_and_others_are_handed_over(stat
 def test_the_route_decides_who_ends_the_run() -> None:
     assert outcome_of(200, options={"mode": "sync"})[0] == Succeeded()
     assert outcome_of(200, options={"mode": "async"}, synchronized=True)[0] == Accepted()
+    assert outcome_of(200, options={"mode": "message"}, synchronized=True)[0] == Succeeded()
 
     async def scenario() -> None:
         async with target() as server, executor({"url": server.url}) as own:
             assert await own.execute(run_of("http://ignored.test/")) == Succeeded()
         async with target() as server, executor({"url": server.url, "mode": "async"}) as own:
             assert await own.execute(run_of()) == Accepted()
+        async with target() as server, executor({"url": server.url, "mode": "message"}) as own:
+            assert await own.execute(run_of()) == Accepted()
+
+    asyncio.run(scenario())
+
+
+def test_the_runs_log_hears_of_expressions_that_were_forgiven() -> None:
+    async def scenario() -> None:
+        async with target() as server, executor() as http:
+            run = run_of(server.url)
+            run.view.notes.append("[0].body.it: null is sent instead")
+            await http.execute(run)
+            assert (run.lines[0].text, run.lines[0].level) == ("[0].body.it: null is sent instead", "WARN")
 
     asyncio.run(scenario())
 

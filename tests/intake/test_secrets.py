@@ -121,6 +121,14 @@ def test_paths_of_a_route_are_opened(intake: MessageIntake, decode: Decode) -> N
     assert closed.document == before
 
 
+def test_what_the_message_lists_stays_closed_where_only_paths_are_asked_for(intake: MessageIntake) -> None:
+    closed = invocation({"token": CLOSED, "other": CLOSED}, "token")
+    assert intake.unlock(closed, [], listed=False) == (closed, {})
+    opened, plain = intake.unlock(closed, ["payload.properties.other"], listed=False)
+    assert opened.inputs == {"token": CLOSED, "other": PLAIN}
+    assert plain == {"payload.properties.other": (PLAIN,)}
+
+
 def test_a_path_outside_the_inputs_is_opened_in_every_view(intake: MessageIntake) -> None:
     method = {"type": "KAFKA", "body": {"secrets": [{"value": CLOSED}]}}
     closed = invocation({}, invocationMethod=method)
