@@ -105,8 +105,8 @@ class Expressions:
         variables that it names, is given no more. What jq's program has beside a pure language (``debug``,
         ``input``) does nothing. Raises `ConfigurationError` for what jq cannot compile.
         """
-        names = names_read(list(tokenize(source)))
-        visible = {n: v for n, v in self._environment.items() if names is None or n in names}
+        names = set(_environment_reads(list(tokenize(source))))
+        visible = {n: v for n, v in self._environment.items() if None in names or n in names}
         templates = RouteTemplates(None, visible, self._worker, self._compile, prelude=_LENIENT_PRELUDE)
         return templates.bare(source, path)
 
@@ -195,9 +195,7 @@ class RouteTemplates:
         """Variables of the environment that the expression names and the route does not list."""
         if self.names is None:
             return
-        for index, token in enumerate(tokens):
-            is_call = token.text == "env" and token.kind == "name" and not is_object_key(tokens, index)
-            name = _member_read(tokens, index + 1) if is_call or token.text == "$ENV" else None
+        for name in _environment_reads(tokens):
             if name is not None and name not in self.names:
                 close = get_close_matches(name, self.names, n=1)
                 hint = f"did you mean env.{close[0]}?" if close else f"list {name} under the route's `env:`"
@@ -265,18 +263,12 @@ def _known_functions() -> list[str]:
     return sorted(names)
 
 
-def names_read(tokens: Sequence[Token]) -> frozenset[str] | None:
-    """The variables of the environment that an expression reads, by name; ``None`` if that is not plain."""
-    names: set[str] = set()
+def _environment_reads(tokens: Sequence[Token]) -> Iterator[str | None]:
+    """For each place that reads the environment the variable's name, ``None`` where that is not plain."""
     for index, token in enumerate(tokens):
-        if (
-            token.text == "env" and token.kind == "name" and not is_object_key(tokens, index)
-        ) or token.text == "$ENV":
-            name = _member_read(tokens, index + 1)
-            if name is None:
-                return None
-            names.add(name)
-    return frozenset(names)
+        is_call = token.text == "env" and token.kind == "name" and not is_object_key(tokens, index)
+        if is_call or token.text == "$ENV":
+            yield _member_read(tokens, index + 1)
 
 
 def _refusals(tokens: Sequence[Token], path: str, allowed: Collection[str] = ()) -> Iterator[Problem]:

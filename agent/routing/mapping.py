@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 from agent.domain.errors import ConfigurationError, Problem
-from agent.domain.invocation import View
-from agent.domain.json import Json, JsonObject, as_flag, as_object
+from agent.domain.invocation import InvocationKind, View
+from agent.domain.json import Json, JsonObject, as_object
 from agent.domain.route import Match, ReportRule, Route, Template
 from agent.ports import Executors, Routed
-from agent.routing.document import Document, parse, read_file
+from agent.routing.builtin import AddressedToAgent
+from agent.routing.document import Document, parse
 from agent.routing.expressions import Expressions
 from agent.routing.mapping_templates import MappingTemplates, the_exchange, the_message
 from agent.routing.places import item, member
@@ -24,10 +24,10 @@ from agent.routing.route_set import RouteSet
 from agent.routing.templates import Constant, kind
 
 _REPORT = {"status": "status", "link": "link", "summary": "summary", "externalRunId": "external_run_id"}
-_KEYS = ("enabled", "method", "url", "body", "headers", "query", "report", "fieldsToDecryptPaths")
 _TRUE = frozenset({"true", "on", "yes", "y", "t", "1"})
 _FALSE = frozenset({"false", "off", "no", "n", "f", "0"})
 """Words that Port's own agent takes for a boolean before it thinks of jq; in any case."""
+_FOR_AGENTS = AddressedToAgent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,9 @@ class Addressed:
     def render(self, view: View) -> bool:
         """Whether the mapping takes the message. Raises `TemplateError`."""
         message = the_message(view.value)
-        in_run = as_object(as_object(as_object(message.get("payload")).get("action")).get("invocationMethod"))
-        method = in_run or as_object(message.get("changelogDestination"))
+        method = as_object(as_object(view.value.get("action")).get("invocationMethod"))
         has_run = as_object(message.get("context")).get("runId") is not None
-        if not as_flag(method.get("agent")) or not (has_run or method.get("url")):
+        if not _FOR_AGENTS.render(view) or not (has_run or method.get("url")):
             return False
         return self.enabled.render(view) is True
 
@@ -56,12 +55,11 @@ class MappingReader:
     default_timeout_s: float = 3600.0
     warnings: list[Problem] = field(default_factory=list)
 
-    def load(self, path: Path) -> RouteSet:
-        """The routes of the file at ``path``. Raises `ConfigurationError` where it has not the form of one."""
-        return self.parse(read_file(path), str(path))
-
     def parse(self, content: bytes, where: str) -> RouteSet:
-        """The routes in ``content``; ``where`` is the name of its file. Raises `ConfigurationError`."""
+        """The routes in ``content``; ``where`` is the name of its file.
+
+        Raises `ConfigurationError` where it has not the form of a mapping file.
+        """
         self.warnings = []
         document = parse(content, where)
         if not isinstance(document.value, list):
@@ -80,11 +78,10 @@ class MappingReader:
 
     def _routed(self, document: Document, raw: JsonObject, index: int) -> Routed:
         path = item("", index)
-        name = f"mapping-{index + 1}"
         before, after = self._compilers(document, path)
         route = Route(
-            name=name,
-            match=Match(kinds=("action_run", "node_run", "change_event"), when=self._enabled(before, raw, path)),
+            name=f"mapping-{index + 1}",
+            match=Match(kinds=tuple(map(str, InvocationKind)), when=self._enabled(before, raw, path)),
             executor="http",
             options=_options(raw),
             timeout_s=self.default_timeout_s,

@@ -12,7 +12,7 @@ import pytest
 
 from agent.domain.errors import ConfigurationError, TemplateError, UnevaluatedError
 from agent.domain.invocation import Invocation, InvocationKind, InvocationMethod, RunId, Trigger
-from agent.domain.json import Json, JsonObject
+from agent.domain.json import Json, JsonObject, as_object
 from agent.domain.route import Unrouted
 from agent.ports import Executor, Routed, TemplateCompiler
 from agent.routing.expressions import Expressions
@@ -66,6 +66,10 @@ def message(**parts: Json) -> Invocation:
 
 
 def invoked(document: JsonObject, kind: InvocationKind) -> Invocation:
+    """The invocation that intake makes of a message, as far as mappings look at it."""
+    method = as_object(document.get("changelogDestination"))
+    if kind is InvocationKind.ACTION_RUN:
+        method = as_object(as_object(as_object(document.get("payload")).get("action")).get("invocationMethod"))
     return Invocation(
         kind=kind,
         run_id=RunId("r_1") if kind is InvocationKind.ACTION_RUN else None,
@@ -75,7 +79,7 @@ def invoked(document: JsonObject, kind: InvocationKind) -> Invocation:
         entity=None,
         entity_id=None,
         inputs={},
-        method=InvocationMethod("WEBHOOK"),
+        method=InvocationMethod("WEBHOOK", raw=method),
         document=document,
     )
 
