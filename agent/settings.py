@@ -183,7 +183,8 @@ class Settings(BaseSettings):
     # ── what runs ────────────────────────────────────────────────────────────────────────────────────
     AGENT_ROUTES_PATH: OptionalPath = Field(
         None,
-        description="The routes file, YAML or JSON. Empty: webhook messages for agents are forwarded as they are.",
+        description="The routes file, YAML or JSON. Empty: messages for agents are forwarded to the URL that they "
+        "name, and GITLAB actions trigger their pipeline.",
     )
     AGENT_PYTHONPATH: str = Field("", description="Directories with Python actions, separated by colons.")
     AGENT_STATE_DIR: Path = Field(
@@ -222,7 +223,8 @@ class Settings(BaseSettings):
     )
     WEBHOOK_VERIFY_SSL: bool = Field(True, description="Whether certificates of HTTP targets are verified.")
     CONTROL_THE_PAYLOAD_CONFIG_PATH: OptionalPath = Field(
-        None, description="The official agent's mapping file; not read by this version, use AGENT_ROUTES_PATH."
+        None,
+        description="The official agent's mapping file, in its own language; in place of AGENT_ROUTES_PATH.",
     )
 
     # ── what is let in ───────────────────────────────────────────────────────────────────────────────
@@ -364,6 +366,11 @@ class Settings(BaseSettings):
     def ca_file(self) -> Path | None:
         """CAs to trust in addition."""
         return self.SSL_CERT_FILE or self.REQUESTS_CA_BUNDLE
+
+    @property
+    def routes_file(self) -> Path | None:
+        """The file that says what becomes of messages: routes, or a mapping file; ``None``: the built-in routes."""
+        return self.AGENT_ROUTES_PATH or self.CONTROL_THE_PAYLOAD_CONFIG_PATH
 
     @property
     def timeline(self) -> Timeline:
@@ -525,12 +532,12 @@ def environment(env_file: Path = Path(".env")) -> Mapping[str, str]:
 
 def _contradictions(settings: Settings) -> list[Problem]:
     problems = []
-    if settings.CONTROL_THE_PAYLOAD_CONFIG_PATH is not None:
+    if settings.CONTROL_THE_PAYLOAD_CONFIG_PATH is not None and settings.AGENT_ROUTES_PATH is not None:
         problems.append(
             Problem(
                 "CONTROL_THE_PAYLOAD_CONFIG_PATH",
-                "mapping files of the official agent are not read by this version",
-                hint="write routes and name them in AGENT_ROUTES_PATH; see `action-agent schema`",
+                "is set, and AGENT_ROUTES_PATH as well: only one of them can say what becomes of a message",
+                hint="unset one; `action-agent migrate` writes the mapping file's routes",
             )
         )
     if settings.security_protocol in _SASL and settings.KAFKA_CONSUMER_AUTHENTICATION_MECHANISM == "NONE":

@@ -281,9 +281,10 @@ def test_files_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> 
     assert [line.partition(":")[0] for line in found] == ["AGENT_KAFKA_CA_FILE", "SSL_CERT_FILE"]
 
 
-def test_a_mapping_file_is_not_silently_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    [line] = problems(monkeypatch, CONTROL_THE_PAYLOAD_CONFIG_PATH="/etc/mapping.json")
-    assert "AGENT_ROUTES_PATH" in line
+def test_routes_and_a_mapping_file_contradict_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = {"CONTROL_THE_PAYLOAD_CONFIG_PATH": "/etc/mapping.json", "AGENT_ROUTES_PATH": "/etc/routes.yaml"}
+    [line] = problems(monkeypatch, **paths)
+    assert line.startswith("CONTROL_THE_PAYLOAD_CONFIG_PATH: is set, and AGENT_ROUTES_PATH as well")
 
 
 def test_settings_for_looking_at_routes_need_no_credentials() -> None:

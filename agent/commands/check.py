@@ -19,6 +19,7 @@ from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.redaction import Redactor
 from agent.domain.route import DEFAULT_ATTEMPTS, OnInterrupted, Route
 from agent.ports import Clock, Executor, Noting
+from agent.routing.route_set import RouteSet
 from agent.settings import SDK_SWITCH, Settings, misspelt
 
 
@@ -39,31 +40,42 @@ async def check(
     for warning in _warnings(settings, environment):
         write(f"warning: {warning}")
     problems.extend(await _trace_problems(settings, environment, clock))
-    try:
-        rules = open_rules(settings, environment, Silent(), clock)
-    except ConfigurationError as error:
-        problems.extend(error.problems)
-    else:
-        try:
-            open_intake(settings, rules, clock)
-            await open_runs_client(settings, environment, Silent(), clock).close()
-        except ConfigurationError as error:
-            problems.extend(error.problems)
-        routes = rules.current.routes
-        notes = [note for route in routes for note in _notes(route, rules.current.executor(route.name))]
-        await rules.close()
-    if problems:
+    routes = await _read_routes(settings, environment, clock, problems)
+    for warning in () if routes is None else routes.warnings:
+        write(f"warning: {warning}")
+    if routes is None or problems:
         for problem in problems:
             write(str(problem))
         write(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} found")
         return 1
-    source = settings.AGENT_ROUTES_PATH or "the built-in routes (AGENT_ROUTES_PATH is not set)"
-    write(f"settings and routes are in order: {len(routes)} route{'s' if len(routes) != 1 else ''} from {source}")
-    for route in routes:
+    source = settings.routes_file or "the built-in routes (AGENT_ROUTES_PATH is not set)"
+    count = len(routes.routes)
+    write(f"settings and routes are in order: {count} route{'s' if count != 1 else ''} from {source}")
+    for route in routes.routes:
         write(f"  {route.name}: {route.executor}, {_matches(route.match.actions, route.match.types)}")
-    for note in notes:
-        write(f"note: {note}")
+    for route in routes.routes:
+        for note in _notes(route, routes.executor(route.name)):
+            write(f"note: {note}")
     return 0
+
+
+async def _read_routes(
+    settings: Settings, environment: Mapping[str, str], clock: Clock, problems: list[Problem]
+) -> RouteSet | None:
+    """The routes, and beside them everything else that ``run`` opens; ``None`` where there are none to be had."""
+    try:
+        rules = open_rules(settings, environment, Silent(), clock)
+    except ConfigurationError as error:
+        problems.extend(error.problems)
+        return None
+    try:
+        open_intake(settings, rules, clock)
+        await open_runs_client(settings, environment, Silent(), clock).close()
+    except ConfigurationError as error:
+        problems.extend(error.problems)
+    finally:
+        await rules.close()
+    return rules.current
 
 
 def _warnings(settings: Settings, environment: Mapping[str, str]) -> Iterator[Problem]:

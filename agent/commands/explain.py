@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from agent.clock import SystemClock
 from agent.composition import Rules, Silent, open_intake, open_rules
@@ -21,6 +21,17 @@ from agent.settings import Settings
 Write = Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What is written, line by line, masked."""
+
+    print_line: Write
+    redactor: Redactor
+
+    def __call__(self, line: str) -> None:
+        self.print_line(self.redactor.mask_text(line))
+
+
 async def explain(
     settings: Settings, environment: Mapping[str, str], body: bytes, channel: Channel, print_line: Write
 ) -> int:
@@ -33,12 +44,7 @@ async def explain(
     clock = SystemClock()
     rules = open_rules(settings, environment, Silent(), clock)
     named = [environment.get(name, "") for route in rules.current.routes for name in route.secrets]
-    redactor = Redactor((*settings.secrets, *named))
-
-    def masked(line: str) -> None:
-        print_line(redactor.mask_text(line))
-
-    write: Write = masked
+    write = _Page(print_line, Redactor((*settings.secrets, *named)))
     try:
         if not settings.PORT_CLIENT_SECRET.get_secret_value():
             write("signature    not verified: PORT_CLIENT_SECRET is not set; what follows is as if it were valid")
@@ -55,7 +61,7 @@ async def explain(
         await rules.close()
 
 
-async def _explain_decoded(settings: Settings, rules: Rules, verdict: Verdict, write: Write) -> int:
+async def _explain_decoded(settings: Settings, rules: Rules, verdict: Verdict, write: _Page) -> int:
     match verdict:
         case Unacceptable(_, detail):
             write(f"message      REFUSED: {detail}")
@@ -98,7 +104,7 @@ def _write_invocation(invocation: Invocation, write: Write) -> None:
             write(f"{name:<12} {value}")
 
 
-async def _explain_routes(settings: Settings, rules: Rules, invocation: Invocation, write: Write) -> int:
+async def _explain_routes(settings: Settings, rules: Rules, invocation: Invocation, write: _Page) -> int:
     for verdict in rules.current.explain(invocation):
         write(f"route        {verdict.route}: {'MATCHES' if verdict.reason is None else verdict.reason}")
     invocation = replace(invocation, effort=Effort())  # what explaining cost is not what the message will cost
@@ -108,10 +114,15 @@ async def _explain_routes(settings: Settings, rules: Rules, invocation: Invocati
     write(f"would run    {routed.route.executor} of route {routed.route.name} ({routed.route.where})")
     failed = False
     try:
-        _write_json(await routed.executor.preview(invocation.view), write)
+        preview = await routed.executor.preview(invocation.view)
+        for secret in invocation.view.secrets:
+            write.redactor.add(secret)
+        _write_json(preview, write)
     except TemplateError as error:
         write(f"  FAILS: {error}")
         failed = True
+    for note in invocation.view.notes:
+        write(f"note         {note}")
     failed |= _write_rules(routed.route, invocation, write)
     return int(failed)
 

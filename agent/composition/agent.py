@@ -210,6 +210,8 @@ class Agent:
 
     def _warn(self) -> None:
         """Says at start what is no reason not to start."""
+        for warning in self._rules.current.warnings:
+            log.warning("routes warning", problem=str(warning))
         for problem in misspelt(self._environment):
             log.warning("a variable is not a setting", variable=problem.where, hint=problem.hint)
         if is_silenced(self._settings, self._environment):
@@ -253,7 +255,7 @@ class Agent:
                 "organisation": settings.PORT_ORG_ID,
                 "group": settings.group_id,
                 "API": settings.PORT_API_BASE_URL,
-                "routes": str(settings.AGENT_ROUTES_PATH or "built in"),
+                "routes": str(settings.routes_file or "built in"),
             },
             max_concurrent_runs=limit,
             routes=self._routes,

@@ -81,13 +81,20 @@ def open_rules(
         jq_timeout_s=settings.AGENT_JQ_TIMEOUT_S,
         default_timeout_s=settings.AGENT_RUN_TIMEOUT_S,
     )
-    path = settings.AGENT_ROUTES_PATH
     try:
-        routes = reader.builtin() if path is None else LiveRoutes(path, reader, observer)
+        routes = _open_routes(settings, reader, observer)
     except ConfigurationError:
         reader.close()
         raise
     return Rules(registry, reader, routes)
+
+
+def _open_routes(settings: Settings, reader: RoutesReader, observer: Observer) -> RouteSet | LiveRoutes:
+    if settings.AGENT_ROUTES_PATH is not None:
+        return LiveRoutes(settings.AGENT_ROUTES_PATH, reader, observer)
+    if settings.CONTROL_THE_PAYLOAD_CONFIG_PATH is not None:
+        return LiveRoutes(settings.CONTROL_THE_PAYLOAD_CONFIG_PATH, reader.mappings(), observer)
+    return reader.builtin()
 
 
 def open_intake(

@@ -114,6 +114,9 @@ def _evaluate(run: ActiveRun, name: str, template: Template | None, report: RunR
     except TemplateError as error:
         report.log(f"report.{name}: {error}", "WARN")
         return None
+    finally:
+        for secret in run.view_after.secrets:
+            report.mask(secret)
     if value is None:
         report.log(f"report.{name} gave null: nothing is set", "WARN")
     return value

@@ -333,7 +333,7 @@ class LoopTicked:
 
 @dataclass(frozen=True, slots=True)
 class RoutesReloaded:
-    """The routes file changed: ``ok`` tells whether the new one is in force; ``problems`` is empty if so."""
+    """The routes file changed: ``ok`` tells whether the new one is in force; then ``problems`` are warnings."""
 
     ok: bool
     routes: int

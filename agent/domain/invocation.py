@@ -78,13 +78,15 @@ class Effort:
 class View:
     """What expressions see: ``value`` is the document that jq gets as ``.``, `text` the same as JSON text.
 
-    The text is made once, however many expressions read it. All views of one message share their ``effort`` and
-    their ``notes``: what its run's log shall say of expressions that failed without failing the run.
+    The text is made once, however many expressions read it. All views of one message share their ``effort``, their
+    ``notes``: what its run's log shall say of expressions that failed without failing the run, and their
+    ``secrets``: what expressions took from places that nobody could name before, to be masked from then on.
     """
 
     value: JsonObject = field(repr=False)
     effort: Effort = field(default_factory=Effort, repr=False, compare=False)
     notes: list[str] = field(default_factory=list, repr=False, compare=False)
+    secrets: list[str] = field(default_factory=list, repr=False, compare=False)
     _others: dict[Callable[[JsonObject], JsonObject], View] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -96,12 +98,12 @@ class View:
 
     def extended(self, **parts: Json) -> View:
         """The view with further top-level names, e.g. ``response``."""
-        return View({**self.value, **parts}, self.effort, self.notes)
+        return View({**self.value, **parts}, self.effort, self.notes, self.secrets)
 
     def seen_through(self, lens: Callable[[JsonObject], JsonObject]) -> View:
         """The same message for expressions that expect another document: ``lens`` of this one, made once."""
         if lens not in self._others:
-            self._others[lens] = View(lens(self.value), self.effort, self.notes)
+            self._others[lens] = View(lens(self.value), self.effort, self.notes, self.secrets)
         return self._others[lens]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
@@ -37,6 +37,21 @@ def as_object(value: Json) -> JsonObject:
 def as_flag(value: Json) -> bool:
     """Whether ``value`` means yes: ``true`` or the string "true"; Port templates flags, so both forms arrive."""
     return value is True or (isinstance(value, str) and value.strip().lower() == "true")
+
+
+def texts_in(value: Json) -> Iterator[str]:
+    """Every text in ``value``, at any depth; not the names of its members."""
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for part in value.values():
+                yield from texts_in(part)
+        case Sequence():
+            for part in value:
+                yield from texts_in(part)
+        case _:
+            return
 
 
 def _is_encodable(text: str) -> bool:

@@ -114,7 +114,7 @@ class HttpExecutor:
         finally:
             for note in run.view.notes:
                 run.log(note, level="WARN")
-        for secret in _credentials(request):
+        for secret in (*_credentials(request), *run.view.secrets):
             run.mask(secret)
         attempt = 1
         while True:

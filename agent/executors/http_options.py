@@ -53,6 +53,15 @@ class Mode(StrEnum):
     """As the message says, whose ever the ``url``."""
 
 
+class BodyFormat(StrEnum):
+    """What becomes of a body on its way."""
+
+    AUTO = "auto"
+    """What the Content-Type says: text as it is, an object as a form; JSON where it says neither."""
+    JSON = "json"
+    """JSON, whatever the Content-Type says."""
+
+
 def _text(description: str) -> JsonObject:
     return {"description": description, "type": "string", "minLength": 1}
 
@@ -110,6 +119,10 @@ HTTP_SCHEMA: JsonObject = {
             "description": "What is sent, a template: as JSON; text as it is and objects as a form where the "
             "Content-Type says so; null sends nothing. By default the message itself, but nothing where the route "
             "sets GET or HEAD."
+        },
+        "body_format": {
+            "description": "auto (default): as the Content-Type says, see body; json: always JSON.",
+            "enum": [str(form) for form in BodyFormat],
         },
         "timeout": duration_schema(
             "The longest that the server may take to answer; default: WEBHOOK_INVOKER_TIMEOUT."

@@ -13,7 +13,7 @@ from agent.domain.invocation import View
 from agent.domain.javascript import stringify
 from agent.domain.json import Json, JsonObject, as_object, as_text
 from agent.domain.route import Template
-from agent.executors.http_options import METHOD, REFUSED_METHODS, fixed_problems
+from agent.executors.http_options import METHOD, REFUSED_METHODS, BodyFormat, fixed_problems
 from agent.executors.http_url import UnsendableError, encoded, parsed, put_together
 from agent.net.headers import header_problem
 from agent.net.shown import shown_place, shown_url
@@ -87,6 +87,7 @@ class RequestTemplate:
     def __init__(self, options: JsonObject, path: str, templates: TemplateCompiler) -> None:
         key = options.get("idempotency_key", True)
         self._sends_run_id = key is True
+        self._body_format = BodyFormat(str(options.get("body_format", BodyFormat.AUTO)))
         problems = [
             *_header_name_problems(options.get("headers"), f"{path}.headers", templates),
             *fixed_problems(options, path, templates),
@@ -118,7 +119,7 @@ class RequestTemplate:
         has_body = body is not None and (
             self._body is not None or self._method is None or method not in _BODYLESS_METHODS
         )
-        content = _content(body, headers) if has_body else None
+        content = _content(body, headers, self._body_format) if has_body else None
         return HttpRequest(
             method=method,
             url=parsed(_with_query(written, query)),
@@ -219,11 +220,12 @@ def _with_query(url: str, query: JsonObject) -> str:
     return base + joint + urlencode(pairs) + hash_mark + fragment
 
 
-def _content(body: Json, headers: dict[str, str]) -> bytes:
+def _content(body: Json, headers: dict[str, str], form: BodyFormat) -> bytes:
     """The bytes of ``body``; sets the Content-Type where ``headers`` have none."""
     name = next((name for name in headers if name.lower() == "content-type"), None)
     if name is None:
         headers["Content-Type"] = "application/json"
+    if name is None or form is BodyFormat.JSON:
         return stringify(body).encode()
     kind = headers[name].partition(";")[0].strip().lower()
     if kind == _FORM and isinstance(body, Mapping):

@@ -238,6 +238,8 @@ class LogObserver:
     def _routes_reloaded(self, event: events.RoutesReloaded) -> None:
         if event.ok:
             self._log.info("routes reloaded", routes=event.routes)
+            for warning in event.problems:
+                self._log.warning("routes warning", problem=warning)
         else:
             self._log.warning(
                 "routes reload refused", problems=event.problems, effect="the routes read before stay in force"

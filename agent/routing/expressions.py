@@ -17,6 +17,7 @@ from agent.domain.invocation import View
 from agent.domain.json import Json, compact
 from agent.domain.route import Template
 from agent.ports import Encode
+from agent.routing.environment_secrets import TakenFromEnvironment, is_secret, secret_values
 from agent.routing.jq_cost import is_affordable, is_object_key, weight
 from agent.routing.jq_errors import compile_error, shown, without_values
 from agent.routing.jq_hints import compile_hint, dotted, subtraction_hint, unseen_hint
@@ -107,8 +108,14 @@ class Expressions:
         """
         names = set(_environment_reads(list(tokenize(source))))
         visible = {n: v for n, v in self._environment.items() if None in names or n in names}
-        templates = RouteTemplates(None, visible, self._worker, self._compile, prelude=_LENIENT_PRELUDE)
-        return templates.bare(source, path)
+        template = RouteTemplates(None, visible, self._worker, self._compile, is_lenient=True).bare(source, path)
+        return TakenFromEnvironment(template, secret_values(visible)) if None in names else template
+
+    def secrets_named(self, source: str) -> Iterator[str]:
+        """The variables that an expression of a mapping file names and whose values are to be masked."""
+        for name in _environment_reads(list(tokenize(source))):
+            if name is not None and is_secret(name, self._environment.get(name, "")):
+                yield name
 
     def _compile_anew(self, prelude: str, source: str, environment: _Environment) -> _Gentle | None:
         """``None``: only the worker may have to do with it, for even compiling it may take long and much memory."""
@@ -127,14 +134,17 @@ class Expressions:
 
 @dataclass(frozen=True, slots=True)
 class RouteTemplates:
-    """Implements `agent.ports.TemplateCompiler` for one route; ``names`` ``None``: it may read any variable."""
+    """Implements `agent.ports.TemplateCompiler` for one route; ``names`` ``None``: it may read any variable.
+
+    ``is_lenient``: what jq's program has beside a pure language does nothing, where others are refused for it.
+    """
 
     names: tuple[str, ...] | None
     environment: Mapping[str, str] = field(repr=False)
     worker: JqWorker
     compile_program: Callable[[str, str, _Environment], _Gentle | None]
     seen: Sequence[str] | None = None
-    prelude: str = _PRELUDE
+    is_lenient: bool = False
 
     def template(self, value: Json, path: str, *, encode: Encode | None = None, is_name: bool = False) -> Template:
         """``value`` with ``{{ jq }}`` inside; see `agent.routing.templates`. Raises `ConfigurationError`."""
@@ -167,13 +177,13 @@ class RouteTemplates:
     def _compiled(self, source: str, path: str, tokens: Sequence[Token]) -> Template:
         if (steps := parse_path(source)) is not None:
             return PathExpression(source, path, steps)
-        allowed = _LENIENT if self.prelude == _LENIENT_PRELUDE else frozenset()
+        prelude, allowed = (_LENIENT_PRELUDE, _LENIENT) if self.is_lenient else (_PRELUDE, frozenset[str]())
         if problems := [*_refusals(tokens, path, allowed), *self._hidden(tokens, path)]:
             raise ConfigurationError(*problems)
         hint = ""
         try:
-            gentle = self.compile_program(self.prelude, source, tuple(self.environment.items()))
-            return JqExpression(source, path, self.environment, gentle, self.worker, self.prelude)
+            gentle = self.compile_program(prelude, source, tuple(self.environment.items()))
+            return JqExpression(source, path, self.environment, gentle, self.worker, prelude)
         except (ValueError, JqFailure) as error:
             message = compile_error(str(error), first_line=1 + _PRELUDE_LINES)
             hint = compile_hint(message, source, _known_functions())

@@ -14,6 +14,7 @@ from agent.routing.builtin import builtin_routes
 from agent.routing.complaints import complaints
 from agent.routing.document import Document, parse, read_file
 from agent.routing.expressions import Expressions
+from agent.routing.mapping import MappingReader
 from agent.routing.misplaced import ProperPlaces
 from agent.routing.route_builder import RouteBuilder
 from agent.routing.route_set import RouteSet
@@ -81,7 +82,11 @@ class RoutesReader:
 
     def builtin(self) -> RouteSet:
         """The routes where there is no file; see `agent.routing.builtin`."""
-        return builtin_routes(self._executors, self._expressions.for_route(), self._default_timeout_s)
+        return builtin_routes(self.mappings())
+
+    def mappings(self) -> MappingReader:
+        """The same for mapping files of Port's own agent; usable until this one is closed."""
+        return MappingReader(self._executors, self._expressions, self._default_timeout_s)
 
     def close(self) -> None:
         """Ends jq's worker process. Idempotent."""

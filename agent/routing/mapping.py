@@ -7,18 +7,16 @@ The file is a list; the first mapping whose ``enabled`` is true takes the messag
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
 
 from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.invocation import InvocationKind, View
-from agent.domain.json import Json, JsonObject, as_object
+from agent.domain.json import Json, JsonObject, as_flag, as_object, texts_in
 from agent.domain.route import Match, ReportRule, Route, Template
 from agent.ports import Executors, Routed
-from agent.routing.builtin import AddressedToAgent
 from agent.routing.document import Document, parse
 from agent.routing.expressions import Expressions
-from agent.routing.mapping_templates import MappingTemplates, the_exchange, the_message
+from agent.routing.mapping_templates import MappingTemplates, the_exchange
 from agent.routing.places import item, member
 from agent.routing.route_set import RouteSet
 from agent.routing.templates import Constant, kind
@@ -27,7 +25,8 @@ _REPORT = {"status": "status", "link": "link", "summary": "summary", "externalRu
 _TRUE = frozenset({"true", "on", "yes", "y", "t", "1"})
 _FALSE = frozenset({"false", "off", "no", "n", "f", "0"})
 """Words that Port's own agent takes for a boolean before it thinks of jq; in any case."""
-_FOR_AGENTS = AddressedToAgent()
+ANY_KIND = tuple(map(str, InvocationKind))
+"""For a route that takes change events as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,80 +37,94 @@ class Addressed:
 
     def render(self, view: View) -> bool:
         """Whether the mapping takes the message. Raises `TemplateError`."""
-        message = the_message(view.value)
         method = as_object(as_object(view.value.get("action")).get("invocationMethod"))
-        has_run = as_object(message.get("context")).get("runId") is not None
-        if not _FOR_AGENTS.render(view) or not (has_run or method.get("url")):
+        has_run = as_object(view.value.get("run")).get("id") is not None
+        if not as_flag(method.get("agent")) or not (has_run or method.get("url")):
             return False
         return self.enabled.render(view) is True
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class MappingReader:
-    """Makes route sets of mapping files. ``warnings`` of the file read last: it is in force all the same."""
+    """Makes route sets of mapping files; what is odd in one, and does not keep it from being used, it warns of."""
 
     executors: Executors
     expressions: Expressions
     default_timeout_s: float = 3600.0
-    warnings: list[Problem] = field(default_factory=list)
 
     def parse(self, content: bytes, where: str) -> RouteSet:
         """The routes in ``content``; ``where`` is the name of its file.
 
         Raises `ConfigurationError` where it has not the form of a mapping file.
         """
-        self.warnings = []
         document = parse(content, where)
         if not isinstance(document.value, list):
             message = f"the file holds {kind(document.value)}; a list of mappings was expected"
             raise ConfigurationError(document.problem("", message))
         problems: list[Problem] = []
+        warnings: list[Problem] = []
         routes: list[Routed] = []
         for index, raw in enumerate(document.value):
-            wrong = list(_malformed(document, raw, item("", index)))
+            path = item("", index)
+            wrong = list(_malformed(document, raw, path))
             problems += wrong
             if not wrong:
-                routes.append(self._routed(document, as_object(raw), index))
+                name = f"mapping-{index + 1}"
+                routes.append(_Reading(self, document, as_object(raw), path, warnings).routed(name))
         if problems:
             raise ConfigurationError(*problems)
-        return RouteSet(routes)
+        return RouteSet(routes, warnings)
 
-    def _routed(self, document: Document, raw: JsonObject, index: int) -> Routed:
-        path = item("", index)
-        before, after = self._compilers(document, path)
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One mapping's way to a route; ``warnings`` grows on the way."""
+
+    reader: MappingReader
+    document: Document
+    raw: JsonObject
+    path: str
+    warnings: list[Problem]
+
+    def routed(self, name: str) -> Routed:
+        before = MappingTemplates(self.reader.expressions.for_mapping, self._warn, self.path)
+        after = replace(before, lens=the_exchange, forgives=False)
         route = Route(
-            name=f"mapping-{index + 1}",
-            match=Match(kinds=tuple(map(str, InvocationKind)), when=self._enabled(before, raw, path)),
+            name=name,
+            match=Match(kinds=ANY_KIND, when=self._enabled(before)),
             executor="http",
-            options=_options(raw),
-            timeout_s=self.default_timeout_s,
+            options=_options(self.raw),
+            timeout_s=self.reader.default_timeout_s,
             decrypts_listed=False,
-            decrypt=tuple(str(one) for one in _items(raw.get("fieldsToDecryptPaths"))),
-            report=_report(after, raw, member(path, "report")),
-            where=document.at(path),
+            decrypt=tuple(str(one) for one in _items(self.raw.get("fieldsToDecryptPaths"))),
+            secrets=tuple(dict.fromkeys(self._secrets())),
+            report=_report(after, self.raw, member(self.path, "report")),
+            where=self.document.at(self.path),
         )
-        return Routed(route, self.executors.prepare("http", route.options, path, before))
+        return Routed(route, self.reader.executors.prepare("http", route.options, self.path, before))
 
-    def _compilers(self, document: Document, path: str) -> tuple[MappingTemplates, MappingTemplates]:
-        """For what is rendered before the request, and for the report, which says itself what fails."""
-
-        def warn(problem: Problem) -> None:
-            self.warnings.append(document.problem(problem.path or problem.where, problem.message, problem.hint))
-
-        compiler = partial(MappingTemplates, self.expressions.for_mapping, warn, path)
-        return compiler(), compiler(the_exchange, forgives=False)
-
-    def _enabled(self, templates: MappingTemplates, raw: JsonObject, path: str) -> Template:
-        value = raw.get("enabled", True)
+    def _enabled(self, templates: MappingTemplates) -> Template:
+        value = self.raw.get("enabled", True)
         if isinstance(value, str) and value.lower() not in _TRUE | _FALSE:
             strict = replace(templates, forgives=False)
-            return Addressed(strict.expression(value, member(path, "enabled")))
+            return Addressed(strict.expression(value, member(self.path, "enabled")))
         return Addressed(Constant(str(value).lower() in _TRUE))
+
+    def _secrets(self) -> Iterator[str]:
+        """The variables that its expressions name and whose values are to be masked."""
+        parts = {**_options(self.raw), "report": self.raw.get("report")}
+        for name in ("method", "url", "headers", "query", "body", "report"):
+            for source in texts_in(parts.get(name)):
+                yield from self.reader.expressions.secrets_named(source)
+
+    def _warn(self, problem: Problem) -> None:
+        place = problem.path or problem.where
+        self.warnings.append(self.document.problem(place, problem.message, problem.hint))
 
 
 def _options(raw: JsonObject) -> JsonObject:
     """What the http executor is to do; texts are expressions still."""
-    options: dict[str, Json] = {"headers": {}, "body": ".", "mode": "message"}
+    options: dict[str, Json] = {"headers": {}, "body": ".", "body_format": "json", "mode": "message"}
     options.update(
         {name: raw[name] for name in ("method", "url", "headers", "query", "body") if raw.get(name) is not None}
     )

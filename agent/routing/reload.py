@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -15,7 +16,6 @@ from agent.domain.invocation import Invocation
 from agent.domain.route import Unrouted, Verdict
 from agent.ports import Observer, Routed
 from agent.routing.document import read_file
-from agent.routing.file import RoutesReader
 from agent.routing.route_set import RouteSet
 
 log = structlog.get_logger(__name__)
@@ -26,6 +26,13 @@ _READ_ONCE = "Python modules are read once; restart the agent to read them anew"
 _Signature = tuple[int, int, int, int, int]
 
 
+class FileReader(Protocol):
+    """What makes routes of a file's content."""
+
+    def parse(self, content: bytes, where: str) -> RouteSet:
+        """The routes; ``where`` is the file's name. Raises `ConfigurationError` with every problem."""
+
+
 class LiveRoutes:
     """Implements `agent.ports.Router` with the latest version of the file that was in order.
 
@@ -33,7 +40,7 @@ class LiveRoutes:
     reload keeps its route and executor. Belongs to the event loop's thread.
     """
 
-    def __init__(self, path: Path, reader: RoutesReader, observer: Observer) -> None:
+    def __init__(self, path: Path, reader: FileReader, observer: Observer) -> None:
         self._path = path
         self._reader = reader
         self._observer = observer
@@ -86,7 +93,8 @@ class LiveRoutes:
             return self._refused(digest, error)
         self._seen = digest
         self._current = routes
-        self._observer.notify(RoutesReloaded(ok=True, routes=len(routes.routes)))
+        told = tuple(str(warning) for warning in routes.warnings)
+        self._observer.notify(RoutesReloaded(ok=True, routes=len(routes.routes), problems=told))
         return True
 
     def _looks_untouched(self) -> bool:

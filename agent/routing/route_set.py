@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agent.domain.errors import Problem
 from agent.domain.invocation import Invocation
 from agent.domain.route import Route, RoutingTable, Unrouted, Verdict
 from agent.ports import Executor, Routed
 
 
 class RouteSet:
-    """Implements `agent.ports.Router`. Immutable: a reload makes a new one, and old runs keep the old."""
+    """Implements `agent.ports.Router`. Immutable: a reload makes a new one, and old runs keep the old.
 
-    def __init__(self, routes: Sequence[Routed]) -> None:
+    ``warnings`` are of the file that they were read from, which is in force all the same.
+    """
+
+    def __init__(self, routes: Sequence[Routed], warnings: Sequence[Problem] = ()) -> None:
+        self.warnings = tuple(warnings)
         self._table = RoutingTable([routed.route for routed in routes])
         self._executors = {routed.route.name: routed.executor for routed in routes}
 

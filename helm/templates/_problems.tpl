@@ -41,6 +41,9 @@ port.clientId is missing: port.clientSecret alone is not enough
 {{- if gt (len $given) 1 }}
 {{ join " and " $given }} are given: routes come from one of them
 {{- end }}
+{{- if and $given .Values.controlThePayloadConfig }}
+{{ join " and " $given }} and controlThePayloadConfig are given: either routes or a mapping file say what becomes of a message
+{{- end }}
 {{- with .Values.routes.file }}
 {{- $file := fromYaml . }}
 {{- if not (contains ":" .) }}

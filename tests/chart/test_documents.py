@@ -102,15 +102,21 @@ def test_every_document_promises_the_same_of_keda() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({}, "Routes are not given: only webhook messages for agents are acted on"),
+        ({}, "Routes are not given: only messages for agents are acted on"),
+        ({"controlThePayloadConfig": "[]"}, "Routes from the mapping file in controlThePayloadConfig"),
         ({}, f"the image action-agent:{__version__} names no registry of yours"),
         ({"replicaCount": 3}, "3 replicas share the partitions of org_1.runs"),
         ({"persistence": {"enabled": True}}, "rollout status statefulset/release-action-agent"),
-        ({"controlThePayloadConfig": "[]"}, "refuses to start with one"),
         ({"resources": {"limits": {"cpu": 1}}}, "resources.limits.cpu is 1: a throttled agent misses heartbeats"),
         ({"env": {"normal": {"KAFKA_CONSUMER_GROUP_ID": "mine"}}}, "allow only groups that begin with org_"),
-        ({"env": {"normal": {"GITLAB_URL": "https://gitlab.com/"}}}, "does not start GitLab's pipelines by itself"),
-        ({"env": {"secret": {"GITLAB_URL": "https://gitlab.com/"}}}, "does not start GitLab's pipelines by itself"),
+        (
+            {"env": {"normal": {"GITLAB_URL": "https://gitlab.com/"}}, "routes": {"list": ROUTES}},
+            "GITLAB_URL is a variable and no more where there are routes",
+        ),
+        (
+            {"env": {"secret": {"GITLAB_URL": "https://gitlab.com/"}}, "routes": {"list": ROUTES}},
+            "GITLAB_URL is a variable and no more where there are routes",
+        ),
         (
             {"env": {"normal": {"KAFKA_CONSUMER_BROKERS": "kafka:9092"}}},
             "KAFKA_CONSUMER_BROKERS does nothing. The brokers are those that Port names",

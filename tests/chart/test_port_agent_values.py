@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from agent import __version__
-from agent.domain.errors import ConfigurationError
 from agent.settings import load
 from tests.chart.combinations import COMBINATIONS, OFFICIAL
 from tests.chart.rendering import Rendered, merged, notes_alone, render, render_alone
@@ -82,22 +81,11 @@ def test_its_image_is_not_meant_and_that_is_said(one: Rendered) -> None:
     assert "names the image of Port's own agent. It is not used" in notes_alone(OFFICIAL)
 
 
-def test_its_mapping_is_mounted_and_its_state_is_said(
-    helm: str, one: Rendered, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_its_mapping_is_mounted(helm: str, one: Rendered) -> None:
     path = one.env["CONTROL_THE_PAYLOAD_CONFIG_PATH"]
     assert path == f"{one.mount('mapping')['mountPath']}/mapping.json"
     assert one.one("ConfigMap", "-mapping")["data"]["mapping.json"] == OFFICIAL["controlThePayloadConfig"]
     assert "CONTROL_THE_PAYLOAD_CONFIG_PATH" not in render(helm, {}).env
-    # What the notes say must be what the agent does.
-    assert "This version of the agent does not read mapping files" in notes_alone(OFFICIAL)
-    for name, value in {"PORT_ORG_ID": "o", "PORT_CLIENT_ID": "i", "PORT_CLIENT_SECRET": "s3cret"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("CONTROL_THE_PAYLOAD_CONFIG_PATH", path)
-    with pytest.raises(
-        ConfigurationError, match="mapping files of the official agent are not read by this version"
-    ):
-        load()
 
 
 def test_of_such_a_secret_the_files_count_and_not_the_variables(

@@ -90,9 +90,10 @@ def test_the_request_and_the_report_are_those_of_ports_own_agent(path: Path) -> 
         return
     assert invocation is not None
     with reader(case.raw["env"]) as mappings:
-        routed = mappings.parse(case.mapping, "mapping.json").resolve(invocation)
+        routes = mappings.parse(case.mapping, "mapping.json")
+        routed = routes.resolve(invocation)
         assert isinstance(routed, Routed), routed
-        assert mappings.warnings == []
+        assert routes.warnings == ()
         opened, _ = MessageIntake(lambda: [SECRET], SystemClock()).unlock(
             invocation, routed.route.decrypt, listed=routed.route.decrypts_listed
         )

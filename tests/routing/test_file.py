@@ -149,21 +149,25 @@ def test_files_that_are_not_there_or_no_files(tmp_path: Path) -> None:
     reader.close()
 
 
-def test_the_built_in_routes_forward_webhooks_for_agents() -> None:
-    executors = FakeExecutors()
-    reader = RoutesReader(executors, {}, default_timeout_s=5)
+def test_the_built_in_routes_take_all_that_is_for_agents() -> None:
+    reader = RoutesReader(FakeExecutors(), {}, default_timeout_s=5)
     routes = reader.builtin()
     reader.close()
-    assert executors.prepared == [("http", {})]
-    assert [(r.name, r.executor, r.timeout_s) for r in routes.routes] == [("forward-webhooks", "http", 5)]
+    assert [(r.name, r.executor, r.timeout_s, r.where) for r in routes.routes] == [
+        ("trigger-gitlab-pipelines", "http", 5, "built in"),
+        ("forward-webhooks", "http", 5, "built in"),
+    ]
 
-    def is_taken(kind: InvocationKind, method_type: str, agent: Json) -> bool:
-        method = InvocationMethod(type=method_type, agent=True, raw={"type": method_type, "agent": agent})
-        return isinstance(routes.resolve(invocation(kind=kind, method=method)), Routed)
+    def taken(kind: InvocationKind, method_type: str, agent: Json) -> str | None:
+        method = InvocationMethod(
+            type=method_type, agent=True, raw={"type": method_type, "agent": agent, "url": "http://x/"}
+        )
+        routed = routes.resolve(invocation(kind=kind, method=method))
+        return routed.route.name if isinstance(routed, Routed) else None
 
-    assert is_taken(InvocationKind.ACTION_RUN, "WEBHOOK", agent=True)
-    assert is_taken(InvocationKind.NODE_RUN, "WEBHOOK", agent="true")
-    assert not is_taken(InvocationKind.ACTION_RUN, "WEBHOOK", agent="false")
-    assert not is_taken(InvocationKind.ACTION_RUN, "WEBHOOK", agent=None)
-    assert not is_taken(InvocationKind.CHANGE_EVENT, "WEBHOOK", agent=True)
-    assert not is_taken(InvocationKind.ACTION_RUN, "KAFKA", agent=True)
+    assert taken(InvocationKind.ACTION_RUN, "WEBHOOK", agent=True) == "forward-webhooks"
+    assert taken(InvocationKind.NODE_RUN, "WEBHOOK", agent="true") == "forward-webhooks"
+    assert taken(InvocationKind.CHANGE_EVENT, "WEBHOOK", agent=True) == "forward-webhooks"
+    assert taken(InvocationKind.ACTION_RUN, "GITLAB", agent=True) == "trigger-gitlab-pipelines"
+    assert taken(InvocationKind.ACTION_RUN, "WEBHOOK", agent="false") is None
+    assert taken(InvocationKind.ACTION_RUN, "GITLAB", agent=None) is None

@@ -35,7 +35,8 @@ class OnlyHttp:
 
     def prepare(self, name: str, options: JsonObject, path: str, templates: TemplateCompiler) -> Executor:  # noqa: ARG002
         self.prepared.append(options)
-        return Idle(templates.template({k: v for k, v in options.items() if k != "mode"}, path))
+        own = {name: value for name, value in options.items() if name not in {"mode", "body_format"}}
+        return Idle(templates.template(own, path))
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_an_expression_sees_the_environment_and_cannot_leave_its_message(
     reader: MappingReader, expression: str, value: Json
 ) -> None:
     routes = read(reader, {"body": {"it": expression}})
-    assert reader.warnings == []
+    assert routes.warnings == ()
     assert (rendered(routes, message()))["body"] == {"it": value}
 
 
@@ -165,7 +166,7 @@ def test_an_expression_that_jq_cannot_compile_is_warned_of_and_null_for_each_mes
     reader: MappingReader,
 ) -> None:
     routes = read(reader, {"method": "POST", "body": ".action"})
-    [warning] = reader.warnings
+    [warning] = routes.warnings
     assert (warning.where, warning.path) == ("mapping.json:1", "[0].method")
     invocation = message()
     assert (rendered(routes, invocation))["method"] is None
@@ -268,3 +269,25 @@ def test_what_has_not_the_form_of_a_mapping_file_is_refused(reader: MappingReade
     with pytest.raises(ConfigurationError) as caught:
         reader.parse(content.encode(), "mapping.json")
     assert [problem.message for problem in caught.value.problems] == [told]
+
+
+def test_secrets_that_a_mapping_names_are_those_of_its_route() -> None:
+    environment = {
+        "TOKEN": "a-t0ken-of-us",
+        "REGION": "eu-west-1",
+        "IN_REPORT": "another-t0ken",
+        "UNUSED": "unused-t0ken",
+    }
+    engine = Expressions(environment, limit_s=20)
+    try:
+        [route] = read(
+            MappingReader(OnlyHttp(), engine),
+            {
+                "url": '"http://ops/" + env.REGION',
+                "headers": {"A": '"Bearer " + env.TOKEN', "B": "$ENV.TOKEN"},
+                "report": {"link": 'env["IN_REPORT"]'},
+            },
+        ).routes
+    finally:
+        engine.close()
+    assert route.secrets == ("TOKEN", "IN_REPORT")

@@ -85,7 +85,8 @@ def _agent(world: World, routes: str) -> OneAgent:
 
 
 def _forwarding(world: World, _routes: str) -> OneAgent:
-    return OneAgent(world, "forwarding", {"LOG_LEVEL": "DEBUG"})
+    gitlab = {"GITLAB_URL": f"{world.target.url}/gitlab/", "group_sub_project": "glptt-of-the-project"}
+    return OneAgent(world, "forwarding", {"LOG_LEVEL": "DEBUG"} | gitlab)
 
 
 def _strict(world: World, _routes: str) -> OneAgent:

@@ -24,6 +24,7 @@ class Received:
     headers: dict[str, str]
     body: bytes
     peer_port: int
+    raw_path: str
 
 
 @dataclass
@@ -31,7 +32,8 @@ class Target:
     """An HTTP server on loopback. Its paths:
 
     ``/status/N`` answers N, ``/echo/N`` too, with the body that came; ``/flaky/NAME`` 503 at first and 200 after
-    it; ``/gate/NAME`` as soon as the gate is opened; ``/big`` a million bytes; everything else 200 with a link and
+    it; ``/gate/NAME`` as soon as the gate is opened; ``/big`` a million bytes; ``/gitlab`` a
+    pipeline; everything else 200 with a link and
     numbers.
     """
 
@@ -91,7 +93,9 @@ class Target:
         headers = {name.lower(): value for name, value in request.headers.items()}
         body = await request.read()
         self.received.append(
-            Received(request.method, request.path, dict(request.query), headers, body, int(peer[1]))
+            Received(
+                request.method, request.path, dict(request.query), headers, body, int(peer[1]), request.raw_path
+            )
         )
         return await self._answer(request)
 
@@ -110,6 +114,8 @@ class Target:
                     await self._gate(name).wait()
                 finally:
                     self.at_gate[name] -= 1
+            case ["gitlab", *_]:
+                return web.json_response({"id": 17, "web_url": "https://gitlab.example/pipelines/17"}, status=201)
             case ["big"]:
                 return web.Response(text="x" * 1_000_000)
             case _:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agent.domain.javascript import stringify
-from agent.domain.json import JsonObject
+from agent.domain.json import Json, JsonObject
 from agent.sandbox import messages
 from agent.sandbox.messages import Click
 from tests.whole.one_agent import OneAgent, Results
@@ -310,11 +310,54 @@ def test_the_built_in_route_takes_nothing_else(world: World, forwarding: OneAgen
     forwarding.deliver(messages.kafka_v1(Click(kafka, "anything")))
     own = _webhook(world, forwarding, "/own/not-for-agents", agent="false")
     forwarding.wait_metric("agent_messages_ignored_total", before + 2, reason="not_for_agents")
-    gitlab = world.begin_run()
-    forwarding.deliver_signed(messages.gitlab(Click(gitlab, "any"), group="g", project="p"), kind="GITLAB")
-    run = world.ended(gitlab)
-    assert run.terminal_statuses == ["FAILURE"]
-    assert run.summary is not None
-    assert "no route matched" in run.summary
     assert (world.requests_of(kafka), world.requests_of(own)) == ([], [])
     assert world.target.requests("/own/not-for-agents") == []
+
+
+def _gitlab(world: World, to: OneAgent, project: str, inputs: JsonObject, **method: Json) -> str:
+    run_id = world.begin_run("pipeline")
+    message = messages.gitlab(Click(run_id, "pipeline", inputs), group="group/sub", project=project, ref="dev")
+    message["payload"]["action"]["invocationMethod"].update(method)
+    to.deliver_signed(message, kind="GITLAB")
+    return run_id
+
+
+def test_the_built_in_routes_trigger_gitlabs_pipelines(world: World, forwarding: OneAgent) -> None:
+    run_id = _gitlab(world, forwarding, "project", {"n": 3, "on": True, "text": "x"})
+    forwarding.wait_line("run finished", run_id=run_id, route="trigger-gitlab-pipelines", outcome="accepted")
+    forwarding.wait_settled(run_id)
+    received = world.target.request("/gitlab/api/v4/projects/group/sub/project/trigger/pipeline")
+    assert "/projects/group%2Fsub%2Fproject/" in received.raw_path
+    body = json.loads(received.body)
+    assert (received.method, body.pop("port_payload")["context"]["runId"]) == ("POST", run_id)
+    assert body == {
+        "ref": "dev",
+        "token": "glptt-of-the-project",
+        "variables": {"n": "3", "on": "true", "text": "x"},
+    }
+    run = world.ledger.runs[run_id]
+    assert (run.status, run.links, run.external_run_id) == (
+        "IN_PROGRESS",
+        ["https://gitlab.example/pipelines/17"],
+        "17",
+    )
+    assert "glptt-of-the-project" not in json.dumps(run.to_json()) + forwarding.output()
+
+
+def test_a_pipeline_without_a_token_says_so_in_its_log(world: World, forwarding: OneAgent) -> None:
+    run_id = _gitlab(world, forwarding, "other", {"ref": "v1"}, omitUserInputs=True, omitPayload=True)
+    received = world.target.request("/gitlab/api/v4/projects/group/sub/other/trigger/pipeline")
+    assert json.loads(received.body) == {"ref": "v1", "token": None, "variables": {}, "port_payload": {}}
+    forwarding.wait_settled(run_id)
+    assert (
+        "the agent has no variable GROUP_PROJECT with a trigger token for this project"
+        in world.ledger.runs[run_id].log_text
+    )
+
+
+def test_the_built_in_route_takes_change_events_to_their_destination(world: World, forwarding: OneAgent) -> None:
+    destination: JsonObject = {"type": "WEBHOOK", "agent": True, "url": f"{world.target.url}/own/changed"}
+    event = messages.entity_change("vm", "vm-1", after={"identifier": "vm-1"}, destination=destination)
+    forwarding.deliver(event, topic=forwarding.change_log)
+    received = world.target.request("/own/changed")
+    assert json.loads(received.body) == event

@@ -1,0 +1,64 @@
+"""Which values of the environment are secrets, where nobody declares them: in mapping files.
+
+Better that a harmless value is masked than that a token is shown. What plainly is no secret stays readable all the
+same, for links and logs would be of no use without it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from agent.domain.invocation import View
+from agent.domain.json import Json, texts_in
+from agent.domain.redaction import is_maskable
+from agent.domain.route import Template
+
+_PUBLIC_NAME = re.compile(
+    r"(?:.*_)?(?:host|hostname|port|region|zone|namespace|cluster|domain|env|environment|stage|tier|name|user|"
+    r"username|org|organization|organisation|project|group|branch|ref|path|id|type|version)",
+    re.IGNORECASE,
+)
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z._-]{1,24}){0,3}/?")
+"""A webhook's URL may be a secret by its path; words without a digit are where a service was put."""
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether the variable's value is to be masked."""
+    return _PUBLIC_NAME.fullmatch(name) is None and _may_be_secret(value)
+
+
+def secret_values(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The values that are to be masked where an expression makes up the name of the variable that it reads."""
+    return tuple(value for value in environment.values() if _may_be_secret(value))
+
+
+@dataclass(frozen=True, slots=True)
+class TakenFromEnvironment:
+    """An expression that makes up the names of the variables it reads: the ``values`` in its result are masked."""
+
+    template: Template
+    values: tuple[str, ...] = field(repr=False)
+
+    def render(self, view: View) -> Json:
+        """The expression's result; adds what it took to the view's secrets. Raises `TemplateError`."""
+        result = self.template.render(view)
+        for text in texts_in(result):
+            view.secrets.extend(value for value in self.values if value in text)
+        return result
+
+
+def _may_be_secret(value: str) -> bool:
+    return is_maskable(value) and not _is_plain_url(value)
+
+
+def _is_plain_url(value: str) -> bool:
+    """Whether it is the address of a service, and nothing more."""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    is_bare = not (parts.query or parts.fragment or "@" in parts.netloc)
+    return parts.scheme in {"http", "https"} and is_bare and _PLAIN_PATH.fullmatch(parts.path) is not None
