@@ -73,6 +73,9 @@ def apply_report(run: ActiveRun, rule: ReportRule, report: RunReport, outcome: O
             put(value)
     summary = _evaluate(run, "summary", rule.summary, report)
     status = _evaluate(run, "status", rule.status, report)
+    if isinstance(outcome, Failed) and rule.refusal is not None:
+        told = rule.refusal.render(run.view_after)
+        outcome = outcome if told is None else Failed(as_text(told), outcome.kind)
     return _with_summary(_with_status(outcome, status, report), summary, report)
 
 

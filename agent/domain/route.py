@@ -64,7 +64,8 @@ class EntityRule:
 class ReportRule:
     """Expressions over the view after the execution (``.response .request .outputs``); each may be absent.
 
-    One that is null or fails changes nothing and says so in the run's log.
+    One that is null or fails changes nothing and says so in the run's log. ``refusal`` is nobody's expression: what
+    it gives, if anything, stands in place of the executor's own words for a failure; it never fails.
     """
 
     link: Template | None = None
@@ -72,6 +73,7 @@ class ReportRule:
     status_label: Template | None = None
     external_run_id: Template | None = None
     status: Template | None = None
+    refusal: Template | None = None
 
 
 @dataclass(frozen=True, slots=True)

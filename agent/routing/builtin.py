@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.domain.json import Json, JsonObject, compact
-from agent.domain.route import Match, Route
+from agent.domain.route import Match, ReportRule, Route
 from agent.ports import Routed
 from agent.routing.mapping import ANY_KIND, Addressed, MappingReader
 from agent.routing.route_set import RouteSet
@@ -55,6 +55,7 @@ def builtin_routes(mappings: MappingReader) -> RouteSet:
         "http",
         _FORWARD,
         timeout_s=mappings.default_timeout_s,
+        report=ReportRule(refusal=mappings.refusal),
         where=_WHERE,
     )
     executor = mappings.executors.prepare("http", _FORWARD, "built-in route", mappings.expressions.for_route())

@@ -7,7 +7,7 @@ The file is a list; the first mapping whose ``enabled`` is true takes the messag
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.invocation import InvocationKind, View
@@ -16,7 +16,7 @@ from agent.domain.route import Match, ReportRule, Route, Template
 from agent.ports import Executors, Routed
 from agent.routing.document import Document, parse
 from agent.routing.expressions import Expressions
-from agent.routing.mapping_templates import MappingTemplates, the_exchange
+from agent.routing.mapping_templates import MappingTemplates, Refusal, the_exchange
 from agent.routing.places import item, member
 from agent.routing.route_set import RouteSet
 from agent.routing.templates import Constant, kind
@@ -46,11 +46,15 @@ class Addressed:
 
 @dataclass(frozen=True, slots=True)
 class MappingReader:
-    """Makes route sets of mapping files; what is odd in one, and does not keep it from being used, it warns of."""
+    """Makes route sets of mapping files; what is odd in one, and does not keep it from being used, it warns of.
+
+    ``refusal`` gives the summary of runs whose target says no.
+    """
 
     executors: Executors
     expressions: Expressions
     default_timeout_s: float = 3600.0
+    refusal: Refusal = field(default_factory=Refusal)
 
     def parse(self, content: bytes, where: str) -> RouteSet:
         """The routes in ``content``; ``where`` is the name of its file.
@@ -98,7 +102,7 @@ class _Reading:
             decrypts_listed=False,
             decrypt=tuple(str(one) for one in _items(self.raw.get("fieldsToDecryptPaths"))),
             secrets=tuple(dict.fromkeys(self._secrets())),
-            report=_report(after, self.raw, member(self.path, "report")),
+            report=replace(_report(after, self.raw, member(self.path, "report")), refusal=self.reader.refusal),
             where=self.document.at(self.path),
         )
         return Routed(route, self.reader.executors.prepare("http", route.options, self.path, before))

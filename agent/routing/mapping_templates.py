@@ -14,6 +14,8 @@ from agent.ports import Encode
 from agent.routing.places import item, member
 from agent.routing.templates import Constant, Items, Members
 
+_FIRST_ERROR = 400
+
 Compile: TypeAlias = Callable[[str, str], Template]
 """Compiles one bare jq source that stands at a place; raises `ConfigurationError`."""
 
@@ -81,6 +83,25 @@ class ObjectOrNothing:
         """The expression's result, an empty object for null. Raises `TemplateError`."""
         value = self.template.render(view)
         return {} if value is None else value
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The summary of a run whose target answered with an error, in the words of Port's own agent.
+
+    They stand in automations and searches. ``quotes``: whether the answer's text may be shown.
+    """
+
+    quotes: bool = True
+
+    def render(self, view: View) -> str | None:
+        """The summary; ``None`` where there was no such answer."""
+        response = as_object(view.value.get("response"))
+        status = response.get("statusCode")
+        if not isinstance(status, int) or status < _FIRST_ERROR:
+            return None
+        quoted = f" Response: {response.get('text')}" if self.quotes else ""
+        return f"Failed to invoke the webhook with status code: {status}.{quoted}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from agent.domain.route import Unrouted
 from agent.ports import Executor, Routed, TemplateCompiler
 from agent.routing.expressions import Expressions
 from agent.routing.mapping import MappingReader
+from agent.routing.mapping_templates import Refusal
 from agent.routing.route_set import RouteSet
 from tests.routing.helpers import Idle
 
@@ -291,3 +292,25 @@ def test_secrets_that_a_mapping_names_are_those_of_its_route() -> None:
     finally:
         engine.close()
     assert route.secrets == ("TOKEN", "IN_REPORT")
+
+
+@pytest.mark.parametrize(
+    ("response", "quotes", "summary"),
+    [
+        ({"statusCode": 404, "text": "no such job"}, True, "404. Response: no such job"),
+        ({"statusCode": 404, "text": "no such job"}, False, "404."),
+        ({"statusCode": 399, "text": "moved"}, True, None),
+        (None, True, None),
+    ],
+)
+def test_a_target_that_says_no_is_told_in_the_words_of_ports_own_agent(
+    expressions: Expressions,
+    response: Json,
+    quotes: bool,  # noqa: FBT001 - a parameter of the test
+    summary: str | None,
+) -> None:
+    reader = MappingReader(OnlyHttp(), expressions, refusal=Refusal(quotes=quotes))
+    [route] = read(reader, {"enabled": True}).routes
+    assert route.report.refusal is not None
+    told = route.report.refusal.render(message().view.extended(response=response))
+    assert told == (summary and f"Failed to invoke the webhook with status code: {summary}")
