@@ -20,7 +20,7 @@ pytestmark = pytest.mark.chart
 ROUTES = "routes: [{name: any, match: {action: any}, process: {command: [/bin/true]}}]\n"
 DOCUMENTS = [ROOT / "README.md", HELM / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = {
-    "README.md": 1, "helm/README.md": 3, "alerts.md": 1, "image.md": 1, "migrating.md": 2, "operations.md": 4,
+    "README.md": 1, "helm/README.md": 3, "alerts.md": 1, "image.md": 1, "migrating.md": 3, "operations.md": 4,
 }  # fmt: skip
 """How many there are at least, so that none is overlooked."""
 
@@ -87,9 +87,12 @@ def test_what_the_readme_installs_is_in_order_in_its_pod(helm: str, tmp_path: Pa
 
 @pytest.mark.usefixtures("actions")
 def test_the_old_values_with_what_migrating_says_of_them_are_an_agents(helm: str) -> None:
-    _, options = commands(ROOT / "docs" / "migrating.md")
-    one = render(helm, {}, *options)
-    assert "CONTROL_THE_PAYLOAD_CONFIG_PATH" not in one.env
+    rendered, installed, beside = commands(ROOT / "docs" / "migrating.md")
+    assert rendered == installed
+    assert render(helm, {}, *beside).env["KAFKA_CONSUMER_GROUP_ID"] == "org_BneDtWovPqXaA2VZ.second"
+    one = render(helm, {}, *installed)
+    assert one.env["CONTROL_THE_PAYLOAD_CONFIG_PATH"]
+    assert "AGENT_ROUTES_PATH" not in one.env
     assert one.workload["metadata"]["name"] == "agent-action-agent"
     assert one.container["image"] == "registry.internal/action-agent:0.1.0"
     assert one.container["resources"]["limits"] == {"memory": "512Mi"}
