@@ -379,7 +379,10 @@ class RunContext(Protocol):
         """A named result: ``.outputs.name`` in report templates, and the output of a workflow node run."""
 
     def response(self, request: JsonObject, response: JsonObject) -> None:
-        """The exchange with another system: ``.request`` and ``.response`` in report templates."""
+        """The exchange with another system: ``.request`` and ``.response`` in report templates.
+
+        Where the message says ``synchronized`` Port is given the response, too, before the run ends.
+        """
 
     def retried(self, reason: str) -> None:
         """States that the executor tries its request once more, for metrics."""
@@ -427,6 +430,7 @@ class ExecutorSettings:
     """The operator's settings that concern executors. Times in seconds.
 
     ``client_secret`` gives the one in force, which may be another one later; empty where there is none.
+    ``http_quotes_answers``: whether people are shown what a target said when it refused.
     """
 
     port_api_base_url: str = "https://api.port.io"
@@ -439,6 +443,7 @@ class ExecutorSettings:
     http_ca_file: Path | None = None
     http_allow_link_local: bool = False
     http_breaker_failures: int = 10
+    http_quotes_answers: bool = True
     max_concurrent_runs: int = 50
 
 
@@ -544,6 +549,12 @@ class RunReport(Protocol):
 
     def output(self, name: str, value: Json) -> None:
         """Adds a named result."""
+
+    def response(self, response: JsonObject) -> None:
+        """The answer that somebody waits for in Port: ``statusCode``, ``json``, ``text``, ``truncated``.
+
+        Told at the end, unless the other side is to end the run.
+        """
 
     async def change_entity(self, change: EntityChange) -> None:
         """Sends a catalogue change tied to the run, with retries. Raises `EntityRefusedError`."""

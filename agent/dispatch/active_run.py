@@ -158,8 +158,10 @@ class ActiveRun:
         self._report.output(str(name), value)
 
     def response(self, request: JsonObject, response: JsonObject) -> None:
-        """Keeps an exchange for the report templates."""
+        """Keeps an exchange for the report templates, and the response for Port if somebody waits for it there."""
         self._exchange = {"request": request, "response": response}
+        if self._invocation.method.synchronized:
+            self._report.response(response)
 
     def retried(self, reason: str) -> None:
         """States a retry."""

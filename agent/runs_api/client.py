@@ -64,9 +64,11 @@ class RunsClient:
 
     # ── reports: sent until Port answers ─────────────────────────────────────────────────────────────
 
-    async def send(self, request: wire.Request, *, can_wait: bool = False) -> Answer:
+    async def send(
+        self, request: wire.Request, *, can_wait: bool = False, timeout_s: float | None = None
+    ) -> Answer:
         """Sends one of `agent.runs_api.wire`'s requests; see `Connection.send`."""
-        return await self._connection.send(request, can_wait=can_wait)
+        return await self._connection.send(request, can_wait=can_wait, timeout_s=timeout_s)
 
     def budget_is_low(self) -> bool:
         """Whether requests that can wait should wait."""
@@ -133,6 +135,18 @@ class RunsClient:
             return None if organization is None else Identity(organization, reply.server_epoch_s)
 
         return await self._look_up(wire.organization(), read, timeout_s)
+
+    async def tell_streamer(self, name: str, timeout_s: float) -> Refused | Undelivered | None:
+        """Says where we take messages from, as the official agent does. ``None``: Port knows it now.
+
+        Lets others go first, and gives up after ``timeout_s``.
+        """
+        answer = await self._connection.send(
+            wire.tell_streamer(name), can_wait=True, patient=False, timeout_s=timeout_s
+        )
+        if isinstance(answer, Unanswered):
+            return Undelivered(wire.excerpt(answer.reason))
+        return None if answer.ok else Refused(answer.status_code, wire.excerpt(answer.message))
 
     async def close(self) -> None:
         """Ends what is under way, which is `Unanswered` then, and closes the connections. Idempotent."""

@@ -18,7 +18,8 @@ TextName = Literal["summary", "status_label", "external_run_id"]
 class ReportLimits:
     """How much is told, in bytes of UTF-8, and when. Port takes bodies of up to 1 MiB.
 
-    ``outputs_bytes`` bounds the JSON text of all outputs together, escapes included: what is sent.
+    ``outputs_bytes`` bounds the JSON text of all outputs together, escapes included: what is sent. The answer
+    of a synchronous call has the same bound.
     Details go out before the status if the run goes on for ``early_after_s`` once one of them is set.
     """
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from agent.domain.errors import EntityRefusedError
-from agent.domain.json import Json
+from agent.domain.json import Json, JsonObject, as_text
 from agent.domain.outcome import Conclusion, Outcome, conclude
 from agent.domain.redaction import Redactor
 from agent.domain.route import EntityVerb
@@ -24,12 +24,15 @@ from agent.runs_api.journal import Journal
 from agent.runs_api.journal_file import Entry
 from agent.runs_api.log_buffer import Batch
 from agent.runs_api.log_stream import MaskedStream, RunLog, Spawn
+from agent.runs_api.response import response_data
 from agent.runs_api.targets import Target, target_of
 
 log = structlog.get_logger(__name__)
 
 _FORM_REFUSED = (400, 413, 422)
 """Answers that may be about what was sent, and not about the run."""
+_OUTPUT_FRAME_BYTES = 64
+"""What stands around the response where it is an output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class PortRunReport:
         )
         self._timer: asyncio.TimerHandle | None = None
         self._early: asyncio.Task[None] | None = None
+        self._response: JsonObject | None = None
         self._early_refused = self._ended = False
 
     # ── what is said while the run goes on ───────────────────────────────────────────────────────────
@@ -122,6 +126,10 @@ class PortRunReport:
     def output(self, name: str, value: Json) -> None:
         """Adds a named result, told for nodes of workflows. What is left out is told in the log."""
         self._warn(self._details.add_output(name, value))
+
+    def response(self, response: JsonObject) -> None:
+        """Keeps the answer of a synchronous call for the end."""
+        self._response = response
 
     async def change_entity(self, change: EntityChange) -> None:
         """Sends a catalogue change until Port answers. Raises `EntityRefusedError`."""
@@ -182,11 +190,15 @@ class PortRunReport:
 
     @property
     def size_bytes(self) -> int:
-        """The log that waits, and the details."""
-        return self._log.waiting_bytes + self._details.size_bytes
+        """The log that waits, the details, and the response."""
+        response = 0 if self._response is None else len(as_text(self._response.get("text")))
+        return self._log.waiting_bytes + self._details.size_bytes + response
 
     async def _tell(self, target: Target, conclusion: Conclusion) -> Reported:
+        response = self._conclude_response(target, conclusion)
         self._keep(target.conclude(self._details.conclude(conclusion.summary, ""), conclusion))
+        if response is not None:
+            await self._tell_response(response)
         lost_lines = await self._log.finish(self._flush_s())
         note = f"({lost_lines:,} log lines could not be uploaded in time.)" if lost_lines else ""
         requests = target.conclude(self._details.conclude(conclusion.summary, note), conclusion)
@@ -194,6 +206,26 @@ class PortRunReport:
         if self._journal is not None and not isinstance(reported, Undelivered):
             self._journal.drop((self._subject.run_id, self._subject.origin))
         return reported
+
+    def _conclude_response(self, target: Target, conclusion: Conclusion) -> wire.Request | None:
+        """What tells the response before the end; where it goes with the end, it is among the outputs now."""
+        told, self._response = self._response, None
+        if told is None or conclusion.status is None:
+            return None
+        data = response_data(told, self._redactor, self._limits.outputs_bytes - _OUTPUT_FRAME_BYTES)
+        output = target.response_output(told.get("statusCode"), data)
+        if output is not None:
+            self._warn(self._details.add_output("response", output))
+        return target.response(data)
+
+    async def _tell_response(self, request: wire.Request) -> None:
+        """For a bounded time: the status shall have its turn. That it did not get there is told in the log."""
+        answer = await self._client.send(request, timeout_s=self._flush_s())
+        if isinstance(answer, Unanswered):
+            self.log(f"Port was not given the response in time: {self._excerpt(answer.reason)}", "WARN")
+        elif not answer.ok:
+            said = f"{self._excerpt(answer.message)} (HTTP {answer.status_code})"
+            self.log(f"Port did not take the response: {said}", "WARN")
 
     def _keep(self, requests: Sequence[wire.Request]) -> None:
         """Not waited for: the disk shall not delay what Port can be told at once."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from agent.domain.invocation import InvocationKind, RunId
+from agent.domain.json import Json, as_text
 from agent.domain.outcome import Conclusion, RunStatus
 from agent.runs_api import wire
 from agent.runs_api.details import Details
@@ -27,6 +28,12 @@ class Target(Protocol):
 
     def update(self, details: Details) -> wire.Request | None:
         """Tells details while the run goes on; ``None`` if there is nothing that could be told."""
+
+    def response(self, data: Json) -> wire.Request | None:
+        """Gives the answer of a synchronous call before the end; ``None`` where it goes with the end."""
+
+    def response_output(self, status_code: Json, data: Json) -> Json:
+        """The same as the output ``response``; ``None`` where it is none."""
 
     def conclude(self, details: Details, conclusion: Conclusion) -> list[wire.Request]:
         """Tells the end, with the details: requests to try in turn while Port refuses their form.
@@ -55,6 +62,16 @@ class ActionRun:
         """All details but outputs."""
         request = self._patch(details, None)
         return request if request.body else None
+
+    def response(self, data: Json) -> wire.Request | None:
+        """What Port keeps with the run: an object, an array or a text, if there is anything."""
+        if not data:
+            return None
+        return wire.set_run_response(self._run_id, data if isinstance(data, dict | list) else as_text(data))
+
+    def response_output(self, status_code: Json, data: Json) -> Json:  # noqa: ARG002 - nodes have outputs
+        """None."""
+        return None
 
     def conclude(self, details: Details, conclusion: Conclusion) -> list[wire.Request]:
         """The status with everything, with the summary, alone."""
@@ -91,6 +108,14 @@ class NodeRun:
         if not details.links and details.external_run_id is None:
             return None
         return wire.patch_node_run(self._run_id, links=details.links, external_run_id=details.external_run_id)
+
+    def response(self, data: Json) -> wire.Request | None:  # noqa: ARG002 - it is an output here
+        """None."""
+        return None
+
+    def response_output(self, status_code: Json, data: Json) -> Json:
+        """What later nodes of the workflow read."""
+        return {"status": status_code, "data": data or {}}
 
     def conclude(self, details: Details, conclusion: Conclusion) -> list[wire.Request]:
         """The result with everything, with the summary, alone.

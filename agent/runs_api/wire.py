@@ -121,6 +121,11 @@ def add_run_log(run_id: RunId, message: str) -> Request:
     return Request("POST", f"{_RUN}/logs", _path(f"{_RUN}/logs", run_id=run_id), {"message": message})
 
 
+def set_run_response(run_id: RunId, response: Json) -> Request:
+    """Gives an action run the answer of its target: an object, an array or a text. The last one counts."""
+    return Request("PATCH", f"{_RUN}/response", _path(f"{_RUN}/response", run_id=run_id), {"response": response})
+
+
 def node_runs_told(run_id: RunId) -> Request:
     """Asks for a node run that we ended, by the external id that it has then: there is no other way."""
     if not is_identifier(run_id):
@@ -197,6 +202,12 @@ def kafka_credentials() -> Request:
 def organization() -> Request:
     """Asks who we are: the cheapest proof that the credentials work."""
     return Request("GET", "/v1/organization", "/v1/organization")
+
+
+def tell_streamer(name: str) -> Request:
+    """Says where this organisation's agent takes messages from: KAFKA or POLLING."""
+    body: JsonObject = {"settings": {"portAgentStreamerName": name}}
+    return Request("PATCH", "/v1/organization", "/v1/organization", body)
 
 
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────────

@@ -240,6 +240,7 @@ class Report:
     answer: Reported
     secrets: list[str]
     lines: list[tuple[str, str]] = field(default_factory=list)
+    responses: list[JsonObject] = field(default_factory=list)
     told: dict[str, Json] = field(default_factory=dict)
     entities: list[EntityChange] = field(default_factory=list)
     outcome: Outcome | None = None
@@ -271,6 +272,9 @@ class Report:
 
     def status_label(self, text: Json) -> None:
         self.told["status_label"] = text
+
+    def response(self, response: JsonObject) -> None:
+        self.responses.append(response)
 
     def external_run_id(self, value: Json) -> None:
         self.told["external_run_id"] = value
