@@ -22,6 +22,7 @@ from agent.composition.clients import (
     open_runs_client,
 )
 from agent.composition.credentials import Credentials
+from agent.composition.introduction import introduce
 from agent.composition.listeners import AtDrain, Listeners
 from agent.composition.quarantine import open_quarantine
 from agent.composition.rules import open_intake, open_rules
@@ -214,6 +215,8 @@ class Agent:
             log.warning("routes warning", problem=str(warning))
         for problem in misspelt(self._environment):
             log.warning("a variable is not a setting", variable=problem.where, hint=problem.hint)
+        if idle := self._settings.without_effect:
+            log.info("settings of the official agent that have no effect here", settings=dict(idle))
         if is_silenced(self._settings, self._environment):
             log.warning("AGENT_TRACES has no effect", hint=f"{SDK_SWITCH} is true")
         try:
@@ -286,10 +289,14 @@ class Agent:
             yield lambda: live.watch(_RELOAD_S)
 
     async def _sign_in(self) -> None:
-        """Asks Port for a token at once: wrong credentials shall show before the first run needs them."""
+        """Asks Port for a token at once: wrong credentials shall show before the first run needs them.
+
+        Then says who is there.
+        """
         while (problem := await self._client.sign_in()) is not None:
             self._readiness.explain_port(problem)
             await asyncio.sleep(_SIGN_IN_S)
+        await introduce(self._client, self._settings.STREAMER_NAME)
 
     async def _remind(self) -> None:
         """While the agent is not ready, says so once a minute, with the last thing that went wrong."""
