@@ -45,7 +45,7 @@ def _http_url(value: str) -> str:
         raise ValueError(f"must be an http(s) URL such as {_DEFAULT_API}")
     if "@" in urlsplit(value).netloc:
         raise ValueError("must not hold a user or password: it is shown in logs and on the status page")
-    return value.rstrip("/")
+    return value.strip().rstrip("/")
 
 
 def _is_http_url(value: str) -> bool:
@@ -63,7 +63,7 @@ def _not_blank(value: str) -> str:
 
 
 def _log_level(value: str) -> str:
-    return {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(value, value)
+    return {"WARN": "WARNING", "FATAL": "CRITICAL", "NOTSET": "DEBUG"}.get(value, value)
 
 
 def _quarantine_bytes(value: int) -> int:
@@ -177,7 +177,9 @@ class Settings(BaseSettings):
     KAFKA_CHANGE_LOG_TOPIC: str = Field("", description="Empty: {PORT_ORG_ID}.change.log.")
     AGENT_KAFKA_CA_FILE: OptionalPath = Field(None, description="PEM file of CAs to trust for the brokers.")
     USING_LOCAL_PORT_INSTANCE: bool = Field(
-        False, description="Accepted from the official agent; means nothing here."
+        False,
+        description="Accepted from the official agent, without effect: KAFKA_CONSUMER_BOOTSTRAP_SERVERS is used "
+        "wherever it is set.",
     )
 
     # ── what runs ────────────────────────────────────────────────────────────────────────────────────
@@ -299,14 +301,18 @@ class Settings(BaseSettings):
         "json", description="json, or console for people."
     )
     DETAILED_LOGGING: bool = Field(
-        False, description="Accepted from the official agent; messages are never logged here."
+        True,
+        description="False: what an HTTP target answers when it refuses is not quoted in the run's summary. "
+        "Messages and bodies are never logged, whatever it says.",
     )
     SSL_CERT_FILE: OptionalPath = Field(
         None, description="PEM file of CAs to trust in addition, for Port's API and HTTP targets."
     )
     REQUESTS_CA_BUNDLE: OptionalPath = Field(None, description="The same; SSL_CERT_FILE wins.")
+    CURL_CA_BUNDLE: OptionalPath = Field(None, description="The same; the other two win.")
 
     _given: Given = PrivateAttr(default_factory=Given)
+    _left_behind: frozenset[str] = PrivateAttr(default_factory=frozenset)
 
     def file_of(self, name: str) -> Path | None:
         """The mounted file that this setting was read from; ``None`` where its value was given itself."""
@@ -365,7 +371,19 @@ class Settings(BaseSettings):
     @property
     def ca_file(self) -> Path | None:
         """CAs to trust in addition."""
-        return self.SSL_CERT_FILE or self.REQUESTS_CA_BUNDLE
+        return self.SSL_CERT_FILE or self.REQUESTS_CA_BUNDLE or self.CURL_CA_BUNDLE
+
+    @property
+    def without_effect(self) -> Mapping[str, str]:
+        """Settings of the official agent that are given and mean nothing here, each with the reason."""
+        reasons = {}
+        if "USING_LOCAL_PORT_INSTANCE" in self.model_fields_set:
+            reasons["USING_LOCAL_PORT_INSTANCE"] = "KAFKA_CONSUMER_BOOTSTRAP_SERVERS is used wherever it is set"
+        if "DETAILED_LOGGING" in self.model_fields_set and self.DETAILED_LOGGING:
+            reasons["DETAILED_LOGGING"] = "messages and bodies are never logged"
+        for name in sorted(self._left_behind):
+            reasons[name] = "the official agent's bundle, which is not here; the system's own roots are trusted"
+        return reasons
 
     @property
     def routes_file(self) -> Path | None:
@@ -401,6 +419,8 @@ def load(env_file: Path = Path(".env"), *, needs_credentials: bool = True) -> Se
     )
     texts = {**written, **in_files, **in_environment}
     told = {name: texts[name] for name in given.origins if name in Settings.model_fields}
+    left_behind = frozenset(name for name in _CA_BUNDLES if name in told and _is_left_behind(told[name]))
+    told = {name: text for name, text in told.items() if name not in left_behind}
     unread = {problem.where.removesuffix("_FILE") for problem in file_problems}
     absent = {n: v for n, v in _NO_ORGANISATION.items() if not (needs_credentials or n in told or n in unread)}
     try:
@@ -415,8 +435,18 @@ def load(env_file: Path = Path(".env"), *, needs_credentials: bool = True) -> Se
     if problems:
         raise ConfigurationError(*(_placed(p, given.origins) for p in problems))
     settings = settings.model_copy(update=absent)
-    settings._given = given  # noqa: SLF001 - ours
+    settings._given, settings._left_behind = given, left_behind  # noqa: SLF001 - ours
     return settings
+
+
+_CA_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_THEIR_CA_DIR = "/tmp/port-agent/ca-certificates"  # noqa: S108 - nothing is written there
+"""Where the official agent's start script puts the bundle that it makes, of what its image and mounts hold."""
+
+
+def _is_left_behind(path: str) -> bool:
+    """Whether it names what the official agent's start script makes, and nobody else: a copied environment does."""
+    return Path(path).is_relative_to(_THEIR_CA_DIR) and not Path(path).exists()
 
 
 def _placed(problem: Problem, origins: Mapping[str, Origin]) -> Problem:
@@ -558,7 +588,7 @@ def _contradictions(settings: Settings) -> list[Problem]:
                 "AGENT_KILL_GRACE_S or AGENT_REPORT_TIMEOUT_S",
             )
         )
-    for name in ("AGENT_KAFKA_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+    for name in ("AGENT_KAFKA_CA_FILE", *_CA_BUNDLES):
         path = getattr(settings, name)
         if path is None:
             continue

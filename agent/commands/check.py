@@ -37,8 +37,8 @@ async def check(
         show(redactor.mask_text(line))
 
     problems = list(known)
-    for warning in _warnings(settings, environment):
-        write(f"warning: {warning}")
+    for remark in _remarks(settings, environment):
+        write(remark)
     problems.extend(await _trace_problems(settings, environment, clock))
     routes = await _read_routes(settings, environment, clock, problems)
     for warning in () if routes is None else routes.warnings:
@@ -78,11 +78,15 @@ async def _read_routes(
     return rules.current
 
 
-def _warnings(settings: Settings, environment: Mapping[str, str]) -> Iterator[Problem]:
-    """What has no effect, whoever wrote it."""
-    yield from misspelt(environment)
+def _remarks(settings: Settings, environment: Mapping[str, str]) -> Iterator[str]:
+    """What has no effect, whoever wrote it; all that only the official agent has a use for in one line."""
+    yield from (f"warning: {problem}" for problem in misspelt(environment))
     if is_silenced(settings, environment):
-        yield settings.placed(Problem("AGENT_TRACES", f"has no effect: {SDK_SWITCH} is true"))
+        problem = settings.placed(Problem("AGENT_TRACES", f"has no effect: {SDK_SWITCH} is true"))
+        yield f"warning: {problem}"
+    if idle := settings.without_effect:
+        told = ", ".join(f"{name} ({why})" for name, why in idle.items())
+        yield f"note: settings of the official agent that have no effect here: {told}"
 
 
 async def _trace_problems(settings: Settings, environment: Mapping[str, str], clock: Clock) -> Sequence[Problem]:

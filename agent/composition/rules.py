@@ -61,6 +61,7 @@ def open_registry(
         http_ca_file=settings.ca_file,
         http_allow_link_local=settings.AGENT_HTTP_ALLOW_LINK_LOCAL,
         http_breaker_failures=settings.AGENT_HTTP_BREAKER_FAILURES,
+        http_quotes_answers=settings.DETAILED_LOGGING,
         max_concurrent_runs=settings.AGENT_MAX_CONCURRENT_RUNS,
     )
     return ExecutorRegistry.load(ExecutorServices(observer, clock, environment, executor_settings))

@@ -231,7 +231,7 @@ class HttpExecutor:
         answer = result.masked(run)
         run.response(request.as_json(), answer.as_json())
         if not answer.is_success:
-            return refusal_of(request, answer, run)
+            return refusal_of(request, answer, answer.excerpt(run) if self._options.quotes_answers else "")
         synchronized = self._options.is_synchronous(invocation_is=run.invocation.method.synchronized)
         return Succeeded() if synchronized else Accepted()
 

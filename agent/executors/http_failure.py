@@ -10,7 +10,6 @@ from agent.executors.http_request import HttpRequest
 from agent.executors.http_targets import TargetSilentError
 from agent.net.errors import AddressRefusedError, CertificateError, NameNotFoundError, never_sent
 from agent.net.shown import shown_url
-from agent.ports import RunContext
 
 _HINTS: tuple[tuple[type[httpx.TransportError], str], ...] = (
     (
@@ -39,14 +38,14 @@ def failure_of(request: HttpRequest, error: httpx.TransportError, timeout_s: flo
     return Failed(reason, FailureKind.TIMED_OUT if timed_out else FailureKind.CONNECTION)
 
 
-def refusal_of(request: HttpRequest, answer: Answer, run: RunContext) -> Failed:
-    """The outcome of a request of ``run`` whose answer is not a 2xx."""
+def refusal_of(request: HttpRequest, answer: Answer, excerpt: str) -> Failed:
+    """The outcome of a request whose answer is not a 2xx. ``excerpt`` of its body, empty to quote nothing."""
     reason = f"{request.title} answered {answer.title}"
     if answer.is_redirect:
         target = _location(request, answer)
         pointed = f" and points to {target}" if target else ""
         reason += f"{pointed}; redirects are not followed: use the final url in the action or the route"
-    elif excerpt := answer.excerpt(run):
+    elif excerpt:
         reason += f": {excerpt}"
     return Failed(reason, FailureKind.HTTP_STATUS)
 

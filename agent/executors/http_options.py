@@ -166,6 +166,7 @@ class HttpOptions:
     mode: Mode
     has_own_url: bool
     max_response_bytes: int
+    quotes_answers: bool
     client: ClientOptions
 
     def is_synchronous(self, *, invocation_is: bool) -> bool:
@@ -187,6 +188,7 @@ def read_http_options(options: JsonObject, settings: ExecutorSettings, backoff: 
         mode=Mode(str(options.get("mode", Mode.AUTO))),
         has_own_url="url" in options,
         max_response_bytes=limit if isinstance(limit, int) else DEFAULT_MAX_RESPONSE_BYTES,
+        quotes_answers=settings.http_quotes_answers,
         client=ClientOptions(
             verify=bool(options.get("verify_ssl", settings.http_verify_ssl)),
             ca_file=_path(options.get("ca_file")) or settings.http_ca_file,

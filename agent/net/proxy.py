@@ -49,10 +49,10 @@ class ProxyRules:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        everywhere = _proxy(environment, "ALL_PROXY")
+        # ALL_PROXY is looked at only where it counts: it may be a kind that is not for us.
         self._by_scheme = {
-            "http": _proxy(environment, "HTTP_PROXY") or everywhere,
-            "https": _proxy(environment, "HTTPS_PROXY") or everywhere,
+            "http": _proxy(environment, "HTTP_PROXY") or _proxy(environment, "ALL_PROXY"),
+            "https": _proxy(environment, "HTTPS_PROXY") or _proxy(environment, "ALL_PROXY"),
         }
         entries = _value(environment, "NO_PROXY").replace(" ", ",").split(",")
         self._exceptions = [_exception(entry) for entry in entries if entry]

@@ -37,6 +37,7 @@ def tls_context(
     context = httpx.create_ssl_context(verify=verify, trust_env=False)
     if verify:
         context.load_default_certs()
+        _trust_system(context)
         if ca_file is not None:
             _trust(context, ca_file)
     if client_cert is not None:
@@ -45,6 +46,15 @@ def tls_context(
         raise TlsFileError("client_key", "client_key is set without client_cert: a key needs its certificate")
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _trust_system(context: ssl.SSLContext) -> None:
+    """Where SSL_CERT_FILE or SSL_CERT_DIR are set, OpenSSL looks there *instead* of at the system's own roots."""
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile != paths.openssl_cafile and Path(paths.openssl_cafile).is_file():
+        context.load_verify_locations(cafile=paths.openssl_cafile)
+    if paths.capath != paths.openssl_capath and Path(paths.openssl_capath).is_dir():
+        context.load_verify_locations(capath=paths.openssl_capath)
 
 
 def _trust(context: ssl.SSLContext, ca_file: Path) -> None:
