@@ -420,7 +420,7 @@ def load(env_file: Path = Path(".env"), *, needs_credentials: bool = True) -> Se
     texts = {**written, **in_files, **in_environment}
     told = {name: texts[name] for name in given.origins if name in Settings.model_fields}
     left_behind = frozenset(name for name in _CA_BUNDLES if name in told and _is_left_behind(told[name]))
-    told = {name: text for name, text in told.items() if name not in left_behind}
+    told |= dict.fromkeys(left_behind, "")
     unread = {problem.where.removesuffix("_FILE") for problem in file_problems}
     absent = {n: v for n, v in _NO_ORGANISATION.items() if not (needs_credentials or n in told or n in unread)}
     try:

@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import trustme
 
 from agent.domain.errors import ConfigurationError
 from agent.settings import Given, Origin, Settings, defaults, environment, load, misspelt
@@ -119,9 +120,23 @@ def test_what_is_missing_because_its_file_is_empty_says_so(monkeypatch: pytest.M
         ("KAFKA_CONSUMER_AUTO_OFFSET_RESET", "largest", "KAFKA_CONSUMER_AUTO_OFFSET_RESET", "largest"),
         ("USING_LOCAL_PORT_INSTANCE", "True", "USING_LOCAL_PORT_INSTANCE", True),
         ("WEBHOOK_VERIFY_SSL", "False", "WEBHOOK_VERIFY_SSL", False),
+        ("WEBHOOK_VERIFY_SSL", "off", "WEBHOOK_VERIFY_SSL", False),
+        ("WEBHOOK_VERIFY_SSL", "N", "WEBHOOK_VERIFY_SSL", False),
+        ("WEBHOOK_VERIFY_SSL", "", "WEBHOOK_VERIFY_SSL", True),
+        ("WEBHOOK_INVOKER_TIMEOUT", " 1e2 ", "WEBHOOK_INVOKER_TIMEOUT", 100.0),
+        ("DETAILED_LOGGING", "0", "DETAILED_LOGGING", False),
+        ("DETAILED_LOGGING", "", "DETAILED_LOGGING", True),
         ("LOG_LEVEL", "warn", "LOG_LEVEL", "WARNING"),
+        ("LOG_LEVEL", "FATAL", "LOG_LEVEL", "CRITICAL"),
+        ("LOG_LEVEL", "NOTSET", "LOG_LEVEL", "DEBUG"),
+        ("KAFKA_CONSUMER_SECURITY_PROTOCOL", " Plaintext ", "security_protocol", "plaintext"),
+        ("KAFKA_CONSUMER_AUTO_OFFSET_RESET", " LATEST", "KAFKA_CONSUMER_AUTO_OFFSET_RESET", "latest"),
+        ("KAFKA_CONSUMER_SESSION_TIMEOUT_MS", " 30000 ", "KAFKA_CONSUMER_SESSION_TIMEOUT_MS", 30_000),
+        ("KAFKA_RUNS_TOPIC", "org_1.of.mine", "runs_topic", "org_1.of.mine"),
+        ("KAFKA_CHANGE_LOG_TOPIC", "", "change_log_topic", "org_1.change.log"),
         ("KAFKA_CONSUMER_GROUP_ID", "org_1.mine", "group_id", "org_1.mine"),
         ("PORT_API_BASE_URL", "https://api.getport.io/", "PORT_API_BASE_URL", "https://api.getport.io"),
+        ("PORT_API_BASE_URL", " https://api.getport.io/v1/ ", "PORT_API_BASE_URL", "https://api.getport.io/v1"),
         ("AGENT_SIGNATURE_MAX_AGE_S", "", "AGENT_SIGNATURE_MAX_AGE_S", None),
         ("STREAMER_NAME", "kafka", "STREAMER_NAME", "KAFKA"),
     ],
@@ -130,6 +145,77 @@ def test_values_are_taken_as_the_official_agent_takes_them(
     monkeypatch: pytest.MonkeyPatch, name: str, given: str, attribute: str, expected: object
 ) -> None:
     assert getattr(settings(monkeypatch, **{name: given}), attribute) == expected
+
+
+def test_the_official_agents_defaults_are_ours() -> None:
+    """All but where it begins with Port's own brokers, which take no plain text."""
+    expected: dict[str, object] = {
+        "USING_LOCAL_PORT_INSTANCE": False,
+        "LOG_LEVEL": "INFO",
+        "DETAILED_LOGGING": True,
+        "STREAMER_NAME": "KAFKA",
+        "KAFKA_CONSUMER_SESSION_TIMEOUT_MS": 45_000,
+        "KAFKA_CONSUMER_AUTO_OFFSET_RESET": "earliest",
+        "WEBHOOK_INVOKER_TIMEOUT": 30.0,
+        "WEBHOOK_VERIFY_SSL": True,
+    }
+    assert {name: Settings.model_fields[name].default for name in expected} == expected
+
+
+def test_brokers_are_taken_with_and_without_the_official_agents_word_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    brokers = {"KAFKA_CONSUMER_BOOTSTRAP_SERVERS": "localhost:9092"}
+    for local in ("True", "False", ""):
+        loaded = settings(monkeypatch, **brokers, USING_LOCAL_PORT_INSTANCE=local)
+        assert loaded.KAFKA_CONSUMER_BOOTSTRAP_SERVERS == "localhost:9092"
+        assert (loaded.security_protocol, "USING_LOCAL_PORT_INSTANCE" in loaded.without_effect) == (
+            "plaintext",
+            bool(local),
+        )
+
+
+def test_what_is_given_and_has_no_effect_is_known_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings(monkeypatch).without_effect == {}
+    assert settings(monkeypatch, DETAILED_LOGGING="false").without_effect == {}
+    given = {
+        "DETAILED_LOGGING": "True",
+        "USING_LOCAL_PORT_INSTANCE": "False",
+        "SSL_CERT_FILE": f"{THEIR_CAS}/ca-certificates.crt",
+        "CURL_CA_BUNDLE": f"{THEIR_CAS}/ca-certificates.crt",
+    }
+    idle = settings(monkeypatch, **given).without_effect
+    assert set(idle) == set(given)
+    assert "never logged" in idle["DETAILED_LOGGING"]
+    assert "not here" in idle["SSL_CERT_FILE"]
+
+
+THEIR_CAS = "/tmp/port-agent/ca-certificates"
+
+
+def test_the_bundle_that_the_official_agent_makes_is_no_reason_not_to_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = f"{THEIR_CAS}/ca-certificates.crt"
+    bundles = dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), path)
+    assert settings(monkeypatch, **bundles).ca_file is None
+    ours = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(ours))
+    assert settings(monkeypatch, CURL_CA_BUNDLE=str(ours)).ca_file == ours
+    for other in ("/tmp/port-agent/elsewhere.crt", "/tmp/port-agent-2/ca-certificates/ca-certificates.crt"):
+        [line] = problems(monkeypatch, CURL_CA_BUNDLE=other)
+        assert line.startswith(f"CURL_CA_BUNDLE: {other} is not a file")
+
+
+def test_tokens_of_projects_may_have_names_that_no_shell_takes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of ``<group>_<project>``: from a pod's environment and from a .env file alike."""
+    (tmp_path / ".env").write_text("GITLAB_URL=https://gitlab.internal/\nmy-group.sub_my-project=from-the-file\n")
+    monkeypatch.setenv("my-group_my.project", "from-the-pod")
+    found = environment()
+    assert (found["my-group_my.project"], found["my-group.sub_my-project"]) == ("from-the-pod", "from-the-file")
+    assert found["GITLAB_URL"] == "https://gitlab.internal/"
 
 
 def test_the_mechanism_none_goes_with_plaintext_only(monkeypatch: pytest.MonkeyPatch) -> None:

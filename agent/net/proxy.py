@@ -43,6 +43,7 @@ class _Exception:
 class ProxyRules:
     """``HTTP_PROXY, HTTPS_PROXY, ALL_PROXY`` and ``NO_PROXY`` (lower case wins), read once. Immutable.
 
+    A lower-case name that is empty means no such proxy, whatever the upper-case one says: as with Port's own agent.
     ``NO_PROXY`` is a list by commas: ``*``; a name, with or without a leading dot, which stands for all names
     below it, too; an address; a network (``10.0.0.0/8``); each with ``:port`` if wanted. Loopback addresses and
     ``localhost`` are never reached by a proxy. Raises `ConfigurationError` for a proxy that can't be used.
@@ -54,7 +55,8 @@ class ProxyRules:
             "http": _proxy(environment, "HTTP_PROXY") or _proxy(environment, "ALL_PROXY"),
             "https": _proxy(environment, "HTTPS_PROXY") or _proxy(environment, "ALL_PROXY"),
         }
-        entries = _value(environment, "NO_PROXY").replace(" ", ",").split(",")
+        exceptions = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+        entries = exceptions.replace(" ", ",").split(",")
         self._exceptions = [_exception(entry) for entry in entries if entry]
 
     def proxy_for(self, url: httpx.URL) -> Proxy | None:
@@ -70,12 +72,8 @@ class ProxyRules:
         return None if any(e.covers(host, address, port) for e in self._exceptions) else proxy
 
 
-def _value(environment: Mapping[str, str], name: str) -> str:
-    return (environment.get(name.lower()) or environment.get(name) or "").strip()
-
-
 def _proxy(environment: Mapping[str, str], name: str) -> Proxy | None:
-    value = _value(environment, name)
+    value = environment.get(name.lower(), environment.get(name, "")).strip()
     if not value:
         return None
     try:

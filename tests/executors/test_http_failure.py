@@ -69,6 +69,23 @@ def test_guarded_addresses_can_be_allowed() -> None:
         assert "metadata" not in outcome.reason
 
 
+@pytest.mark.parametrize("quoted", [True, False])
+def test_what_a_target_said_is_quoted_unless_the_operator_does_not_want_it(*, quoted: bool) -> None:
+    async def scenario() -> tuple[Failed, FakeRun]:
+        reply = b"HTTP/1.1 500 Oops\r\nContent-Length: 10\r\n\r\nthe answer"
+        settings = {"http_quotes_answers": quoted}
+        async with raw_server(keeps_answering(reply)) as server, executor({"retry": 0}, **settings) as http:
+            run = run_of(server.url())
+            outcome = await http.execute(run)
+            assert isinstance(outcome, Failed)
+            return outcome, run
+
+    outcome, run = asyncio.run(scenario())
+    assert "500" in outcome.reason
+    assert ("the answer" in outcome.reason) == quoted
+    assert "the answer" not in run.log_text
+
+
 def test_silence_is_a_timeout_and_may_mean_that_it_was_done() -> None:
     async def scenario() -> None:
         async with raw_server(silent()) as server:

@@ -32,6 +32,9 @@ def chosen(environment: dict[str, str], url: str) -> str | None:
         ({"ALL_PROXY": "http://all:1", "HTTP_PROXY": "http://p:1"}, "http://a.test/", "http://p:1"),
         ({"http_proxy": "http://low:1", "HTTP_PROXY": "http://up:1"}, "http://a.test/", "http://low:1"),
         ({"http_proxy": " "}, "http://a.test/", None),
+        ({"http_proxy": "", "HTTP_PROXY": "http://up:1"}, "http://a.test/", None),
+        ({"no_proxy": "", "NO_PROXY": "a.test", "HTTP_PROXY": "http://up:1"}, "http://a.test/", None),
+        ({"ALL_PROXY": "socks5://p:1", "http_proxy": "p:2", "HTTPS_PROXY": "p:3"}, "https://a.test/", "http://p:3"),
         ({"HTTP_PROXY": "http://user:p%40ss@p:3128"}, "http://a.test/", "http://p:3128"),
     ],
 )

@@ -22,6 +22,34 @@ def test_a_ca_file_is_trusted_in_addition(authority: trustme.CA, tmp_path: Path)
     assert with_ca.check_hostname
 
 
+def test_the_variables_of_openssl_add_roots_and_hide_none(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the system are looked for where its OpenSSL was built to look, here in directories of this test."""
+    system, added = tmp_path / "system.pem", tmp_path / "added.pem"
+    authority.cert_pem.write_to_path(str(system))
+    trustme.CA().cert_pem.write_to_path(str(added))
+    paths = ssl.get_default_verify_paths()
+    monkeypatch.setattr(
+        ssl,
+        "get_default_verify_paths",
+        lambda: paths._replace(
+            cafile=str(added), openssl_cafile=str(system), capath="", openssl_capath=str(tmp_path)
+        ),
+    )
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(added))
+    trusted = [cert for cert in tls_context().get_ca_certs() if "trustme" in str(cert["subject"])]
+    assert len(trusted) == 2
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_a_variable_of_openssl_that_names_nothing_hides_no_root(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = len(tls_context().get_ca_certs())
+    monkeypatch.setenv(name, "/tmp/port-agent/ca-certificates/ca-certificates.crt")
+    assert len(tls_context().get_ca_certs()) == usual
+
+
 def test_a_directory_of_certificates_will_do(tmp_path: Path) -> None:
     assert tls_context(ca_file=tmp_path).verify_mode is ssl.CERT_REQUIRED
 

@@ -126,6 +126,16 @@ def test_check_warns_where_the_sdks_own_switch_turns_traces_off(commands: Comman
     assert "warning: AGENT_TRACES: has no effect: OTEL_SDK_DISABLED is true" in ended.stdout
 
 
+def test_check_names_in_one_line_what_only_the_official_agent_has_a_use_for(commands: Commands) -> None:
+    bundle = "/tmp/port-agent/ca-certificates/ca-certificates.crt"
+    ended = commands("check", DETAILED_LOGGING="true", USING_LOCAL_PORT_INSTANCE="True", REQUESTS_CA_BUNDLE=bundle)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (line,) = (line for line in ended.stdout.splitlines() if line.startswith("note: "))
+    for name in ("DETAILED_LOGGING", "USING_LOCAL_PORT_INSTANCE", "REQUESTS_CA_BUNDLE"):
+        assert name in line
+    assert "no effect here" not in commands("check", DETAILED_LOGGING="false").stdout
+
+
 def test_check_needs_no_credentials_to_look_at_routes(world: World, tmp_path: Path) -> None:
     """As in the CI job of whoever keeps the routes: what is missing is said, and the routes are read."""
     commands = Commands(world, tmp_path, BROKEN_ROUTES)
@@ -138,7 +148,7 @@ def test_check_needs_no_credentials_to_look_at_routes(world: World, tmp_path: Pa
 def test_explain_shows_each_rules_verdict_and_what_would_be_done_and_does_nothing(
     world: World, commands: Commands
 ) -> None:
-    requests = len(world.ledger.requests)
+    requests = world.asked()
     click = Click("r_explained", "call", {"name": "billing"})
     ended = commands.explain(messages.wire_text(messages.kafka_v1(click)))
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -149,7 +159,7 @@ def test_explain_shows_each_rules_verdict_and_what_would_be_done_and_does_nothin
     assert not any("vm-changed" in line for line in lines), "after the first match none is asked"
     assert '"url": "https://ops.example/billing"' in ended.stdout
     assert '"method": "PUT"' in ended.stdout
-    assert len(world.ledger.requests) == requests
+    assert world.asked() == requests
 
 
 def test_explain_shows_command_key_entity_and_report(commands: Commands) -> None:

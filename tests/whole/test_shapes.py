@@ -172,11 +172,11 @@ def test_a_documented_place_wins_over_the_operators_path(world: World, agent: On
 
 
 def test_a_payload_without_a_run_is_executed_and_nothing_is_reported(world: World, agent: OneAgent) -> None:
-    before = len(world.ledger.requests)
+    before = world.asked()
     agent.deliver({"wanted": "runless"})
     world.target.request("/runless")
     agent.wait_line("run finished", route="runless", outcome="success")
-    assert len(world.ledger.requests) == before
+    assert world.asked() == before
 
 
 def test_a_payload_may_be_an_array_that_keeps_its_run_id_where_the_operators_path_says(
@@ -310,14 +310,14 @@ UNREADABLE: list[str | bytes] = [
 
 
 def test_noise_is_counted_and_costs_neither_requests_nor_the_runs_behind_it(world: World, agent: OneAgent) -> None:
-    requests = len(world.ledger.requests)
+    requests = world.asked()
     ignored = agent.metric("agent_messages_ignored_total")
     undecodable = agent.metric("agent_runs_rejected_total", reason="undecodable")
     for noise in [*NOT_OURS, *UNREADABLE]:
         agent.deliver(noise, key="one partition")
     agent.wait_metric("agent_messages_ignored_total", ignored + len(NOT_OURS))
     agent.wait_metric("agent_runs_rejected_total", undecodable + len(UNREADABLE), reason="undecodable")
-    assert len(world.ledger.requests) == requests
+    assert world.asked() == requests
     run_id = world.begin_run("create_vm")
     agent.deliver(messages.kafka_v1(Click(run_id, "create_vm", {"cpu": 1})), key="one partition")
     assert world.ended(run_id).terminal_statuses == ["SUCCESS"]

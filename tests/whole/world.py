@@ -89,6 +89,11 @@ class World:
         )
         return run
 
+    def asked(self) -> int:
+        """How much was asked of Port beside what each agent asks once at its start."""
+        at_start = ("/v1/auth/access_token", "/v1/organization")
+        return sum(request.path not in at_start for request in self.ledger.requests)
+
     def requests_of(self, run_id: str) -> list[RequestRecord]:
         """What was asked of Port that names the run, in order."""
         return [request for request in self.ledger.requests if request.run_id == run_id]
