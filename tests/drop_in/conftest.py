@@ -45,6 +45,17 @@ routes:
       link: ["{{ .response.json.number }}", "{{ .response.json | {ok} }}"]
       summary: "{{ .response.json | {number} }}"
       external_run_id: "{{ .response.json.number }}"
+  - name: with-a-header
+    match:
+      type: WEBHOOK
+      kind: [action_run, node_run, change_event]
+      when: .action.invocationMethod | (.url | endswith("/mapped")) and (.agent == true)
+    http: {headers: {MY-HEADER: "{{ .message.resourceType }}"}, body: "{{ .message }}", query: {}}
+    report: {link: "http://test.com"}
+  - name: decrypts
+    match: {action: decrypts}
+    decrypt: [payload.properties.field1, payload.properties.nested.field2, payload.properties.list.0.deep.secret]
+    http: {}
   - name: forward
     match: {type: WEBHOOK, kind: [action_run, node_run]}
     http: {}

@@ -96,7 +96,7 @@ def test_synchronized_false_as_text_is_false(world: World, agent: OneAgent) -> N
 
 def _ended(agent: OneAgent, outcome: str, detail: str) -> bool:
     lines = agent.lines("run finished", route="changed", outcome=outcome)
-    return any(line["detail"].startswith(detail) for line in lines)
+    return any(line.get("detail", "").startswith(detail) for line in lines)
 
 
 @pytest.mark.parametrize(("path", "outcome"), [("/change-of-a-run", "success"), ("/status/410", "failure")])
