@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 
 from agent.domain.errors import AgentError
+
+MOUNTED_AUTHORITIES = Path("/usr/local/share/ca-certificates")
+"""Where Port's own agent, too, looks for CAs; what is there and is none in PEM form is passed over."""
 
 
 class TlsFileError(AgentError):
@@ -30,9 +35,9 @@ def tls_context(
 ) -> ssl.SSLContext:
     """A context for client connections. Reads files: some 30 ms. Raises `TlsFileError`.
 
-    ``ca_file`` (PEM, or a directory as OpenSSL hashes it) is trusted in addition to the roots of the system and
-    those that come with httpx. ``client_key`` may be left out where ``client_cert`` holds the key, too. With
-    ``verify`` off, anybody may answer, and ``ca_file`` is not read.
+    ``ca_file`` (PEM, or a directory as OpenSSL hashes it) is trusted in addition to the roots of the system, to
+    `MOUNTED_AUTHORITIES` and to those that come with httpx. ``client_key`` may be left out where ``client_cert``
+    holds the key, too. With ``verify`` off, anybody may answer, and ``ca_file`` is not read.
     """
     context = httpx.create_ssl_context(verify=verify, trust_env=False)
     if verify:
@@ -55,6 +60,16 @@ def _trust_system(context: ssl.SSLContext) -> None:
         context.load_verify_locations(cafile=paths.openssl_cafile)
     if paths.capath != paths.openssl_capath and Path(paths.openssl_capath).is_dir():
         context.load_verify_locations(capath=paths.openssl_capath)
+    for path in _mounted_authorities():
+        with suppress(TlsFileError):
+            _trust(context, path)
+
+
+def _mounted_authorities() -> Iterator[Path]:
+    """What operators put where a distribution keeps the CAs of its host; nobody runs its tool that gathers them."""
+    for path in sorted(MOUNTED_AUTHORITIES.rglob("*")):
+        if path.suffix in (".crt", ".pem", ".cer") and path.is_file():
+            yield path
 
 
 def _trust(context: ssl.SSLContext, ca_file: Path) -> None:

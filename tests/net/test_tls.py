@@ -8,6 +8,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
+from agent.net import tls
 from agent.net.tls import TlsFileError, tls_context
 from tests.net.servers import client, keeps_answering, raw_server, server_tls
 
@@ -47,6 +48,26 @@ def test_the_variables_of_openssl_add_roots_and_hide_none(
 def test_a_variable_of_openssl_that_names_nothing_hides_no_root(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = len(tls_context().get_ca_certs())
     monkeypatch.setenv(name, "/tmp/port-agent/ca-certificates/ca-certificates.crt")
+    assert len(tls_context().get_ca_certs()) == usual
+
+
+def test_authorities_are_trusted_where_ports_own_agent_looks_for_them(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As mounted: a file by itself, or a directory of links."""
+    usual = len(tls_context().get_ca_certs())
+    monkeypatch.setattr(tls, "MOUNTED_AUTHORITIES", tmp_path)
+    mounted = tmp_path / "corp" / "..version"
+    mounted.mkdir(parents=True)
+    trustme.CA().cert_pem.write_to_path(str(mounted / "two.pem"))
+    (tmp_path / "corp" / "two.pem").symlink_to(Path("..version", "two.pem"))
+    (tmp_path / "junk.crt").write_text("not a certificate")
+    (tmp_path / "readme.txt").write_text("not one either")
+    authority.cert_pem.write_to_path(str(tmp_path / "one.crt"))
+    context = tls_context()
+    assert len(context.get_ca_certs()) == usual + 2
+    assert not context.verify_flags & ssl.VerifyFlags.VERIFY_X509_STRICT
+    monkeypatch.setattr(tls, "MOUNTED_AUTHORITIES", tmp_path / "nowhere")
     assert len(tls_context().get_ca_certs()) == usual
 
 
