@@ -203,7 +203,8 @@ def test_the_bundle_that_the_official_agent_makes_is_no_reason_not_to_start(
     trustme.CA().cert_pem.write_to_path(str(ours))
     assert settings(monkeypatch, CURL_CA_BUNDLE=str(ours)).ca_file == ours
     monkeypatch.setattr("agent.settings._THEIR_CA_DIR", str(tmp_path))
-    assert settings(monkeypatch, CURL_CA_BUNDLE=str(ours)).ca_file == ours, "there is one, so it is meant"
+    only = {**dict.fromkeys(bundles, ""), "CURL_CA_BUNDLE": str(ours)}
+    assert settings(monkeypatch, **only).ca_file == ours, "there is one, so it is meant"
     monkeypatch.setattr("agent.settings._THEIR_CA_DIR", THEIR_CAS)
     for other in ("/tmp/port-agent/elsewhere.crt", "/tmp/port-agent-2/ca-certificates/ca-certificates.crt"):
         [line] = problems(monkeypatch, CURL_CA_BUNDLE=other)
