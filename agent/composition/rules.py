@@ -81,6 +81,7 @@ def open_rules(
         environment,
         jq_timeout_s=settings.AGENT_JQ_TIMEOUT_S,
         default_timeout_s=settings.AGENT_RUN_TIMEOUT_S,
+        quotes_answers=settings.DETAILED_LOGGING,
     )
     try:
         routes = _open_routes(settings, reader, observer)

@@ -15,6 +15,7 @@ from agent.routing.complaints import complaints
 from agent.routing.document import Document, parse, read_file
 from agent.routing.expressions import Expressions
 from agent.routing.mapping import MappingReader
+from agent.routing.mapping_templates import Refusal
 from agent.routing.misplaced import ProperPlaces
 from agent.routing.route_builder import RouteBuilder
 from agent.routing.route_set import RouteSet
@@ -27,8 +28,9 @@ class RoutesReader:
     """Makes route sets: knows the executors, the environment that routes may read from, and the limits.
 
     ``jq_timeout_s`` bounds the evaluation of all expressions of one message, ``default_timeout_s`` a run whose
-    route says nothing. Owns jq's worker process: `close` it when no route it made is used any more. The constructor
-    raises `ConfigurationError` if an executor's schema is broken.
+    route says nothing. ``quotes_answers``: whether routes of mappings, and the built-in ones, quote what a target
+    said when it refused. Owns jq's worker process: `close` it when no route it made is used any more. The
+    constructor raises `ConfigurationError` if an executor's schema is broken.
     """
 
     def __init__(
@@ -38,11 +40,13 @@ class RoutesReader:
         *,
         jq_timeout_s: float = 1.0,
         default_timeout_s: float = 3600.0,
+        quotes_answers: bool = True,
     ) -> None:
         check_schemas(executors)
         self._executors = executors
         self._environment = environment
         self._default_timeout_s = default_timeout_s
+        self._quotes_answers = quotes_answers
         self._expressions = Expressions(environment, jq_timeout_s)
         self._file_validator = Draft202012Validator(dict(FILE_SCHEMA))
         schema = route_schema(executors)
@@ -86,7 +90,8 @@ class RoutesReader:
 
     def mappings(self) -> MappingReader:
         """The same for mapping files of Port's own agent; usable until this one is closed."""
-        return MappingReader(self._executors, self._expressions, self._default_timeout_s)
+        refusal = Refusal(quotes=self._quotes_answers)
+        return MappingReader(self._executors, self._expressions, self._default_timeout_s, refusal)
 
     def close(self) -> None:
         """Ends jq's worker process. Idempotent."""

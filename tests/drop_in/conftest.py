@@ -78,10 +78,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def agents(world: World) -> Iterator[dict[str, OneAgent]]:
-    """Both of them, started but perhaps not yet ready."""
+    """All of them, started but perhaps not yet ready."""
     agents = {
         "taken_over": OneAgent(world, "taken_over", TAKEN_OVER | {"DETAILED_LOGGING": "True"}, ROUTES),
         "terse": OneAgent(world, "terse", TAKEN_OVER | {"DETAILED_LOGGING": "False"}, ROUTES),
+        "unmapped": OneAgent(world, "unmapped", TAKEN_OVER | {"DETAILED_LOGGING": "False"}),
     }
     with at_work_together(agents.values()):
         yield agents
@@ -99,3 +100,10 @@ def terse(agents: dict[str, OneAgent]) -> OneAgent:
     """The same with ``DETAILED_LOGGING=False``."""
     agents["terse"].wait_ready()
     return agents["terse"]
+
+
+@pytest.fixture
+def unmapped(agents: dict[str, OneAgent]) -> OneAgent:
+    """The same without any routes."""
+    agents["unmapped"].wait_ready()
+    return agents["unmapped"]

@@ -190,6 +190,15 @@ def test_with_detailed_logging_off_people_read_the_status_and_no_answer(world: W
     assert "internal-d3tail" not in json.dumps(run.to_json()) + terse.output()
 
 
+def test_so_it_is_without_any_routes(world: World, unmapped: OneAgent) -> None:
+    run_id = world.begin_run("any")
+    url = world.target.url + "/status/500"
+    unmapped.deliver_signed(messages.webhook(Click(run_id, "any"), url))
+    run = world.ended(run_id)
+    assert run.summary == "Failed to invoke the webhook with status code: 500."
+    assert "scripted 500" not in json.dumps(run.to_json()) + unmapped.output()
+
+
 def test_what_has_no_effect_here_is_named_in_one_line_at_start(agent: OneAgent, terse: OneAgent) -> None:
     event = "settings of the official agent that have no effect here"
     (line,) = agent.lines(event)

@@ -107,24 +107,32 @@ MESSAGES = {"change log": change_message, "run": run_message}
 # ── its tests of one message ─────────────────────────────────────────────────────────────────────────
 
 
+@pytest.fixture(params=["agent", "unmapped"])
+def either(request: pytest.FixtureRequest) -> OneAgent:
+    """One with a route that forwards, and one without any routes."""
+    either: OneAgent = request.getfixturevalue(request.param)
+    return either
+
+
 @pytest.mark.parametrize("kind", MESSAGES)
-def test_single_stream_success(kind: str, world: World, agent: OneAgent) -> None:
-    message = MESSAGES[kind](world, f"/success/{kind}")
-    run_id = deliver(agent, message)
-    received = world.target.request(f"/success/{kind}")
+def test_single_stream_success(kind: str, world: World, either: OneAgent) -> None:
+    path = f"/success/{kind}/{either.org}"
+    message = MESSAGES[kind](world, path)
+    run_id = deliver(either, message)
+    received = world.target.request(path)
     assert (received.method, json.loads(received.body)) == ("POST", message)
     if kind == "run":
-        agent.wait_settled(run_id)
+        either.wait_settled(run_id)
         assert world.ledger.runs[run_id].status == "IN_PROGRESS"
-    assert agent.lines(level="error") == []
+    assert either.lines(level="error") == []
 
 
 @pytest.mark.parametrize("kind", MESSAGES)
-def test_single_stream_failed(kind: str, world: World, agent: OneAgent) -> None:
+def test_single_stream_failed(kind: str, world: World, either: OneAgent) -> None:
     path = "/status/500" if kind == "run" else "/status/507"
-    run_id = deliver(agent, MESSAGES[kind](world, path))
+    run_id = deliver(either, MESSAGES[kind](world, path))
     code = path.removeprefix("/status/")
-    agent.wait_until(lambda: _failed_with(agent, code), "the failure to be told")
+    either.wait_until(lambda: _failed_with(either, code), "the failure to be told")
     if kind == "run":
         run = world.ended(run_id)
         assert run.terminal_statuses == ["FAILURE"]
@@ -184,20 +192,21 @@ def test_single_stream_skipped_due_to_agentless(world: World, agent: OneAgent) -
 # ── its tests of a workflow's node ───────────────────────────────────────────────────────────────────
 
 
-def test_wf_node_run_stream_success(world: World, agent: OneAgent) -> None:
-    run = world.ended(deliver(agent, node_message(world, "abc123", "/node", synchronized=True)))
+def test_wf_node_run_stream_success(world: World, either: OneAgent) -> None:
+    run = world.ended(deliver(either, node_message(world, f"abc123_{either.org}", "/node", synchronized=True)))
     assert (run.status, run.result) == ("COMPLETED", "SUCCESS")
     assert run.output is not None
     assert run.output.keys() == {"response"}
     assert json.dumps(run.output).startswith('{"response": {"status": 200, "data": {"ok": true')
     last = world.requests_of(run.id)[-1]
-    assert (last.method, last.path) == ("PATCH", "/v1/workflows/nodes/runs/wfnr_abc123")
+    assert (last.method, last.path) == ("PATCH", f"/v1/workflows/nodes/runs/{run.id}")
 
 
-def test_wf_node_run_not_synchronized(world: World, agent: OneAgent) -> None:
-    run_id = deliver(agent, node_message(world, "not_synchronized", "/node-async", synchronized=False))
-    world.target.request("/node-async")
-    agent.wait_settled(run_id)
+def test_wf_node_run_not_synchronized(world: World, either: OneAgent) -> None:
+    path = f"/node-async/{either.org}"
+    run_id = deliver(either, node_message(world, f"asynchronous_{either.org}", path, synchronized=False))
+    world.target.request(path)
+    either.wait_settled(run_id)
     assert world.ledger.runs[run_id].status == "IN_PROGRESS"
     assert "PATCH" not in {request.method for request in world.requests_of(run_id)}
 
