@@ -81,7 +81,13 @@ def test_what_fails_at_the_end_keeps_nothing_else_from_its_end(
                 method = "stop" if name == "_server" else "close"
                 monkeypatch.setattr(part, method, failing(name, getattr(part, method)))
             monkeypatch.setattr(agent._rules.registry, "close", failing("registry", agent._rules.registry.close))
-            monkeypatch.setattr(agent._rules.reader, "close", lambda: ended.append("reader"))
+            close_reader = agent._rules.reader.close
+
+            def close() -> None:
+                close_reader()
+                ended.append("reader")
+
+            monkeypatch.setattr(agent._rules.reader, "close", close)
             stop.ask()
             with pytest.raises(ValueError, match="registry"):
                 await agent.run(stop)

@@ -101,7 +101,7 @@ def test_doctor_names_each_thing_that_is_wrong_with_a_hint_and_fails(failing_doc
         assert re.search(rf"^FAIL +{name}: ", ended.stdout, re.MULTILINE), (name, ended.stdout)
     assert "AGENT_STATE_DIR" in ended.stdout
     assert "PORT_CLIENT_SECRET" in ended.stdout
-    assert "routes: 1 from the built-in ones (AGENT_ROUTES_PATH is not set)\n" in ended.stdout
+    assert "routes: 2 from the built-in ones (AGENT_ROUTES_PATH is not set)\n" in ended.stdout
     assert "checks failed" in ended.stdout
     assert "nobody may see" not in ended.stdout + ended.stderr
 
