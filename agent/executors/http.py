@@ -26,11 +26,13 @@ from agent.executors.http_targets import Attempt, Targets, TargetSilentError
 from agent.executors.http_traces import RequestTraces
 from agent.executors.http_url import UnsendableError
 from agent.net.proxy import ProxyRules
+from agent.net.shown import shown_url
 from agent.net.tls import TlsFileError
 from agent.ports import Clock, ExecutorServices, RunContext, TemplateCompiler
 
 Headers: TypeAlias = Iterable[tuple[str, str]]
 
+MAX_REDIRECTS = 30
 _BACKOFF = Backoff()
 _CREDENTIAL_HEADERS = frozenset(
     {"authorization", "cookie", "x-api-key", "api-key", "private-token", "x-auth-token"}
@@ -168,7 +170,7 @@ class HttpExecutor:
         try:
             # The client's own time-outs are for silence; this one is for a server that answers drop by drop.
             async with asyncio.timeout(self._options.connect_timeout_s + self._options.timeout_s):
-                return await self._exchange(request, attempt, more_headers)
+                return await self._exchange(run, request, attempt, more_headers)
         except TimeoutError:
             failure: httpx.TransportError = httpx.ReadTimeout(f"{request.place} did not end its answer in time")
         except asyncio.CancelledError:
@@ -183,10 +185,14 @@ class HttpExecutor:
         attempt.failed(failure)
         return failure
 
-    async def _exchange(self, request: HttpRequest, attempt: Attempt, more_headers: Headers) -> Answer:
+    async def _exchange(
+        self, run: RunContext, request: HttpRequest, attempt: Attempt, more_headers: Headers
+    ) -> Answer:
         options = self._options
-        content = request.content or b""
-        headers = [*request.headers, *more_headers, *self._signature(content)]
+        signature = dict(self._signature(request.content or b""))
+        # A mapping may have copied such headers from somewhere: ours are about these bytes.
+        own = [(name, value) for name, value in request.headers if name.title() not in signature]
+        headers = [*own, *more_headers, *signature.items()]
         timeout = httpx.Timeout(options.timeout_s, connect=options.connect_timeout_s)
         async with self._pool.client(options.client) as client:
             outgoing = client.build_request(
@@ -199,9 +205,31 @@ class HttpExecutor:
             response = await client.send(outgoing, stream=True)
             attempt.answered()
             try:
+                if options.follows_redirects:
+                    response = await self._redirected(run, client, response)
                 return await read_answer(response, options.max_response_bytes)
             finally:
                 await response.aclose()
+
+    async def _redirected(
+        self, run: RunContext, client: httpx.AsyncClient, response: httpx.Response
+    ) -> httpx.Response:
+        """The answer to which ``response`` leads; a redirect, if there are too many. Closes those before it.
+
+        Raises `httpx.ReadError` for every failure: whatever it is, the first request was sent.
+        """
+        for _ in range(MAX_REDIRECTS):
+            onward = response.next_request
+            if onward is None:
+                break
+            title = f"{onward.method} {shown_url(onward.url)}"
+            run.log(f"{response.status_code}: redirected to {title}")
+            await response.aclose()
+            try:
+                response = await client.send(onward, stream=True)
+            except httpx.TransportError as error:
+                raise httpx.ReadError(f"redirected to {title}, which failed: {error}") from error
+        return response
 
     def _signature(self, body: bytes) -> Iterator[tuple[str, str]]:
         if secret := self._secret():
@@ -230,7 +258,7 @@ class HttpExecutor:
             return failure_of(request, result, self._options.timeout_s)
         answer = result.masked(run)
         run.response(request.as_json(), answer.as_json())
-        if not answer.is_success:
+        if not answer.is_success and not (self._options.follows_redirects and answer.leads_nowhere):
             return refusal_of(request, answer, answer.excerpt(run) if self._options.quotes_answers else "")
         synchronized = self._options.is_synchronous(invocation_is=run.invocation.method.synchronized)
         return Succeeded() if synchronized else Accepted()

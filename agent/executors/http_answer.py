@@ -38,6 +38,11 @@ class Answer:
         return 300 <= self.status < 400
 
     @property
+    def leads_nowhere(self) -> bool:
+        """Whether it is a 3xx that names no other place."""
+        return self.is_redirect and "location" not in self.headers
+
+    @property
     def title(self) -> str:
         """``503 Service Unavailable``."""
         return f"{self.status} {self.phrase}".rstrip()

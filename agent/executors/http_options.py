@@ -147,6 +147,10 @@ HTTP_SCHEMA: JsonObject = {
         },
         "sign": _flag("Whether the request carries X-Port-Signature and X-Port-Timestamp; default true."),
         "allow_link_local": _flag("Whether link-local and cloud metadata addresses may be called."),
+        "follow_redirects": _flag(
+            "Whether redirects are followed, as browsers do: with a GET after 302 and 303, and for POST after 301. "
+            "A 3xx that leads nowhere then counts as 2xx. Default false."
+        ),
         "idempotency_key": {
             "description": "The Idempotency-Key header, the same for every repetition: a template; true (default) "
             "is the run's id, false sends none.",
@@ -167,6 +171,7 @@ class HttpOptions:
     has_own_url: bool
     max_response_bytes: int
     quotes_answers: bool
+    follows_redirects: bool
     client: ClientOptions
 
     def is_synchronous(self, *, invocation_is: bool) -> bool:
@@ -189,6 +194,7 @@ def read_http_options(options: JsonObject, settings: ExecutorSettings, backoff: 
         has_own_url="url" in options,
         max_response_bytes=limit if isinstance(limit, int) else DEFAULT_MAX_RESPONSE_BYTES,
         quotes_answers=settings.http_quotes_answers,
+        follows_redirects=options.get("follow_redirects") is True,
         client=ClientOptions(
             verify=bool(options.get("verify_ssl", settings.http_verify_ssl)),
             ca_file=_path(options.get("ca_file")) or settings.http_ca_file,

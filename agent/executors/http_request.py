@@ -15,7 +15,7 @@ from agent.domain.json import Json, JsonObject, as_object, as_text
 from agent.domain.route import Template
 from agent.executors.http_options import METHOD, REFUSED_METHODS, BodyFormat, fixed_problems
 from agent.executors.http_url import UnsendableError, encoded, parsed, put_together
-from agent.net.headers import header_problem
+from agent.net.headers import CONNECTION_HEADERS, header_problem
 from agent.net.shown import shown_place, shown_url
 from agent.ports import TemplateCompiler
 
@@ -24,23 +24,6 @@ _NAMES = frozenset({"url", "idempotency_key"})
 """They say what is acted on: there a null inside of text fails."""
 
 _BODYLESS_METHODS = frozenset({"GET", "HEAD"})
-_OUR_OWN_HEADERS = frozenset(
-    {
-        "connection",
-        "content-length",
-        "expect",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""They belong to the connection, not to the message."""
-
 _SHOWN_CHARS = 40
 _FORM = "application/x-www-form-urlencoded"
 
@@ -113,7 +96,9 @@ class RequestTemplate:
         method = self._render_method(view, invoked)
         written = self._render_url(view, invoked)
         query = self._render_object(self._query, view, "query")
-        headers = dict(self._render_headers(view, invoked))
+        headers = dict(
+            {name.lower(): (name, value) for name, value in self._render_headers(view, invoked)}.values()
+        )
         body = self._body.render(view) if self._body else view.value.get("message")
         # A message that its action wants as GET has always carried its body; a route that says GET means GET.
         has_body = body is not None and (
@@ -197,7 +182,7 @@ def _header_name_problems(headers: Json, path: str, templates: TemplateCompiler)
 
 
 def _name_problem(name: str) -> str | None:
-    if name.lower() in _OUR_OWN_HEADERS:
+    if name.lower() in CONNECTION_HEADERS:
         return f"header {name} cannot be set: it is part of the connection, which the agent makes itself"
     return None
 

@@ -27,6 +27,8 @@ class Seen:
     path: str
     headers: dict[str, str]
     body: bytes
+    names: tuple[str, ...] = ()
+    """Of all headers, in lower case, repeated as they came."""
 
 
 @dataclass
@@ -39,7 +41,8 @@ class Target:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.seen.append(Seen(request.method, request.raw_path, headers, await request.read()))
+        names = tuple(name.lower() for name in request.headers)
+        self.seen.append(Seen(request.method, request.raw_path, headers, await request.read(), names))
         make = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return make()
 

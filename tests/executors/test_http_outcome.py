@@ -9,6 +9,7 @@ import pytest
 
 from agent.domain.json import JsonObject
 from agent.domain.outcome import Accepted, Failed, FailureKind, Outcome, Succeeded
+from agent.executors.http import MAX_REDIRECTS
 from agent.testing import FakeRun
 from tests.executors.http_server import answer, executor, run_of, target
 
@@ -182,3 +183,59 @@ def test_a_secret_that_is_cut_within_a_character_is_left_out(charset: str) -> No
             answer_headers={"Content_Type": f"text/plain; charset={charset}"},
         )
         assert run.exchanges[0][1]["text"] == "x" * 20, limit
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "onward"),
+    [
+        (301, "POST", ("GET", b"")),
+        (302, "POST", ("GET", b"")),
+        (303, "PUT", ("GET", b"")),
+        (307, "POST", ("POST", b'{"a":1}')),
+        (308, "PATCH", ("PATCH", b'{"a":1}')),
+    ],
+)
+def test_a_route_may_have_redirects_followed(status: int, method: str, onward: tuple[str, bytes]) -> None:
+    async def scenario() -> None:
+        options: JsonObject = {"follow_redirects": True, "method": method, "body": {"a": 1}}
+        answers = (answer(status, Location="/there?token=secret"), answer(200, '{"made": 1}'))
+        async with target(*answers) as server, executor(options) as http:
+            run = run_of(server.url + "/here")
+            assert await http.execute(run) == Accepted()
+            assert [(seen.method, seen.body) for seen in server.seen] == [(method, b'{"a":1}'), onward]
+            assert server.seen[1].path == "/there?token=secret"
+            assert run.lines[0].text == f"{status}: redirected to {onward[0]} {server.url}/there"
+            assert run.exchanges[0][1]["json"] == {"made": 1}
+
+    asyncio.run(scenario())
+
+
+def test_redirects_in_a_circle_end_and_fail_the_run() -> None:
+    async def scenario() -> None:
+        async with target(answer(302, Location="/again")) as server:
+            async with executor({"follow_redirects": True}) as http:
+                outcome = await http.execute(run_of(server.url))
+            assert isinstance(outcome, Failed)
+            assert "302" in outcome.reason
+            assert len(server.seen) == 1 + MAX_REDIRECTS
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_was_redirected_to_nobody_is_not_sent_again() -> None:
+    async def scenario() -> None:
+        async with target(answer(307, Location="http://127.0.0.1:9/")) as server:
+            async with executor({"follow_redirects": True}) as http:
+                outcome = await http.execute(run_of(server.url))
+            assert isinstance(outcome, Failed)
+            assert "redirected to POST http://127.0.0.1:9/, which failed" in outcome.reason
+            assert "may have been executed" in outcome.reason
+            assert len(server.seen) == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("status", [300, 304])
+def test_what_follows_redirects_takes_one_that_leads_nowhere_for_a_success(status: int) -> None:
+    assert outcome_of(status, options={"follow_redirects": True})[0] == Accepted()
+    assert isinstance(outcome_of(status)[0], Failed)

@@ -79,6 +79,18 @@ def test_signing_can_be_switched_off() -> None:
     assert not {"x-port-signature", "x-port-timestamp"} & sent({"sign": False}).headers.keys()
 
 
+def test_a_signature_among_the_routes_headers_gives_way_to_the_real_one() -> None:
+    seen = sent({"headers": {"x-port-signature": "v1,old", "X-Port-Timestamp": "1"}})
+    assert seen.headers["x-port-timestamp"] != "1"
+    assert seen.headers["x-port-signature"] != "v1,old"
+    assert seen.names.count("x-port-signature") == seen.names.count("x-port-timestamp") == 1
+
+
+def test_of_headers_that_differ_in_case_alone_the_last_one_is_sent() -> None:
+    seen = sent({"headers": {"X-Team": "a", "x-team": "b"}})
+    assert (seen.headers["x-team"], seen.names.count("x-team")) == ("b", 1)
+
+
 def test_the_invocation_chooses_the_method() -> None:
     seen = sent(method="put", document={"a": 1})
     assert (seen.method, seen.body) == ("PUT", b'{"a":1}')
