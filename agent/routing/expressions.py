@@ -31,9 +31,13 @@ _PRELUDE = "$__env as $ENV | def env: $ENV;\n"
 """Put before every program: hides the process's environment behind the variables that the route lists."""
 _LENIENT_PRELUDE = (
     "$__env as $ENV | def env: $ENV; def debug: .; def debug(f): .; def stderr: .; def inputs: empty; "
-    'def input: error("there is no further input"); def input_filename: null; def input_line_number: 0;\n'
+    'def input: error("there is no further input"); def input_filename: null; def input_line_number: 0; '
+    "def leaf_paths: paths(scalars); def recurse_down: recurse;\n"
 )
-"""The same for programs that were written for the jq program: what reads or writes elsewhere does nothing."""
+"""The same for programs that were written for the jq program: what reads or writes elsewhere does nothing.
+
+What jq 1.5 had and later ones have not, they have.
+"""
 _PRELUDE_LINES = 1
 
 _REFUSED = {

@@ -112,7 +112,7 @@ class _Reading:
         if isinstance(value, str) and value.lower() not in _TRUE | _FALSE:
             strict = replace(templates, forgives=False)
             return Addressed(strict.expression(value, member(self.path, "enabled")))
-        return Addressed(Constant(str(value).lower() in _TRUE))
+        return Addressed(Constant(value == 1 or str(value).lower() in _TRUE))
 
     def _secrets(self) -> Iterator[str]:
         """The variables that its expressions name and whose values are to be masked."""
@@ -128,7 +128,13 @@ class _Reading:
 
 def _options(raw: JsonObject) -> JsonObject:
     """What the http executor is to do; texts are expressions still."""
-    options: dict[str, Json] = {"headers": {}, "body": ".", "body_format": "json", "mode": "message"}
+    options: dict[str, Json] = {
+        "headers": {},
+        "body": ".",
+        "body_format": "json",
+        "mode": "message",
+        "follow_redirects": True,
+    }
     options.update(
         {name: raw[name] for name in ("method", "url", "headers", "query", "body") if raw.get(name) is not None}
     )
@@ -151,7 +157,7 @@ def _malformed(document: Document, raw: Json, path: str) -> Iterator[Problem]:
         yield document.problem(path, f"is {kind(raw)}; a mapping is an object")
         return
     for name, fits, expected in (
-        ("enabled", (bool, str, int), "true, false or a jq expression"),
+        ("enabled", (bool, str, int, float), "true, false or a jq expression"),
         ("method", (str,), "a jq expression"),
         ("url", (str,), "a jq expression"),
         ("headers", (str, Mapping), "a jq expression, or an object of them"),

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
+from urllib.parse import parse_qsl
 
 from agent.domain.errors import ConfigurationError, Problem, TemplateError, UnevaluatedError
 from agent.domain.invocation import View
-from agent.domain.json import Json, JsonObject, as_object
+from agent.domain.json import Json, JsonObject, as_object, as_text
 from agent.domain.route import Template
+from agent.net.headers import CONNECTION_HEADERS
 from agent.ports import Encode
+from agent.routing.jq_tokens import tokenize
 from agent.routing.places import item, member
-from agent.routing.templates import Constant, Items, Members
+from agent.routing.templates import Constant, Items, Members, kind
 
 _FIRST_ERROR = 400
+_PAIR = 2
 
 Compile: TypeAlias = Callable[[str, str], Template]
 """Compiles one bare jq source that stands at a place; raises `ConfigurationError`."""
@@ -74,15 +78,65 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectOrNothing:
-    """A query that is one expression: null adds nothing."""
+class HeaderTexts:
+    """Headers, whose values must be texts; as in Port's own agent, but that the run is told of others.
+
+    Those that belong to the connection are left out, which the run's log is told.
+    """
+
+    template: Template
+    path: str
+
+    def render(self, view: View) -> Json:
+        """The headers. Raises `TemplateError` for one that is no text, or begins with white space."""
+        headers = self.template.render(view)
+        if not isinstance(headers, Mapping):
+            return headers
+        given = {name: value for name, value in headers.items() if value is not None}
+        for name in [name for name in given if name.lower() in CONNECTION_HEADERS]:
+            view.notes.append(f"{self.path}: header {name} is left out, for it is part of the connection")
+            del given[name]
+        for name, value in given.items():
+            if not isinstance(value, str):
+                raise TemplateError(f"{self.path}: header {name} came out as {kind(value)}; add `| tostring`")
+            if value[:1].isspace():
+                raise TemplateError(f"{self.path}: the value of header {name} begins with white space")
+        return given
+
+
+@dataclass(frozen=True, slots=True)
+class QueryValues:
+    """A query as Port's own agent reads it: also a text ``a=1&b=2``, a list of pairs, and nothing.
+
+    True and false become ``True`` and ``False``, with which receivers have learnt to live.
+    """
 
     template: Template
 
     def render(self, view: View) -> Json:
-        """The expression's result, an empty object for null. Raises `TemplateError`."""
+        """The query as an object; what can be none as it is. Raises `TemplateError`."""
         value = self.template.render(view)
-        return {} if value is None else value
+        if not value:
+            return {}
+        pairs: Iterable[tuple[str, Json]]
+        match value:
+            case str():
+                pairs = parse_qsl(value, keep_blank_values=True)
+            case Mapping():
+                pairs = value.items()
+            case list() if all(isinstance(pair, list) and len(pair) == _PAIR for pair in value):
+                pairs = [(as_text(name), part) for name, part in value]
+            case _:
+                return value
+        query: dict[str, list[Json]] = {}
+        for name, part in pairs:
+            items = part if isinstance(part, list) else [part]
+            query.setdefault(name, []).extend(map(_capital, items))
+        return {name: items if len(items) > 1 else items[0] for name, items in query.items() if items}
+
+
+def _capital(value: Json) -> Json:
+    return str(value) if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,26 +181,40 @@ class MappingTemplates:
         encode: Encode | None = None,  # noqa: ARG002 - an expression's result is taken as it is
         is_name: bool = False,  # noqa: ARG002 - there is no text around an expression
     ) -> Template:
-        """``value`` with its texts as expressions; keys are what they are."""
+        """``value`` with its texts as expressions; keys are what they are.
+
+        Members that are objects with nothing in them are left out, as Port's own agent does.
+        """
+        template: Template
+        if isinstance(value, Mapping) and path in (member(self.place, "headers"), member(self.place, "query")):
+            value = {name: _source(part) for name, part in value.items()}
         match value:
             case str():
                 template = self.expression(value, path)
-                return ObjectOrNothing(template) if path == member(self.place, "query") else template
             case Mapping():
-                pairs = ((Constant(name), self.template(part, member(path, name))) for name, part in value.items())
-                return Members(tuple(pairs), path)
+                pairs = (
+                    (Constant(name), self.template(part, member(path, name)))
+                    for name, part in value.items()
+                    if not _is_hollow(part)
+                )
+                template = Members(tuple(pairs), path)
             case list():
-                return Items(tuple(self.template(part, item(path, index)) for index, part in enumerate(value)))
+                template = Items(tuple(self.template(part, item(path, index)) for index, part in enumerate(value)))
             case _:
-                return Constant(value)
+                template = Constant(value)
+        if path == member(self.place, "headers"):
+            return HeaderTexts(template, path)
+        return QueryValues(template) if path == member(self.place, "query") else template
 
     def beginning(self, text: str) -> tuple[str, bool]:  # noqa: ARG002 - a text is an expression from its beginning
         """Nothing is fixed."""
         return "", False
 
     def expression(self, source: str, path: str) -> Template:
-        """One jq expression."""
+        """One jq expression; before the request an empty one is jq's ``.``."""
         template: Template
+        if self.forgives and not any(tokenize(source)):
+            source = "."
         try:
             template = Seen(self.compile(source, path), self.lens)
         except ConfigurationError as error:
@@ -155,3 +223,12 @@ class MappingTemplates:
             first = error.problems[0]
             template = Broken(f"{first.path or first.where}: {first.message}")
         return Forgiven(template) if self.forgives else template
+
+
+def _source(part: Json) -> Json:
+    """Headers and parameters are expressions even where the file has a number, or true, which jq does not know."""
+    return str(part) if isinstance(part, int | float) else part
+
+
+def _is_hollow(value: Json) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_hollow, value.values()))

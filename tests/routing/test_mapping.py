@@ -36,7 +36,11 @@ class OnlyHttp:
 
     def prepare(self, name: str, options: JsonObject, path: str, templates: TemplateCompiler) -> Executor:  # noqa: ARG002
         self.prepared.append(options)
-        own = {name: value for name, value in options.items() if name not in {"mode", "body_format"}}
+        own = {
+            name: value
+            for name, value in options.items()
+            if name not in {"mode", "body_format", "follow_redirects"}
+        }
         return Idle(templates.template(own, path))
 
 
@@ -102,10 +106,7 @@ def test_what_a_mapping_leaves_out_is_the_messages_own_and_the_body_is_the_messa
     reader: MappingReader,
 ) -> None:
     invocation = message()
-    assert rendered(read(reader, {"enabled": True}), invocation) == {
-        "headers": {},
-        "body": invocation.document,
-    }
+    assert rendered(read(reader, {"enabled": True}), invocation) == {"body": invocation.document}
 
 
 def test_texts_are_jq_and_everything_else_is_itself_at_any_depth(reader: MappingReader) -> None:
@@ -314,3 +315,77 @@ def test_a_target_that_says_no_is_told_in_the_words_of_ports_own_agent(
     assert route.report.refusal is not None
     told = route.report.refusal.render(message().view.extended(response=response))
     assert told == (summary and f"Failed to invoke the webhook with status code: {summary}")
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"a": {}, "b": {"c": {"d": {}}}, "e": "1"}, {"e": 1}),
+        ([{}, {"a": {}}], [{}, {}]),
+        ({}, {}),
+        ({"a": []}, {"a": []}),
+    ],
+)
+def test_members_that_are_empty_objects_are_left_out_of_bodies(
+    reader: MappingReader, given: Json, sent: Json
+) -> None:
+    found = rendered(read(reader, {"body": {"all": given, "more": 1}}), message())
+    assert found["body"] == ({"all": sent, "more": 1} if sent else {"more": 1})
+
+
+@pytest.mark.parametrize("empty", ["", "  ", "# nothing but a remark"])
+def test_an_empty_expression_is_the_message(reader: MappingReader, empty: str) -> None:
+    invocation = message()
+    assert rendered(read(reader, {"body": {"it": empty}}), invocation)["body"] == {"it": invocation.document}
+
+
+@pytest.mark.parametrize(
+    ("headers", "problem"),
+    [
+        ({"X-A": ".payload.properties.list"}, "[0].headers: header X-A came out as a list; add `| tostring`"),
+        ({"X-A": 5}, "[0].headers: header X-A came out as a number; add `| tostring`"),
+        ('{"X-A": true}', "[0].headers: header X-A came out as true or false; add `| tostring`"),
+        ({"X-A": '"\\n"'}, "[0].headers: the value of header X-A begins with white space"),
+    ],
+)
+def test_a_header_that_is_no_text_fails_the_run(reader: MappingReader, headers: Json, problem: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        rendered(read(reader, {"headers": headers}), message())
+    assert str(caught.value) == problem
+
+
+def test_headers_without_a_value_and_those_of_the_connection_are_left_out(reader: MappingReader) -> None:
+    invocation = message()
+    headers: Json = {"X-A": ".nothing", "content-length": '"5"', "X-B": ".action", "X-C": True}
+    assert rendered(read(reader, {"headers": headers}), invocation)["headers"] == {"X-B": "deploy"}
+    assert (
+        invocation.view.notes[-1]
+        == "[0].headers: header content-length is left out, for it is part of the connection"
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "pairs"),
+    [
+        ('"a=1&b=&a=x y"', {"a": ["1", "x y"], "b": ""}),
+        ('[["a", 1], ["b", true], ["a", null]]', {"a": [1, None], "b": "True"}),
+        ('{"a": [true, "x"], "b": false, "c": null}', {"a": ["True", "x"], "b": "False", "c": None}),
+        ({"a": "1 == 1", "b": 5}, {"a": "True", "b": 5}),
+        ("0", {}),
+        ("[]", {}),
+        ('""', {}),
+        ('["a"]', ["a"]),
+        ("5", 5),
+    ],
+)
+def test_a_query_is_read_as_ports_own_agent_reads_it(reader: MappingReader, query: Json, pairs: Json) -> None:
+    assert rendered(read(reader, {"query": query}), message())["query"] == pairs
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [("[leaf_paths] | length", 8), ("[recurse_down] | length", 15)],
+)
+def test_what_jq_had_once_is_still_there(reader: MappingReader, expression: str, value: Json) -> None:
+    found = rendered(read(reader, {"body": {"it": expression}}), message())
+    assert found["body"] == {"it": value}
