@@ -76,19 +76,27 @@ def apply_report(run: ActiveRun, rule: ReportRule, report: RunReport, outcome: O
     if isinstance(outcome, Failed) and rule.refusal is not None:
         told = rule.refusal.render(run.view_after)
         outcome = outcome if told is None else Failed(as_text(told), outcome.kind)
-    return _with_summary(_with_status(outcome, status, report), summary, report)
+    explains = rule.refusal is None
+    return _with_summary(_with_status(outcome, status, report, explains=explains), summary, report)
 
 
-def _with_status(outcome: Outcome, status: Json, report: RunReport) -> Outcome:
-    """A route may decide the status by the response: a 200 that carries an error, a 404 that is fine."""
+def _with_status(outcome: Outcome, status: Json, report: RunReport, *, explains: bool) -> Outcome:
+    """A route may decide the status by the response: a 200 that carries an error, a 404 that is fine.
+
+    Unless it ``explains``, a failure that only the status says has no summary: the run's log tells it.
+    """
     if status is None or isinstance(outcome, Rejected):
         return outcome
     match status:
         case "SUCCESS":
             return outcome if isinstance(outcome, Succeeded) else Succeeded()
         case "FAILURE":
-            failed = Failed("the route's report.status says FAILURE", FailureKind.FAILED)
-            return outcome if isinstance(outcome, Failed) else failed
+            if isinstance(outcome, Failed):
+                return outcome
+            reason = "the route's report.status says FAILURE"
+            if not explains:
+                report.log(reason, "WARN")
+            return Failed(reason if explains else "", FailureKind.FAILED)
         case _:
             report.log(f"report.status gave {as_text(status)!r}, not SUCCESS or FAILURE: ignored", "WARN")
             return outcome

@@ -232,6 +232,8 @@ class Lives:
         except DecryptionError as error:
             return Failed(str(error), FailureKind.DECRYPTION), None
         _mask(report, plain)
+        if not route.decrypts_listed:
+            _tell_idle_paths(report, [path for path in route.decrypt if path not in plain])
         return await self._supervise(job, invocation, report, started_s, attempt)
 
     async def _supervise(
@@ -281,6 +283,13 @@ def _mask(report: RunReport, plain: Mapping[str, Sequence[str]]) -> None:
         if not all(map(is_maskable, values)):
             short = f"a value in it is shorter than {MIN_SECRET_CHARS} characters"
             report.log(f"encrypted input {name!r} is not masked, or not in full: {short}", "WARN")
+
+
+def _tell_idle_paths(report: RunReport, paths: Sequence[str]) -> None:
+    """Who wrote such a path may have meant another one, whose value now goes out encrypted as it is."""
+    for path in dict.fromkeys(paths):
+        hint = "; paths begin without a dot" if path.startswith(".") else ""
+        report.log(f"nothing was decrypted at {path!r}, where the message has no value{hint}", "WARN")
 
 
 def _words(outcome: Outcome) -> tuple[str, str]:

@@ -85,14 +85,14 @@ class MessageIntake:
     ) -> tuple[Invocation, Mapping[str, tuple[str, ...]]]:
         """Opens the encrypted inputs that the message lists and those at ``paths`` (dot paths from its root).
 
-        Not ``listed``: only those at ``paths``. An input that was not given stays absent. An object input becomes
-        an object where the message lists it and declares its type, else it stays the JSON text as which it was
-        encrypted. Returns the invocation with plain inputs, and by the inputs' names (or paths) their plain values,
-        which must be masked from now on. Raises `DecryptionError`: then nothing of the invocation may leave the
-        agent.
+        Not ``listed``: only those at ``paths``, which then begin without a dot. An input that was not given stays
+        absent. An object input becomes an object where the message lists it and declares its type, else it stays
+        the JSON text as which it was encrypted. Returns the invocation with plain inputs, and by the inputs' names
+        (or paths) their plain values, which must be masked from now on. Raises `DecryptionError`: then nothing of
+        the invocation may leave the agent.
         """
         named = list(_listed(invocation)) if listed else []
-        sealed = [*named, *(Sealed(dotted(path), path) for path in paths)]
+        sealed = [*named, *(Sealed(dotted(path) if listed else tuple(path.split(".")), path) for path in paths)]
         if not sealed:
             return invocation, {}
         document, plain = unseal(invocation.document, sealed, self._secrets())
