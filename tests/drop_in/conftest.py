@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.drop_in import stage as staging
+from tests.drop_in.stage import Stage
 from tests.whole.one_agent import OneAgent, at_work_together
 from tests.whole.world import World, opened
 
@@ -107,3 +109,10 @@ def unmapped(agents: dict[str, OneAgent]) -> OneAgent:
     """The same without any routes."""
     agents["unmapped"].wait_ready()
     return agents["unmapped"]
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """One broker, and Port and the hosts of the world for each agent that is begun on it."""
+    with opened(tmp_path_factory.mktemp("stage")) as surroundings, staging.opened(surroundings) as stage:
+        yield stage
