@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -96,12 +96,22 @@ class RunsClient:
     # ── look-ups: refused credentials are an answer, and time is short ───────────────────────────────
 
     async def get_run(self, run_id: RunId, timeout_s: float = 30.0) -> wire.RunState | Refused | Undelivered:
-        """Port's word on an action run; `Refused` with 404 where it knows none. Not for workflow node runs."""
+        """Port's word on an action run; `Refused` with 404 where it knows none. Not for workflow node runs.
+
+        A gateway's page is no word of Port's; an object without a run is one, if of whoever stands in for Port.
+        """
         try:
             request = wire.get_run(run_id)
         except wire.UnfitIdentifierError as error:
             return Refused(404, str(error))
-        return await self._look_up(request, lambda reply: wire.read_run(reply.body), timeout_s)
+
+        def read(reply: Reply) -> wire.RunState | Refused | None:
+            run = wire.read_run(reply.body)
+            if run is None and isinstance(reply.body, Mapping):
+                return Refused(404, "the answer holds no run")
+            return run
+
+        return await self._look_up(request, read, timeout_s)
 
     async def completed_node_runs(
         self, run_id: RunId, timeout_s: float = 30.0

@@ -254,10 +254,14 @@ class Organization:
     name: str = ""
 
 
+_UNTOLD_LIFETIME_S = 3600.0
+"""Port's tokens are good for three hours; one that is not says so when it is used."""
+
+
 def read_token(body: Json) -> Token | None:
-    """The token, or ``None`` where the answer carries none."""
+    """The token, or ``None`` where the answer carries none. Who stands in for Port may leave out ``expiresIn``."""
     fields = as_object(body)
-    value, lifetime_s = fields.get("accessToken"), fields.get("expiresIn")
+    value, lifetime_s = fields.get("accessToken"), fields.get("expiresIn", _UNTOLD_LIFETIME_S)
     if not isinstance(value, str) or not value or isinstance(lifetime_s, bool):
         return None
     return Token(value, float(lifetime_s)) if isinstance(lifetime_s, int | float) else None

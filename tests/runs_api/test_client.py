@@ -400,6 +400,18 @@ def test_a_run_is_looked_up_whatever_its_id_is_made_of() -> None:
     with_rig(scenario)
 
 
+def test_an_object_without_a_run_says_that_there_is_none_but_a_page_says_nothing() -> None:
+    async def scenario(rig: Rig) -> None:
+        answers = []
+        for body in ({"ok": True}, "<html>please log in</html>"):
+            rig.faults(Fault(path="/v1/actions/runs/*", status=200, body=body))
+            answers.append(await rig.client.get_run(RunId("r_1")))
+        assert answers[0] == Refused(404, "the answer holds no run")
+        assert answers[1] == Undelivered("Port's answer does not have the documented form")
+
+    with_rig(scenario)
+
+
 def test_a_run_of_an_id_that_port_never_gives_is_unknown_without_a_request() -> None:
     async def scenario(rig: Rig) -> None:
         unknown = await rig.client.get_run(RunId(".."))

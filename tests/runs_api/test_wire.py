@@ -98,6 +98,7 @@ def test_an_entity_may_leave_its_identifier_to_port_and_its_run_unnamed() -> Non
     [
         ({"accessToken": "t", "expiresIn": 7}, wire.Token("t", 7.0)),
         ({"accessToken": "t", "expiresIn": 7.5}, wire.Token("t", 7.5)),
+        ({"accessToken": "t"}, wire.Token("t", 3600.0)),
         ({"accessToken": "t", "expiresIn": True}, None),
         ({"accessToken": "t", "expiresIn": "7"}, None),
         ({"accessToken": "", "expiresIn": 7}, None),
