@@ -279,7 +279,8 @@ class Settings(BaseSettings):
         "::", description="Address of metrics, probes and the status page. `::` is every one, of IPv6 and of IPv4."
     )
     AGENT_HTTP_PORT: Annotated[int, Field(ge=0, le=65535)] = Field(
-        8080, description="Its port; 0 takes a free one and logs it."
+        8080,
+        description="Its port; 0 takes a free one and logs it, as happens where it is not set and 8080 is taken.",
     )
     AGENT_QUARANTINE_MAX_BYTES: Annotated[int, AfterValidator(_quarantine_bytes)] = Field(
         16 * 1024 * 1024,
@@ -317,6 +318,10 @@ class Settings(BaseSettings):
     def file_of(self, name: str) -> Path | None:
         """The mounted file that this setting was read from; ``None`` where its value was given itself."""
         return self._given.file_of(name)
+
+    def is_given(self, name: str) -> bool:
+        """Whether somebody has said it, be it the default."""
+        return name in self._given.origins
 
     def named(self, name: str) -> str:
         """The setting's name, and where its value came from, for people: ``LOG_LEVEL (.env:3)``."""

@@ -274,7 +274,9 @@ class Agent:
             "/readyz": probe(readiness.check),
             "/": StatusPage(board).page,
         }
-        server = HttpServer(settings.AGENT_HTTP_HOST, settings.AGENT_HTTP_PORT, pages)
+        # Port's own agent has no port: who comes from it, and runs several on one machine, has not thought of any.
+        insists = settings.is_given("AGENT_HTTP_PORT")
+        server = HttpServer(settings.AGENT_HTTP_HOST, settings.AGENT_HTTP_PORT, pages, insists=insists)
         return ServerThread(server), readiness
 
     def _services(self) -> Iterable[Callable[[], Awaitable[None]]]:

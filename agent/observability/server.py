@@ -13,10 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
+import structlog
 from aiohttp import web
 
 from agent.domain.errors import ConfigurationError, Problem
 from agent.ports import HealthCheck
+
+log = structlog.get_logger(__name__)
 
 _EVERYWHERE = "::"
 _EVERYWHERE_IPV4 = "0.0.0.0"  # noqa: S104 - probes come from outside
@@ -61,6 +64,7 @@ class HttpServer:
 
     At most ``max_connections`` at once, and each for at most ``max_connection_s``: when there are too many, the
     oldest is cut off, so that a probe gets through a crowd of idle ones. Belongs to the event loop's thread.
+    ``insists``: where the port is taken, there is no start; else it takes another one.
     """
 
     def __init__(
@@ -69,10 +73,12 @@ class HttpServer:
         port: int,
         pages: Mapping[str, Page],
         *,
+        insists: bool = True,
         max_connections: int = 64,
         max_connection_s: float = 10.0,
     ) -> None:
         self._host = host
+        self._insists = insists
         self._port = port
         self._pages = dict(pages)
         self._gate = _Gate(max_connections, max_connection_s)
@@ -80,13 +86,26 @@ class HttpServer:
         self._listener: asyncio.Server | None = None
 
     async def start(self) -> int:
-        """Listens, and returns the port: a free one where 0 was asked for.
+        """Listens, and returns the port: a free one where 0 was asked for, or where the port is only a suggestion.
 
         Raises `ConfigurationError` where the address can't be had.
         """
         protocol = web.Server(self._serve, access_log=None, lingering_time=0)
+
+        def connection() -> asyncio.Protocol:
+            return _Connection(protocol(), self._gate)
+
         try:
-            self._listener = await self._listen(lambda: _Connection(protocol(), self._gate))
+            try:
+                self._listener = await self._listen(connection)
+            except OSError as error:
+                if self._insists or error.errno != errno.EADDRINUSE:
+                    raise
+                taken, self._port = self._port, 0
+                self._listener = await self._listen(connection)
+                log.warning(
+                    "port taken: probes and metrics have another one", port=taken, setting="AGENT_HTTP_PORT"
+                )
         except OSError as error:
             raise ConfigurationError(
                 Problem(

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+import structlog
 
 from agent.domain.errors import ConfigurationError
 from agent.observability.logs import configure
@@ -236,6 +237,30 @@ def test_a_port_that_is_taken_is_the_operators_to_mend() -> None:
             await HttpServer("127.0.0.1", port, {}).start()
 
     serving({}, scenario)
+
+
+def test_a_port_that_nobody_asked_for_gives_way_to_another_one() -> None:
+    async def scenario(port: int) -> None:
+        second = HttpServer("127.0.0.1", port, {"/": hello}, insists=False)
+        with structlog.testing.capture_logs() as lines:
+            another = await second.start()
+        try:
+            assert another != port
+            assert [(line["port"], line["setting"]) for line in lines] == [(port, "AGENT_HTTP_PORT")]
+            async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{another}/") as response:
+                assert await response.text() == "hello\n"
+        finally:
+            await second.stop()
+
+    serving({}, scenario)
+
+
+def test_an_address_that_is_not_ours_is_the_operators_to_mend_whoever_chose_the_port() -> None:
+    async def scenario() -> None:
+        with pytest.raises(ConfigurationError, match=r"cannot listen on 192\.0\.2\.1"):
+            await HttpServer("192.0.2.1", 8080, {}, insists=False).start()
+
+    asyncio.run(scenario())
 
 
 def everywhere(hosts: list[str]) -> None:
