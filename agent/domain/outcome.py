@@ -53,7 +53,11 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The work did not succeed. ``reason`` is for the person who clicked: one or a few lines, no traceback."""
+    """The work did not succeed.
+
+    ``reason`` is for the person who clicked: one or a few lines, no traceback. Where it is empty, the summary set
+    before stays, if any.
+    """
 
     reason: str
     kind: FailureKind = FailureKind.FAILED
@@ -110,7 +114,7 @@ def conclude(outcome: Outcome) -> Conclusion | None:
         case Succeeded(summary):
             return Conclusion(RunStatus.SUCCESS, summary)
         case Failed(reason):
-            return Conclusion(RunStatus.FAILURE, reason)
+            return Conclusion(RunStatus.FAILURE, reason or None)
         case Accepted(summary):
             return Conclusion(None, summary)
         case Rejected() | Cancelled(CancelReason.CLOSED_IN_PORT):

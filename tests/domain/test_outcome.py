@@ -26,6 +26,7 @@ SUCCESS, FAILURE = RunStatus.SUCCESS, RunStatus.FAILURE
         (Succeeded(), Conclusion(SUCCESS), "success"),
         (Succeeded("done"), Conclusion(SUCCESS, "done"), "success"),
         (Failed("exit 3", FailureKind.EXIT_CODE), Conclusion(FAILURE, "exit 3"), "failure"),
+        (Failed(""), Conclusion(FAILURE), "failure"),
         (Accepted(), Conclusion(None), "accepted"),
         (Accepted("queued"), Conclusion(None, "queued"), "accepted"),
         (Rejected("signature"), None, "rejected"),
