@@ -204,9 +204,10 @@ class Settings(BaseSettings):
         15.0,
         description="How often Port is asked for runs that were closed there; they are stopped. 0: never. Seconds.",
     )
-    AGENT_UNROUTED: Annotated[Literal["fail", "ignore"], BeforeValidator(_lower)] = Field(
-        "fail",
-        description="Messages for agents without a route: fail their runs, or ignore where agents share a topic.",
+    AGENT_UNROUTED: Annotated[Literal["", "fail", "ignore"], BeforeValidator(_lower)] = Field(
+        "",
+        description="Messages for agents that no route takes: fail their runs, or ignore them where agents share a "
+        "topic. Empty: fail; with a mapping file action runs are ignored, as by the official agent.",
     )
     AGENT_JQ_TIMEOUT_S: Annotated[float, Field(gt=0, le=60)] = Field(
         1.0,

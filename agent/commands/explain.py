@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from agent.clock import SystemClock
-from agent.composition import Rules, Silent, open_intake, open_rules
+from agent.composition import Rules, Silent, open_intake, open_rules, others_rule
 from agent.domain.errors import TemplateError
 from agent.domain.invocation import Channel, Effort, Invocation, InvocationKind
 from agent.domain.json import Json
@@ -138,8 +138,9 @@ def _write_unrouted(settings: Settings, invocation: Invocation, unrouted: Unrout
     if invocation.kind is InvocationKind.CHANGE_EVENT or not invocation.for_agents:
         write(f"would        be passed over: {_WHY_PASSED_OVER[unrouted.undecided]}")
         return 0
-    if settings.AGENT_UNROUTED == "ignore":
-        write("would        be left to other agents (AGENT_UNROUTED=ignore)")
+    if others_rule(settings)(invocation, unrouted):
+        why = "AGENT_UNROUTED=ignore" if settings.AGENT_UNROUTED else "as with Port's own agent; see AGENT_UNROUTED"
+        write(f"would        be left to other agents ({why})")
         return 0
     write("would        end the run as FAILURE with that reason")
     return 1

@@ -8,7 +8,7 @@ from agent.composition.clients import (
     open_runs_client,
 )
 from agent.composition.listeners import Silent
-from agent.composition.rules import Rules, open_intake, open_registry, open_rules
+from agent.composition.rules import Rules, open_intake, open_registry, open_rules, others_rule
 from agent.composition.tracing import collector_secrets, is_silenced, open_tracing
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "open_rules",
     "open_runs_client",
     "open_tracing",
+    "others_rule",
 ]

@@ -25,7 +25,7 @@ from agent.composition.credentials import Credentials
 from agent.composition.introduction import introduce
 from agent.composition.listeners import AtDrain, Listeners
 from agent.composition.quarantine import open_quarantine
-from agent.composition.rules import open_intake, open_rules
+from agent.composition.rules import open_intake, open_rules, others_rule
 from agent.composition.tracing import collector_secrets, is_silenced, open_tracing
 from agent.dispatch.close_watch import CloseWatch
 from agent.dispatch.dispatcher import Dispatcher, DispatchSettings
@@ -195,7 +195,7 @@ class Agent:
             self._listeners,
             self._quarantine,
             SecondLook(_SIGNATURE_PATIENCE_S if may_be_renewed else 0.0, clock),
-            ignore_unrouted=settings.AGENT_UNROUTED == "ignore",
+            is_for_others=others_rule(settings),
             tracer=None if self._tracing is None else self._tracing.tracer,
         )
 

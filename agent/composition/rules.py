@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import cast
 
 from agent.composition.credentials import Credentials
+from agent.dispatch.reception import IsForOthers
 from agent.domain.errors import ConfigurationError
-from agent.domain.invocation import View
+from agent.domain.invocation import InvocationKind, View
 from agent.domain.json import Json, JsonObject
 from agent.executors.registry import ExecutorRegistry
 from agent.intake.reader import MessageIntake
@@ -115,6 +116,20 @@ def open_intake(
         extra_run_id=_run_id_finder(settings.AGENT_RUN_ID_PATH, rules.reader),
         max_bytes=settings.AGENT_MAX_MESSAGE_BYTES,
     )
+
+
+def others_rule(settings: Settings) -> IsForOthers:
+    """What AGENT_UNROUTED means.
+
+    Where nothing is said a mapping file is a filter, as with Port's own agent: of what it does not take, action
+    runs are left to others, workflow nodes fail. A run fails if it is unknown whether the file would take it.
+    """
+    said = settings.AGENT_UNROUTED
+    if said:
+        return lambda _invocation, _unrouted: said == "ignore"
+    if settings.AGENT_ROUTES_PATH is not None or settings.CONTROL_THE_PAYLOAD_CONFIG_PATH is None:
+        return lambda _invocation, _unrouted: False
+    return lambda invocation, unrouted: invocation.kind is InvocationKind.ACTION_RUN and not unrouted.undecided
 
 
 def _run_id_finder(source: str, reader: RoutesReader) -> Callable[[Json], Json] | None:

@@ -73,9 +73,8 @@ def apply_report(run: ActiveRun, rule: ReportRule, report: RunReport, outcome: O
             put(value)
     summary = _evaluate(run, "summary", rule.summary, report)
     status = _evaluate(run, "status", rule.status, report)
-    if isinstance(outcome, Failed) and rule.refusal is not None:
-        told = rule.refusal.render(run.view_after)
-        outcome = outcome if told is None else Failed(as_text(told), outcome.kind)
+    if summary is None and isinstance(outcome, Failed) and rule.refusal is not None:
+        summary = rule.refusal.render(run.view_after)
     explains = rule.refusal is None
     return _with_summary(_with_status(outcome, status, report, explains=explains), summary, report)
 

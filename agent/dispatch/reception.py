@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import structlog
 
@@ -38,6 +40,10 @@ log = structlog.get_logger(__name__)
 _DEFECT = "a defect of the agent: this message could not be read to its end; the agent's log says more"
 
 
+IsForOthers: TypeAlias = Callable[[Invocation, Unrouted], bool]
+"""Whether a message for agents that no route of ours takes is left to other agents, which filter the same topic."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A run of ours that no executor will ever see, and how it ends. ``route`` is for metrics."""
@@ -52,9 +58,9 @@ class Refusal:
 class Reception:
     """Receives deliveries. Settles at once those that are no run of ours, or a run that is taken care of.
 
-    ``quarantine`` is given what cannot be acted on, ``second_look`` what perhaps can be later.
-    ``ignore_unrouted``: several agents filter one topic, so a message that no route of ours matches is left to the
-    others. ``tracer`` gives runs their traces, if they shall have any.
+    ``quarantine`` is given what cannot be acted on, ``second_look`` what perhaps can be later. ``is_for_others``
+    says what is left to others; what is not ends its run. ``tracer`` gives runs their traces, if they shall have
+    any.
     """
 
     def __init__(
@@ -66,7 +72,7 @@ class Reception:
         quarantine: Quarantine,
         second_look: SecondLook,
         *,
-        ignore_unrouted: bool,
+        is_for_others: IsForOthers,
         tracer: Tracer | None = None,
     ) -> None:
         self._source = source
@@ -75,7 +81,7 @@ class Reception:
         self._observer = observer
         self._quarantine = quarantine
         self._second_look = second_look
-        self._ignore_unrouted = ignore_unrouted
+        self._is_for_others = is_for_others
         self._tracer = tracer
         self._claims = Claims(source)
 
@@ -143,7 +149,7 @@ class Reception:
             if not invocation.for_agents:
                 self._reject(delivery, "undecodable", detail, invocation.run_id)
                 return None
-            if self._ignore_unrouted:
+            if self._is_for_others(invocation, routed):
                 self._pass_over(delivery, "unrouted")
                 return None
         route = "unrouted" if isinstance(routed, Unrouted) else routed.route.name
@@ -184,7 +190,7 @@ class Reception:
         """A message for agents ends its run; any other is meant for somebody else."""
         if invocation.kind is InvocationKind.CHANGE_EVENT or not invocation.for_agents:
             reason = "not_for_agents" if delivery.channel is Channel.RUNS else "change_event"
-        elif self._ignore_unrouted:
+        elif self._is_for_others(invocation, unrouted):
             reason = "unrouted"
         else:
             self._observer.notify(RunReceived(self._source.name, "unrouted", invocation.run_id))

@@ -65,7 +65,7 @@ class ReportRule:
     """Expressions over the view after the execution (``.response .request .outputs``); each may be absent.
 
     One that is null or fails changes nothing and says so in the run's log. ``refusal`` is nobody's expression: what
-    it gives, if anything, stands in place of the executor's own words for a failure; it never fails.
+    it gives, if anything, is the summary in place of the executor's words for a failure; it never fails.
     """
 
     link: Template | None = None

@@ -211,10 +211,10 @@ def _content(body: Json, headers: dict[str, str], form: BodyFormat) -> bytes:
     if name is None:
         headers["Content-Type"] = "application/json"
     if name is None or form is BodyFormat.JSON:
-        return stringify(body).encode()
+        return stringify(body, exact=True).encode()
     kind = headers[name].partition(";")[0].strip().lower()
     if kind == _FORM and isinstance(body, Mapping):
         return _with_query("", body).removeprefix("?").encode()
     if isinstance(body, str) and not kind.endswith("json"):
         return body.encode("utf-8", "replace")
-    return stringify(body).encode()
+    return stringify(body, exact=True).encode()

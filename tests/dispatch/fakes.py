@@ -447,7 +447,7 @@ class House:
             self.events,
             self.quarantine,
             SecondLook(self.signature_patience_s, clock),
-            ignore_unrouted=self.ignore_unrouted,
+            is_for_others=lambda _invocation, _unrouted: self.ignore_unrouted,
             tracer=self.tracer,
         )
         self.dispatcher = Dispatcher(self.source, reception, lives, redelivery, self.events, self.settings)

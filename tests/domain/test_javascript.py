@@ -87,7 +87,7 @@ _VALUES = st.recursive(_SCALARS, lambda inner: st.lists(inner) | st.dictionaries
 
 @given(_VALUES)
 def test_the_short_cut_never_shows(value: Json) -> None:
-    assert stringify(value) == _printed(value)
+    assert stringify(value) == _printed(value, exact=False)
 
 
 @pytest.mark.parametrize("number", [1.0, -0.0, 1e-6, 1e-7, 1e21, 1.5e300, 2**53 + 1, 10**400])
@@ -100,4 +100,11 @@ def test_numbers_are_found_wherever_they_stand(number: float, place: str) -> Non
         "in an object": {"a": {"b": number}},
         "beside a string": {"at": "16:20.5", "n": number},
     }
-    assert stringify(values[place]) == _printed(values[place])
+    assert stringify(values[place]) == _printed(values[place], exact=False)
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**64), 12345678901234567890])
+def test_integers_beyond_javascripts_are_exact_where_that_is_wanted(number: int) -> None:
+    value = {"a": [number, 1e-7]}
+    assert stringify(value, exact=True) == f'{{"a":[{number},1e-7]}}'
+    assert stringify(value) != stringify(value, exact=True)
