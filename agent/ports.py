@@ -91,6 +91,12 @@ class Source(Protocol):
         not; whoever stops waiting calls `withdraw`.
         """
 
+    def secure(self, receipt: object) -> Awaitable[bool]:
+        """Makes sure that nobody else gets this delivery, for Port is about to be told how its run ends.
+
+        In place of `begin`, where no work begins. ``False``: it is not ours any more, and Port is told nothing.
+        """
+
     def resume(self, receipt: object) -> None:
         """Makes it known that the work goes on, which began here under another receipt: that counts no second time.
 

@@ -144,8 +144,9 @@ class Settings(BaseSettings):
     PORT_API_BASE_URL: Annotated[str, AfterValidator(_http_url)] = Field(
         _DEFAULT_API, description="Port's API: https://api.port.io (EU) or https://api.us.port.io (US)."
     )
-    STREAMER_NAME: Annotated[Literal["KAFKA"], BeforeValidator(_upper)] = Field(
-        "KAFKA", description="Where messages come from."
+    STREAMER_NAME: Annotated[Literal["KAFKA", "POLLING"], BeforeValidator(_upper)] = Field(
+        "KAFKA",
+        description="Where messages come from: KAFKA, or POLLING, which asks Port's API, see docs/polling.md.",
     )
 
     # ── Kafka ────────────────────────────────────────────────────────────────────────────────────────
@@ -180,6 +181,29 @@ class Settings(BaseSettings):
         False,
         description="Accepted from the official agent, without effect: KAFKA_CONSUMER_BOOTSTRAP_SERVERS is used "
         "wherever it is set.",
+    )
+
+    # ── polling ──────────────────────────────────────────────────────────────────────────────────────
+    POLLING_INTERVAL_SECONDS: Seconds = Field(
+        10.0, description="From one question for pending runs to the next, while there are none. Seconds."
+    )
+    POLLING_RUNS_BATCH_SIZE: Annotated[int, Field(ge=1, le=1000)] = Field(
+        100, description="How many runs one claim takes at most; never more than may be begun soon."
+    )
+    POLLING_INITIAL_BACKOFF_SECONDS: Seconds = Field(
+        1.0, description="How long is waited after a first failed claim. Seconds."
+    )
+    POLLING_BACKOFF_FACTOR: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
+        2.0, description="So many times as long after each further one."
+    )
+    POLLING_MAX_BACKOFF_SECONDS: Seconds = Field(300.0, description="But never longer than this. Seconds.")
+    POLLING_BACKOFF_JITTER_FACTOR: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="Up to this share of a wait is added to it by lot."
+    )
+    POLLING_MAX_FAILURE_DURATION_SECONDS: Seconds = Field(
+        3600.0,
+        description="Once no claim has succeeded for so long, and no run executes, the agent exits to be started "
+        "anew. 0: never. Seconds.",
     )
 
     # ── what runs ────────────────────────────────────────────────────────────────────────────────────
@@ -347,6 +371,11 @@ class Settings(BaseSettings):
         return {n: origin for n, origin in self._given.overruled.items() if n in type(self).model_fields}
 
     @property
+    def polls(self) -> bool:
+        """Whether runs are claimed from Port's API, and Kafka is not used."""
+        return self.STREAMER_NAME == "POLLING"
+
+    @property
     def group_id(self) -> str:
         """The consumer group, with its default."""
         return self.KAFKA_CONSUMER_GROUP_ID or f"{self.PORT_ORG_ID}.action-agent"
@@ -482,7 +511,7 @@ def misspelt(given: Mapping[str, str]) -> list[Problem]:
     return [
         Problem(name, "is not a setting and has no effect", hint=f"did you mean {near[0]}?")
         for name in sorted(given)
-        if name.startswith(("AGENT_", "PORT_", "KAFKA_")) and name not in known
+        if name.startswith(("AGENT_", "PORT_", "KAFKA_", "POLLING_")) and name not in known
         if (near := get_close_matches(name, known, n=1, cutoff=0.85))
     ]
 
@@ -576,7 +605,11 @@ def _contradictions(settings: Settings) -> list[Problem]:
                 hint="unset one; `action-agent migrate` writes the mapping file's routes",
             )
         )
-    if settings.security_protocol in _SASL and settings.KAFKA_CONSUMER_AUTHENTICATION_MECHANISM == "NONE":
+    if (
+        not settings.polls
+        and settings.security_protocol in _SASL
+        and settings.KAFKA_CONSUMER_AUTHENTICATION_MECHANISM == "NONE"
+    ):
         problems.append(
             Problem(
                 "KAFKA_CONSUMER_AUTHENTICATION_MECHANISM",

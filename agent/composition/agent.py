@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
@@ -24,6 +24,7 @@ from agent.composition.clients import (
 from agent.composition.credentials import Credentials
 from agent.composition.introduction import introduce
 from agent.composition.listeners import AtDrain, Listeners
+from agent.composition.polling import open_polling_source
 from agent.composition.quarantine import open_quarantine
 from agent.composition.rules import open_intake, open_rules, others_rule
 from agent.composition.tracing import collector_secrets, is_silenced, open_tracing
@@ -113,7 +114,7 @@ class Agent:
         log_limits = LogLimits(batch_bytes=settings.AGENT_LOG_BATCH_BYTES, head_bytes=settings.AGENT_LOG_MAX_BYTES)
         limits = ReportLimits(log=log_limits)
         self._reporter = PortReporter(client, observer, clock, limits, settings.secrets, journal)
-        source = KafkaSource(kafka_settings(settings), self._kafka_credentials, observer, clock)
+        source = self._open_source(clock)
         intake = open_intake(settings, self._rules, clock, credentials=credentials)
         life = LifeSettings(
             workspaces=self._workspaces,
@@ -161,9 +162,7 @@ class Agent:
                 version=__version__,
                 http=str(URL.build(scheme="http", host=self._settings.AGENT_HTTP_HOST, port=port)),
                 port=port,
-                group=self._settings.group_id,
-                group_protocol=self._settings.AGENT_KAFKA_GROUP_PROTOCOL,
-                topics=[self._settings.runs_topic, self._settings.change_log_topic],
+                **self._about_source(),
                 routes=[route.name for route in self._routes()],
                 drain_s=self._timeline.drain_s,
                 kill_grace_s=self._timeline.kill_grace_s,
@@ -199,6 +198,30 @@ class Agent:
             tracer=None if self._tracing is None else self._tracing.tracer,
         )
 
+    def _open_source(self, clock: Clock) -> Source:
+        if self._settings.polls:
+            return open_polling_source(self._settings, self._client, self._listeners, clock)
+        return KafkaSource(kafka_settings(self._settings), self._kafka_credentials, self._listeners, clock)
+
+    def _about_source(self) -> Mapping[str, object]:
+        settings = self._settings
+        if settings.polls:
+            return {
+                "source": "polling",
+                "interval_s": settings.POLLING_INTERVAL_SECONDS,
+                "batch_size": settings.POLLING_RUNS_BATCH_SIZE,
+            }
+        return {
+            "source": "kafka",
+            "group": settings.group_id,
+            "group_protocol": settings.AGENT_KAFKA_GROUP_PROTOCOL,
+            "topics": self._topics(),
+        }
+
+    def _topics(self) -> Sequence[str]:
+        settings = self._settings
+        return () if settings.polls else (settings.runs_topic, settings.change_log_topic)
+
     def _learn(self, secret: str) -> None:
         """The client secret was renewed: it is masked from now on, beside the old one."""
         self._redactor.add(secret)
@@ -225,7 +248,7 @@ class Agent:
             path = str(self._settings.AGENT_STATE_DIR)
             log.warning("the state directory cannot be used: processes will fail", path=path, error=error.strerror)
         explicit = "KAFKA_CONSUMER_SESSION_TIMEOUT_MS" in self._settings.model_fields_set
-        if explicit and self._settings.AGENT_KAFKA_GROUP_PROTOCOL == CONSUMER:
+        if explicit and not self._settings.polls and self._settings.AGENT_KAFKA_GROUP_PROTOCOL == CONSUMER:
             hint = "the brokers' group.consumer.session.timeout.ms is in force"
             log.warning("KAFKA_CONSUMER_SESSION_TIMEOUT_MS has no effect with this group protocol", hint=hint)
         # A secret of a few characters is part of ordinary words: masking it would only hide the log.
@@ -241,6 +264,7 @@ class Agent:
         """The probes, the metrics and the page, each of them a listener."""
         settings = self._settings
         limit = settings.AGENT_MAX_CONCURRENT_RUNS
+        source = "polling" if settings.polls else "kafka"
         log_observer = LogObserver(clock)
         metrics = Metrics(
             clock=clock,
@@ -248,15 +272,16 @@ class Agent:
             max_concurrent_runs=limit,
             routes=self._routes,
             executors=self._rules.registry.names,
-            topics=(settings.runs_topic, settings.change_log_topic),
+            topics=self._topics(),
+            sources=(source,),
         )
-        readiness = Readiness(self._listeners)
+        readiness = Readiness(self._listeners, source=source)
         board = StatusBoard(
             clock=clock,
             version=__version__,
             about={
                 "organisation": settings.PORT_ORG_ID,
-                "group": settings.group_id,
+                **({"runs from": "polling Port's API"} if settings.polls else {"group": settings.group_id}),
                 "API": settings.PORT_API_BASE_URL,
                 "routes": str(settings.routes_file or "built in"),
             },

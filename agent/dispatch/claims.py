@@ -74,6 +74,15 @@ class Claim:
                 source.resume(receipt)
         return self._begun
 
+    async def secure(self) -> bool:
+        """Makes sure that nobody else gets the run, for Port is to be told its end, and no work begins.
+
+        ``False`` if it is not ours any more.
+        """
+        if not self.take_up():
+            return False
+        return any(await asyncio.gather(*map(self._claims.source.secure, self._receipts)))
+
     def take_back(self) -> None:
         """The work did not begin after all. Of no effect where `begin` was not called, or cancelled."""
         if self._begun:

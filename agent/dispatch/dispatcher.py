@@ -337,7 +337,7 @@ class Dispatcher:
             if isinstance(decision, Over):
                 self._tell_redelivered(earlier, about.run_id, decision)
                 claim.settle(Settlement.ACCEPT)
-            elif claim.take_up():
+            elif await claim.secure():
                 self._tell_redelivered(earlier, about.run_id, decision)
                 with self._telling.counted():
                     ended = self._lives.unexecuted(about, action, decision.outcome)

@@ -189,7 +189,7 @@ class Reception:
     def _unrouted(self, delivery: Delivery, invocation: Invocation, unrouted: Unrouted) -> Refusal | None:
         """A message for agents ends its run; any other is meant for somebody else."""
         if invocation.kind is InvocationKind.CHANGE_EVENT or not invocation.for_agents:
-            reason = "not_for_agents" if delivery.channel is Channel.RUNS else "change_event"
+            reason = "change_event" if delivery.channel is Channel.CHANGE_LOG else "not_for_agents"
         elif self._is_for_others(invocation, unrouted):
             reason = "unrouted"
         else:

@@ -300,6 +300,38 @@ class SourceFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimsAsked:
+    """Port was asked for pending runs of one kind (action_run, node_run).
+
+    ``result``: ok, failed, or absent where Port does not know this way of asking; ``count`` is how many it gave.
+    ``detail`` is a line for people, without any secret; ``wait_s`` is how long is waited after a failure.
+    """
+
+    kind: str
+    result: str
+    count: int
+    detail: str = ""
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimAcknowledged:
+    """A claimed run was acknowledged. ``result``: ours, taken, perhaps, refused, unanswered."""
+
+    kind: str
+    result: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimsKept:
+    """Whether acknowledged runs are kept on disk: ``problem`` says why not. ``note``: what was found wrong."""
+
+    problem: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionStatus:
     """Where one partition stands. Ages in seconds.
 
@@ -397,6 +429,9 @@ Event: TypeAlias = (
     | Rebalanced
     | Committed
     | SourceFailed
+    | ClaimsAsked
+    | ClaimAcknowledged
+    | ClaimsKept
     | PartitionStatus
     | LoopTicked
     | RoutesReloaded

@@ -25,10 +25,12 @@ class InvocationKind(StrEnum):
 
 
 class Channel(StrEnum):
-    """Which of the organisation's two streams a message came by; its content never decides this."""
+    """Which way a message came: by one of the organisation's two streams, or claimed; its content never decides."""
 
     RUNS = "runs"
     CHANGE_LOG = "change_log"
+    POLLED = "polled"
+    """A run that Port's API gave us: the connection vouches for it, and nobody signs it."""
 
 
 @dataclass(frozen=True, slots=True)

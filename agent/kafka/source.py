@@ -97,6 +97,10 @@ class KafkaSource:
         self._owner(receipt).start_work(start.position, start)
         return start.answer
 
+    async def secure(self, receipt: object) -> bool:
+        """As long as the partition is ours nobody else has its messages."""
+        return self.is_ours(receipt)
+
     def resume(self, receipt: object) -> None:
         """Queues it for the consumer's thread."""
         self._owner(receipt).resume_work(_position(receipt))

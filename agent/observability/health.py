@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from agent.domain.events import (
     AliveChanged,
+    ClaimsAsked,
     DrainStarted,
     Event,
     PartitionStatus,
@@ -21,6 +22,7 @@ from agent.domain.events import (
     TokenRefreshed,
     WaitingChanged,
 )
+from agent.domain.invocation import InvocationKind
 from agent.observability.observers import EventTable
 from agent.ports import Clock, Health, Observer
 
@@ -37,14 +39,17 @@ class Readiness:
     """Ready once the source joined its group, be it with zero partitions, and Port took the credentials.
 
     From then on until the drain begins, unless the group is lost; an outage of Port later on changes nothing.
+    Where the ``source`` is ``polling``: while the last claim of action runs succeeded.
     Tells ``announce`` a `ReadyChanged` whenever the answer changes, so that it is logged and counted. Facts come
     from the consumer's thread and the event loop's; both only ever set attributes.
     """
 
-    def __init__(self, announce: Observer) -> None:
+    def __init__(self, announce: Observer, *, source: str = "kafka") -> None:
         self._announce = announce
         self._health = Health(ok=False, reason="")
-        self._group = "waiting to join the consumer group"
+        self._waiting = "waiting to claim runs" if source == "polling" else "waiting to join the consumer group"
+        self._client = "polling" if source == "polling" else "the Kafka client"
+        self._group = self._waiting
         self._group_error = ""
         self._port = "waiting for Port's API"
         self._draining = False
@@ -52,6 +57,7 @@ class Readiness:
         self._table = EventTable()
         self._table.on(Rebalanced, self._rebalanced)
         self._table.on(SourceFailed, self._source_failed)
+        self._table.on(ClaimsAsked, self._claims_asked)
         self._table.on(TokenRefreshed, self._token_refreshed)
         self._table.on(DrainStarted, self._drain_started)
 
@@ -80,11 +86,17 @@ class Readiness:
     def _source_failed(self, event: SourceFailed) -> None:
         failure = f"{event.code}: {event.detail}"
         if event.fatal:
-            self._group = f"the Kafka client failed for good: {failure}"
+            self._group = f"{self._client} failed for good: {failure}"
         elif self._group and not (event.code == _LEAST_TELLING and self._group_error):
             self._group_error = failure
-            self._group = f"waiting to join the consumer group; last error: {failure}"
+            self._group = f"{self._waiting}; last error: {failure}"
         self._become_what_is_true()
+
+    def _claims_asked(self, event: ClaimsAsked) -> None:
+        if event.kind == InvocationKind.ACTION_RUN:
+            failing = f"{self._waiting}; last error: {event.detail}"
+            self._group = "" if event.result == "ok" else failing
+            self._become_what_is_true()
 
     def _token_refreshed(self, event: TokenRefreshed) -> None:
         if event.result == "ok":

@@ -79,6 +79,9 @@ class LogObserver:
         on(events.Rebalanced, self._rebalanced)
         on(events.SourceFailed, self._source_failed)
         on(events.Committed, self._committed)
+        on(events.ClaimsAsked, self._claims_asked)
+        on(events.ClaimAcknowledged, self._claim_acknowledged)
+        on(events.ClaimsKept, self._claims_kept)
         on(events.ApiRequested, self._api_requested)
         on(events.ApiRetried, self._api_retried)
         on(events.TokenRefreshed, self._token_refreshed)
@@ -185,6 +188,31 @@ class LogObserver:
             self._log.error("source failed for good", code=event.code, detail=event.detail)
         else:
             self._once_a_minute("source failing", event.code, code=event.code, detail=event.detail)
+
+    def _claims_asked(self, event: events.ClaimsAsked) -> None:
+        if event.result == "failed":
+            again_s = round(event.wait_s, 1)
+            self._once_a_minute(
+                "claiming runs fails", event.kind, kind=event.kind, detail=event.detail, again_in_s=again_s
+            )
+        elif event.result == "absent":
+            self._once_a_minute("port has no such runs to claim", event.kind, kind=event.kind, detail=event.detail)
+        elif event.count:
+            self._log.debug("runs claimed", kind=event.kind, count=event.count)
+
+    def _claim_acknowledged(self, event: events.ClaimAcknowledged) -> None:
+        about = {"kind": event.kind, "result": event.result, "detail": event.detail}
+        if event.result in ("refused", "unanswered"):
+            self._once_a_minute("acknowledging runs fails", event.result, **about)
+        else:
+            self._log.debug("run acknowledged", **about)
+
+    def _claims_kept(self, event: events.ClaimsKept) -> None:
+        if event.note:
+            self._log.warning("the file of claims was not found in order", detail=event.note)
+        if event.problem:
+            hint = "is AGENT_STATE_DIR writable, and is there space? Until then a restart loses runs that go on"
+            self._once_a_minute("claims are not kept on disk", event.problem, detail=event.problem, hint=hint)
 
     def _committed(self, event: events.Committed) -> None:
         if event.result != "ok":

@@ -268,7 +268,7 @@ API_DURATION = HistogramSpec(
     "How long requests to Port's API took.",
     ("route",),
     (0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
-    max_series=12,
+    max_series=16,
 )
 API_RETRIES = CounterSpec(
     "agent_api_retries_total", "Requests to Port's API sent once more.", ("route", "reason"), max_series=40

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import httpx
 
 from agent.domain.invocation import RunId
+from agent.domain.json import JsonObject
 from agent.domain.settlement import Refused, Undelivered
 from agent.ports import Clock, Observer
 from agent.runs_api import wire
@@ -157,6 +158,39 @@ class RunsClient:
         if isinstance(answer, Unanswered):
             return Undelivered(wire.excerpt(answer.reason))
         return None if answer.ok else Refused(answer.status_code, wire.excerpt(answer.message))
+
+    # ── pending runs, for whoever polls ──────────────────────────────────────────────────────────────
+
+    async def claim_runs(
+        self, limit: int, visibility_s: float, exclude: Sequence[RunId], timeout_s: float = 30.0
+    ) -> Sequence[JsonObject] | Refused | Unanswered:
+        """Pending action runs, as Port shows them. Asks once: whether and when again is the caller's business."""
+        return await self._claim(wire.claim_runs(limit, visibility_s, exclude), "runs", timeout_s)
+
+    async def claim_node_runs(
+        self, limit: int, visibility_s: float, timeout_s: float = 30.0
+    ) -> Sequence[JsonObject] | Refused | Unanswered:
+        """Pending nodes of workflows. Asks once, too."""
+        return await self._claim(wire.claim_node_runs(limit, visibility_s), "nodeRuns", timeout_s)
+
+    async def acknowledge_run(self, run_id: RunId, timeout_s: float) -> Answer:
+        """Takes a claimed run; see `agent.runs_api.wire.read_acknowledged`. Tried again until the time is up."""
+        return await self._connection.send(wire.acknowledge_run(run_id), patient=False, timeout_s=timeout_s)
+
+    async def acknowledge_node_run(self, run_id: RunId, timeout_s: float) -> Answer:
+        """The same for a node of a workflow."""
+        return await self._connection.send(wire.acknowledge_node_run(run_id), patient=False, timeout_s=timeout_s)
+
+    async def _claim(
+        self, request: wire.Request, member: str, timeout_s: float
+    ) -> Sequence[JsonObject] | Refused | Unanswered:
+        answer = await self._connection.send(request, can_wait=True, patient=False, once=True, timeout_s=timeout_s)
+        if isinstance(answer, Unanswered):
+            return answer
+        if not answer.ok:
+            return Refused(answer.status_code, wire.excerpt(answer.message))
+        runs = wire.read_claimed(answer.body, member)
+        return Unanswered("Port's answer does not have the documented form") if runs is None else runs
 
     async def close(self) -> None:
         """Ends what is under way, which is `Unanswered` then, and closes the connections. Idempotent."""

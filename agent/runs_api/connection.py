@@ -41,9 +41,13 @@ class RequestLimits:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """Port gave no final answer in the time there was; ``reason`` is the last thing that went wrong."""
+    """Port gave no final answer in the time there was; ``reason`` is the last thing that went wrong.
+
+    ``wait_s``: for so long it wants to be left alone, as far as it says so.
+    """
 
     reason: str
+    wait_s: float = 0.0
 
 
 Answer = Reply | Unanswered
@@ -87,9 +91,10 @@ class Deadline:
 
 
 class _TryAgainError(Exception):
-    def __init__(self, wait_s: float) -> None:
+    def __init__(self, wait_s: float, asked_s: float | None = None) -> None:
         super().__init__(wait_s)
         self.wait_s = wait_s
+        self.asked_s = asked_s
 
 
 @dataclass(slots=True)
@@ -128,14 +133,21 @@ class Connection:
         return self._budget.low_for_s(self._clock.monotonic()) > 0
 
     async def send(
-        self, request: Request, *, can_wait: bool = False, patient: bool = True, timeout_s: float | None = None
+        self,
+        request: Request,
+        *,
+        can_wait: bool = False,
+        patient: bool = True,
+        once: bool = False,
+        timeout_s: float | None = None,
     ) -> Answer:
         """Sends until there is a final answer: 2xx, or a 4xx other than 401, 408 and 429.
 
         Ends early, with `Unanswered`, only at the deadline or after ``timeout_s``. ``can_wait``: lets others go
         first, for a while, when the budget is low. Not ``patient``: refused credentials are a final answer,
-        too; else they are tried again, because what is to be told would be lost otherwise. Never raises but
-        when cancelled; then the request may have been applied.
+        too; else they are tried again, because what is to be told would be lost otherwise. ``once``: what would be
+        tried again after a wait is `Unanswered`, too, for callers that pace themselves. Never raises but when
+        cancelled; then the request may have been applied.
         """
         trail = _Trail()
         try:
@@ -144,9 +156,20 @@ class Connection:
                 if can_wait and self.budget_is_low():
                     low_for_s = self._budget.low_for_s(self._clock.monotonic())
                     await asyncio.sleep(min(low_for_s, self._limits.yield_s))
+                if once:
+                    return await self._once(request, trail, patient=patient)
                 return await self._persist(request, trail, patient=patient)
         except TimeoutError:
             return Unanswered(trail.last)
+
+    async def _once(self, request: Request, trail: _Trail, *, patient: bool) -> Answer:
+        """A token that is refused is renewed all the same."""
+        while True:
+            try:
+                return await self._attempt(request, trail, patient=patient)
+            except _TryAgainError as error:
+                if error.wait_s > 0:
+                    return Unanswered(trail.last, error.asked_s or 0.0)
 
     async def _persist(self, request: Request, trail: _Trail, *, patient: bool) -> Reply:
         async for attempt in stamina.retry_context(on=_wait_s, attempts=None, timeout=None):
@@ -195,7 +218,8 @@ class Connection:
         own_s = self._limits.backoff.wait_s(trail.attempts, random.random())  # noqa: S311 - jitter, no secret
         if asked_s is None:
             return _TryAgainError(own_s)
-        return _TryAgainError(max(own_s, min(asked_s, self._limits.max_server_wait_s) + own_s / 4))
+        honoured_s = min(asked_s, self._limits.max_server_wait_s)
+        return _TryAgainError(max(own_s, honoured_s + own_s / 4), honoured_s)
 
     def _note_budget(self, reply: Reply) -> None:
         budget = self._budget.note(reply.headers, self._clock.monotonic(), reply.at_epoch_s)

@@ -107,7 +107,9 @@ class Exchange:
         return reply
 
     async def _send(self, request: Request, token: str | None) -> httpx.Response:
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        headers = dict(request.headers)
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
         content = None
         if request.body is not None:
             content = compact(request.body).encode()

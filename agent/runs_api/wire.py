@@ -32,6 +32,7 @@ class Request:
     path: str
     body: JsonObject | None = field(default=None, repr=False)
     query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 _MAX_IDENTIFIER_CHARS = 1000
@@ -164,6 +165,45 @@ def _node_log(log: NodeLog) -> JsonObject:
     return {"level": log.level, "message": log.message}
 
 
+# ── pending runs, for whoever polls ──────────────────────────────────────────────────────────────────
+
+_CLAIM_RUNS = "/v1/actions/runs/claim-pending"
+_CLAIM_NODE_RUNS = "/v1/workflows/runs/claim-pending"
+_ACK_RUNS = "/v1/actions/runs/ack"
+_ACK_NODE_RUNS = "/v1/workflows/runs/ack"
+_INSTALLATION = "_PORT_EXEC_AGENT"
+"""What Port calls all agents together: what is pending for one may be claimed by any."""
+_RESERVED: Mapping[str, str] = {"x-port-reserved-usage": "true"}
+
+
+def claim_runs(limit: int, visibility_s: float, exclude: Sequence[RunId] = ()) -> Request:
+    """Asks for pending action runs, which are hidden from other claims for so long."""
+    body = _given(
+        installationId=_INSTALLATION,
+        limit=limit,
+        invocationMethod="WEBHOOK",
+        visibilityTimeoutMs=round(visibility_s * 1000),
+        exclude=list(exclude) or None,
+    )
+    return Request("POST", _CLAIM_RUNS, _CLAIM_RUNS, body, headers=_RESERVED)
+
+
+def claim_node_runs(limit: int, visibility_s: float) -> Request:
+    """The same for nodes of workflows; none can be excluded."""
+    body = _given(installationId=_INSTALLATION, limit=limit, visibilityTimeoutMs=round(visibility_s * 1000))
+    return Request("POST", _CLAIM_NODE_RUNS, _CLAIM_NODE_RUNS, body, headers=_RESERVED)
+
+
+def acknowledge_run(run_id: RunId) -> Request:
+    """Takes a claimed run for good: it is pending for nobody any more."""
+    return Request("PATCH", _ACK_RUNS, _ACK_RUNS, {"runIds": [run_id]}, headers=_RESERVED)
+
+
+def acknowledge_node_run(run_id: RunId) -> Request:
+    """The same for a node of a workflow."""
+    return Request("PATCH", _ACK_NODE_RUNS, _ACK_NODE_RUNS, {"nodeRunIdentifier": run_id}, headers=_RESERVED)
+
+
 # ── catalogue, organisation, token ───────────────────────────────────────────────────────────────────
 
 _ENTITIES = "/v1/blueprints/{blueprint}/entities"
@@ -291,6 +331,19 @@ def read_completed_node_runs(body: Json) -> frozenset[RunId] | None:
     read = map(as_object, nodes)
     ids = (node.get("identifier", node.get("id")) for node in read if node.get("status") == "COMPLETED")
     return frozenset(RunId(run_id) for run_id in ids if isinstance(run_id, str))
+
+
+def read_claimed(body: Json, member: str) -> list[JsonObject] | None:
+    """The runs that a claim gave, or ``None`` where the answer is no such list."""
+    runs = as_object(body).get(member)
+    return [as_object(run) for run in runs] if isinstance(runs, list) else None
+
+
+def read_acknowledged(body: Json) -> bool:
+    """Whether the acknowledgement was taken: of action runs Port gives their number, of node runs a flag."""
+    fields = as_object(body)
+    count = fields.get("ackedCount")
+    return fields.get("acked") is True or (isinstance(count, int | float) and count > 0)
 
 
 def read_kafka_credentials(body: Json) -> KafkaCredentials | None:

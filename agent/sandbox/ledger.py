@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
 from agent.domain.invocation import NODE_RUN_PREFIX
 from agent.domain.json import Json, JsonObject
+from agent.sandbox.pending import PendingRuns
 from agent.sandbox.records import IN_PROGRESS, EntityWrite, LogLine, RequestRecord, RunRecord
 
 
@@ -37,6 +38,7 @@ class Ledger:
         self.requests: list[RequestRecord] = []
         self.strays: list[str] = []
         """Method and path of the requests to routes that Port does not have: whoever sent them went astray."""
+        self.pending = PendingRuns()
         self.catalogue: dict[tuple[str, str], dict[str, Json]] = {}
         self.create_on_first_touch = create_on_first_touch
         self.closed_status = closed_status
@@ -55,12 +57,18 @@ class Ledger:
         blueprint: str | None = None,
         entity: str | None = None,
         status: str = IN_PROGRESS,
+        pending: JsonObject | None = None,
     ) -> str:
-        """Begins a run, as a click in Port's page would, and returns its id (``wfnr_…`` makes it a node run)."""
+        """Begins a run, as a click in Port's page would, and returns its id (``wfnr_…`` makes it a node run).
+
+        ``pending`` is its rendered invocation method: then it may be claimed by agents that poll.
+        """
         run_id = run_id or new_run_id()
         self.runs[run_id] = RunRecord(
             run_id, action, dict(inputs or {}), blueprint, entity, status, created_at=_timestamp()
         )
+        if pending is not None:
+            self.pending.add(run_id, pending)
         self.touch()
         return run_id
 
@@ -144,6 +152,25 @@ class Ledger:
         if not right_kind or run_id not in self.runs:
             raise Refusal(404, "not_found", f'Run with identifier "{run_id}" was not found')
         return self.runs[run_id]
+
+    def claim(
+        self, limit: int, visibility_s: float, *, nodes: bool = False, exclude: Collection[str] = ()
+    ) -> list[dict[str, Any]]:
+        """Pending runs of one kind that have not ended."""
+
+        def is_open(run_id: str) -> bool:
+            return self.runs[run_id].status == IN_PROGRESS
+
+        return self.pending.claim(limit, visibility_s, is_open, nodes=nodes, exclude=exclude)
+
+    def acknowledge(self, run_id: str, *, node: bool = False) -> None:
+        """Takes a pending run for good. Raises `Refusal`: 404 for an unknown run, 409 if somebody has."""
+        self.run(run_id, node=node)
+        is_taken = self.pending.acknowledge(run_id)
+        if is_taken is None:
+            raise Refusal(404, "not_found", f'Run with identifier "{run_id}" is not pending')
+        if not is_taken:
+            raise Refusal(409, "already_acknowledged", f'Run "{run_id}" was acknowledged by another worker')
 
     def open_run(self, run_id: str, *, node: bool = False, status: str | None = None) -> RunRecord:
         """The run, if it may still be changed. Raises `Refusal`; a refused terminal ``status`` is noted."""

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from agent.domain.json import Json, JsonObject
 from agent.sandbox import schemas
 from agent.sandbox.ledger import Ledger, Refusal
+from agent.sandbox.pending import DEFAULT_VISIBILITY_S
 from agent.sandbox.records import RunRecord
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -70,6 +71,10 @@ class PortRoutes:
             web.post(TOKEN_PATH, self._access_token),
             web.get("/v1/actions/runs", self._list_runs),
             web.get(run, self._get_run),
+            web.patch("/v1/actions/runs/ack", self._ack_runs),
+            web.post("/v1/actions/runs/claim-pending", self._claim_runs),
+            web.post("/v1/workflows/runs/claim-pending", self._claim_node_runs),
+            web.patch("/v1/workflows/runs/ack", self._ack_node_run),
             web.patch(run, self._patch_run),
             web.get(f"{run}/logs", self._get_logs),
             web.post(f"{run}/logs", self._add_log),
@@ -133,6 +138,41 @@ class PortRoutes:
     async def _set_response(self, request: web.Request) -> web.Response:
         body = await _body(request, schemas.RUN_RESPONSE)
         return _ok(run=self._ledger.set_response(request.match_info["run_id"], body["response"]).to_api())
+
+    # ── pending runs ─────────────────────────────────────────────────────────────────────────────────
+
+    async def _claim_runs(self, request: web.Request) -> web.Response:
+        return await self._claim(request, schemas.CLAIM_RUNS, "runs", nodes=False)
+
+    async def _claim_node_runs(self, request: web.Request) -> web.Response:
+        return await self._claim(request, schemas.CLAIM_NODE_RUNS, "nodeRuns", nodes=True)
+
+    async def _claim(
+        self, request: web.Request, schema: Draft202012Validator, member: str, *, nodes: bool
+    ) -> web.Response:
+        body: Any = await _body(request, schema)
+        visibility_s = body["visibilityTimeoutMs"] / 1000 if "visibilityTimeoutMs" in body else DEFAULT_VISIBILITY_S
+        exclude = body.get("exclude", ())
+        claimed: Any = self._ledger.claim(body["limit"], visibility_s, nodes=nodes, exclude=exclude)
+        return web.json_response({"ok": True, member: claimed})
+
+    async def _ack_runs(self, request: web.Request) -> web.Response:
+        """Refused where none of them could be taken."""
+        body: Any = await _body(request, schemas.ACK_RUNS)
+        refusals = []
+        for run_id in body["runIds"]:
+            try:
+                self._ledger.acknowledge(run_id)
+            except Refusal as refusal:
+                refusals.append(refusal)
+        if len(refusals) == len(body["runIds"]):
+            raise refusals[0]
+        return _ok(ackedCount=len(body["runIds"]) - len(refusals))
+
+    async def _ack_node_run(self, request: web.Request) -> web.Response:
+        body: Any = await _body(request, schemas.ACK_NODE_RUN)
+        self._ledger.acknowledge(body["nodeRunIdentifier"], node=True)
+        return _ok(acked=True)
 
     # ── catalogue ────────────────────────────────────────────────────────────────────────────────────
 

@@ -59,6 +59,26 @@ RUN_LOG = _closed({"message": _STRING, "terminationStatus": _TERMINAL, "statusLa
 
 RUN_RESPONSE = _closed({"response": {"type": ["object", "array", "string"]}}, "response")
 
+_MILLISECONDS: Schema = {"type": "integer", "minimum": 1, "maximum": 600_000}
+_CLAIM: Schema = {
+    "installationId": {"const": "_PORT_EXEC_AGENT"},
+    "limit": {"type": "integer", "minimum": 1},
+    "visibilityTimeoutMs": _MILLISECONDS,
+}
+
+CLAIM_RUNS = _closed(
+    {**_CLAIM, "invocationMethod": {"enum": ["WEBHOOK"]}, "exclude": _STRINGS},
+    "installationId",
+    "limit",
+    "invocationMethod",
+)
+
+CLAIM_NODE_RUNS = _closed(_CLAIM, "installationId", "limit")
+
+ACK_RUNS = _closed({"runIds": {**_STRINGS, "minItems": 1}}, "runIds")
+
+ACK_NODE_RUN = _closed({"nodeRunIdentifier": _STRING}, "nodeRunIdentifier")
+
 ENTITY = Draft202012Validator(
     {
         "type": "object",

@@ -82,6 +82,7 @@ class MemorySource:
         self.queue: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self.settled: dict[object, Settlement] = {}
         self.begun: list[object] = []
+        self.secured: list[object] = []
         self.resumed: list[object] = []
         self.ended: dict[object, Ending] = {}
         self.withdrawn: list[object] = []
@@ -121,6 +122,10 @@ class MemorySource:
     async def _begin(self, receipt: object) -> bool:
         if self.hold is not None:
             await self.hold.wait()
+        return receipt not in self.revoked
+
+    async def secure(self, receipt: object) -> bool:
+        self.secured.append(receipt)
         return receipt not in self.revoked
 
     def resume(self, receipt: object) -> None:

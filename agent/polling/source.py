@@ -1,0 +1,424 @@
+"""`Source` over Port's API: claims pending runs, and acknowledges each when its work begins.
+
+A claim hides a run from all others for a while; what is not begun by then comes again, here or elsewhere. What was
+acknowledged comes from nowhere any more: it is kept in a file from before the acknowledgement until it is settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+
+import structlog
+
+from agent.domain.earlier import Ending
+from agent.domain.errors import SourceLostError
+from agent.domain.events import ClaimAcknowledged, ClaimsAsked, SourceFailed
+from agent.domain.invocation import Channel, InvocationKind, RunId
+from agent.domain.settlement import Settlement
+from agent.polling.api import Claimed, ClaimedRun, ClaimsApi, NotClaimed, Verdict
+from agent.polling.claims_file import Kept, Mark
+from agent.polling.keeper import Keeper, OpenFile
+from agent.polling.message import message_of
+from agent.polling.pace import Line, Pace
+from agent.polling.receipt import Receipt, doubtful, earlier_of
+from agent.ports import Clock, Delivery, Observer
+
+_KINDS = (InvocationKind.ACTION_RUN, InvocationKind.NODE_RUN)
+_PASSED_OVER = 1_000
+"""So many runs are remembered, and left out of claims, that are not for us: each claim would hide them again."""
+_PASSED_OVER_S = 300.0
+"""For so long: routes may change."""
+_LEAST_TIME_S = 1.0
+_OPENING_S = 5.0
+_QUESTIONS = 20
+_QUESTION_S = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PollingSettings:
+    """How Port is asked. Times in seconds.
+
+    ``batch_size``: so many runs of one kind at most in one claim; ``slots``: so many runs execute at once, and no
+    more are claimed than may be begun soon. ``visibility_s``: for so long a claim hides its runs from others.
+    ``max_failure_s``: the source is lost once no claim succeeded for so long; 0: never.
+    ``agent_name`` tells a later life who had begun a run.
+    """
+
+    pace: Pace = field(default_factory=Pace)
+    batch_size: int = 100
+    slots: int = 50
+    visibility_s: float = 60.0
+    max_failure_s: float = 3600.0
+    agent_name: str = ""
+
+
+class PollingSource:
+    """Deliveries of pending runs. Belongs to the event loop's thread.
+
+    ``open_file`` opens the file of acknowledged runs; it is called in a thread, and again while it raises.
+    """
+
+    def __init__(
+        self, settings: PollingSettings, api: ClaimsApi, open_file: OpenFile, observer: Observer, clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._api = api
+        self._open_file = open_file
+        self._observer = observer
+        self._clock = clock
+        self._keeper: Keeper | None = None
+        self._poller: asyncio.Task[None] | None = None
+        self._starts: set[asyncio.Task[bool]] = set()
+        self._open: dict[RunId, Receipt] = {}
+        """By their runs, the receipts that were given out or wait to be, until they are lost or settled."""
+        self._ready: deque[Receipt] = deque()
+        self._doubts: dict[RunId, Kept] = {}
+        """Runs whose acknowledgement was sent, and perhaps taken."""
+        self._passed_over: OrderedDict[RunId, float] = OrderedDict()
+        """Runs that are not for us, and until when they are left out."""
+        self._arrival = asyncio.Event()
+        self._nudge = asyncio.Event()
+        self._failure: SourceLostError | None = None
+        self._stopped = False
+        self._succeeded_at_s = 0.0
+        self._lines: deque[Line] = deque()
+
+    @property
+    def name(self) -> str:
+        """``polling``."""
+        return "polling"
+
+    async def start(self) -> None:
+        """Begins to poll, in the background."""
+        now_s = self._succeeded_at_s = self._clock.monotonic()
+        self._lines.extend(Line(kind, self._settings.pace, now_s) for kind in _KINDS)
+        self._keeper = Keeper(self._open_file, self._observer, self._take_left_over)
+        self._poller = asyncio.create_task(self._poll(), name="polling")
+        self._poller.add_done_callback(self._on_poller_ended)
+
+    async def next(self) -> Delivery | None:
+        """The next delivery that is still ours. Raises `SourceLostError` if polling cannot go on."""
+        while not self._stopped:
+            while self._ready:
+                receipt = self._ready.popleft()
+                if self.is_ours(receipt):
+                    return self._delivery(receipt)
+            if self._failure is not None:
+                raise self._failure
+            self._arrival.clear()
+            await self._arrival.wait()
+        return None
+
+    def is_ours(self, receipt: object) -> bool:
+        """Whether it was acknowledged by us, or its claim has not ended. What was said not to be ours stays so."""
+        run = _receipt(receipt)
+        if run.is_acknowledged or (run.mark is Mark.ASKED and not run.is_lost):
+            return True
+        if self._clock.monotonic() >= run.until_s:
+            self._lose(run)
+        return not run.is_lost
+
+    def begin(self, receipt: object) -> Awaitable[bool]:
+        """Done once the run is acknowledged and kept as begun; ``False`` where another worker has acknowledged it.
+
+        Also where the claim has ended, or Port did not answer before it did.
+        """
+        return self._started(receipt, is_work=True)
+
+    def secure(self, receipt: object) -> Awaitable[bool]:
+        """Done once the run is acknowledged; see `begin`."""
+        return self._started(receipt, is_work=False)
+
+    def resume(self, receipt: object) -> None:
+        """It was acknowledged under another receipt, for Port gives a run that goes on to nobody."""
+        run = _receipt(receipt)
+        run.is_acknowledged = run.is_at_work = True
+        self._keep(run, Mark.BEGUN)
+
+    def withdraw(self, receipt: object) -> None:
+        """Its work did not begin. Once acknowledged it is kept, for the next life of this agent to begin it."""
+        run = _receipt(receipt)
+        run.is_withdrawn = True
+        if run.is_at_work:
+            run.is_at_work = False
+            run.begun -= 1
+            self._keep(run, Mark.OURS)
+
+    def end(self, receipt: object, ending: Ending) -> None:
+        """Keeps how it ended, for the next life to tell."""
+        run = _receipt(receipt)
+        run.ending = ending
+        run.is_at_work = False
+        self._keep(run, Mark.ENDED)
+        self._slots_became_free()
+
+    def settle(self, receipt: object, settlement: Settlement) -> None:
+        """What is done with is kept no more; a claim that is not ours to act on ends by itself."""
+        run = _receipt(receipt)
+        if run.is_settled:
+            return
+        run.is_settled, run.is_at_work = True, False
+        if self._open.get(run.run_id) is run:
+            del self._open[run.run_id]
+        is_done = settlement in (Settlement.ACCEPT, Settlement.REJECT)
+        if run.mark is None:
+            if is_done:
+                self._pass_over(run.run_id)
+        elif is_done:
+            self._keeping.drop(run.run_id)
+        elif settlement is Settlement.REPEAT:
+            self._keep(run, Mark.STOPPED)
+        self._slots_became_free()
+
+    async def stop_intake(self) -> None:
+        """Claims no more. What was claimed and not begun comes again, here or elsewhere, once its claim ends."""
+        self._stopped = True
+        self._ready.clear()
+        self._arrival.set()
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.gather(self._poller, return_exceptions=True)
+
+    async def close(self, timeout_s: float) -> None:
+        """Waits for acknowledgements under way, and writes what is to be kept, all within about ``timeout_s``."""
+        await self.stop_intake()
+        deadline_s = self._clock.monotonic() + timeout_s
+        if self._starts:
+            await asyncio.wait(self._starts, timeout=timeout_s / 2)
+            for start in self._starts:
+                start.cancel()
+        if self._keeper is not None:
+            await self._keeper.close(max(0.0, deadline_s - self._clock.monotonic()))
+
+    # ── starts ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _started(self, receipt: object, *, is_work: bool) -> asyncio.Future[bool]:
+        run = _receipt(receipt)
+        run.is_withdrawn = False
+        start = asyncio.get_running_loop().create_task(self._start(run, is_work=is_work))
+        self._starts.add(start)
+        start.add_done_callback(self._starts.discard)
+        return asyncio.shield(start)  # whoever stops waiting must not leave in doubt what Port made of it
+
+    async def _start(self, run: Receipt, *, is_work: bool) -> bool:
+        if not self.is_ours(run) or not (run.is_acknowledged or await self._acknowledged(run)):
+            return False
+        if run.is_withdrawn:
+            return False
+        if is_work:
+            run.is_at_work = True
+            run.begun += 1
+            run.agent = self._settings.agent_name
+            await self._keep(run, Mark.BEGUN)
+        return not run.is_withdrawn
+
+    async def _acknowledged(self, run: Receipt) -> bool:
+        kept = run.kept(Mark.ASKED)
+        await self._keeping.put(kept)
+        left_s = max(_LEAST_TIME_S, run.until_s - self._clock.monotonic())
+        answer = await self._api.acknowledge(run.kind, run.run_id, left_s)
+        in_time = self._clock.monotonic() < run.until_s
+        self._observer.notify(ClaimAcknowledged(str(run.kind), str(answer.verdict), answer.detail))
+        match answer.verdict:
+            case Verdict.OURS:
+                run.is_acknowledged = True
+            case Verdict.PERHAPS if in_time:  # nobody else was given it meanwhile
+                run.is_acknowledged = True
+            case Verdict.PERHAPS | Verdict.UNANSWERED:
+                self._lose(run)
+                self._doubts[run.run_id] = kept
+                log.warning("nobody knows yet whether this run is ours: asking again", run_id=run.run_id)
+            case _:
+                self._lose(run)
+                self._keeping.drop(run.run_id)
+        if run.is_acknowledged:
+            self._keep(run, Mark.OURS)
+        return run.is_acknowledged
+
+    @property
+    def _keeping(self) -> Keeper:
+        if self._keeper is None:
+            raise TypeError("this source was not started")
+        return self._keeper
+
+    def _keep(self, run: Receipt, mark: Mark) -> asyncio.Future[bool]:
+        return self._keeping.put(run.kept(mark))
+
+    def _lose(self, run: Receipt) -> None:
+        run.is_lost = True
+        if self._open.get(run.run_id) is run:
+            del self._open[run.run_id]
+
+    def _pass_over(self, run_id: RunId) -> None:
+        self._passed_over[run_id] = self._clock.monotonic() + _PASSED_OVER_S
+        self._passed_over.move_to_end(run_id)
+        if len(self._passed_over) > _PASSED_OVER:
+            self._passed_over.popitem(last=False)
+
+    # ── what comes in ────────────────────────────────────────────────────────────────────────────────
+
+    async def _poll(self) -> None:
+        await self._keeping.tried(_OPENING_S)
+        while self._failure is None:
+            for _ in range(len(self._lines)):
+                line = self._lines[0]
+                if self._clock.monotonic() >= line.next_at_s:
+                    await self._resolve_doubts()
+                    await self._claim(line)
+                self._lines.rotate(-1)
+            self._lines.rotate(-1)  # who was first is last next time
+            self._give_up_if_in_vain()
+            await self._wait()
+
+    async def _wait(self) -> None:
+        self._nudge.clear()
+        due_s = min(line.next_at_s for line in self._lines) - self._clock.monotonic()
+        if due_s > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._nudge.wait(), due_s)
+
+    async def _claim(self, line: Line) -> None:
+        limit = min(self._settings.batch_size, self._room())
+        asked_s, asked_epoch_s = self._clock.monotonic(), self._clock.epoch()
+        if limit <= 0:
+            line.had_no_room(asked_s)
+            return
+        line.asked(asked_s)
+        visibility_s = self._settings.visibility_s
+        answer = await self._api.claim(line.kind, limit, visibility_s, self._excluded())
+        now_s = self._clock.monotonic()
+        if isinstance(answer, Claimed):
+            self._succeeded_at_s = now_s
+            line.gave(answer.count, limit, now_s)
+            self._observer.notify(ClaimsAsked(str(line.kind), "ok", answer.count))
+            for run in answer.runs:
+                self._take(run, asked_s + visibility_s, asked_epoch_s + visibility_s)
+            self._arrival.set()
+        else:
+            self._note_failure(line, answer, now_s)
+
+    def _note_failure(self, line: Line, answer: NotClaimed, now_s: float) -> None:
+        if answer.is_absent and line.kind is InvocationKind.NODE_RUN:
+            line.is_absent(now_s)
+            self._observer.notify(ClaimsAsked(str(line.kind), "absent", 0, answer.reason))
+            return
+        waited_s = line.failed(answer.wait_s, random.random(), now_s)  # noqa: S311 - jitter, no secret
+        self._observer.notify(ClaimsAsked(str(line.kind), "failed", 0, answer.reason, waited_s))
+
+    def _room(self) -> int:
+        """How many more runs may be claimed, so that all that wait here can be begun soon."""
+        now_s = self._clock.monotonic()
+        taken = sum(run.is_at_work or run.waits(now_s) for run in self._open.values())
+        return self._settings.slots - taken
+
+    def _excluded(self) -> Sequence[RunId]:
+        """Those that are not for us, and those in hand; but not those whose claim ended, for it may be renewed."""
+        now_s = self._clock.monotonic()
+        while self._passed_over and next(iter(self._passed_over.values())) <= now_s:
+            self._passed_over.popitem(last=False)
+        in_hand = [run.run_id for run in self._open.values() if run.waits(now_s)]
+        return [*in_hand, *self._passed_over]
+
+    def _take(self, claimed: ClaimedRun, until_s: float, until_epoch_s: float) -> None:
+        """One that waits here already has its claim renewed, and keeps its place."""
+        run_id = claimed.run_id
+        self._doubts.pop(run_id, None)  # that it is pending tells that it was not acknowledged
+        known = self._open.get(run_id)
+        if known is not None:
+            if known.mark is None:
+                known.until_s, known.until_epoch_s = until_s, until_epoch_s
+            return
+        if run_id in self._passed_over:
+            return
+        run = Receipt(run_id, claimed.kind, message_of(claimed), until_s, until_epoch_s)
+        self._open[run_id] = run
+        self._ready.append(run)
+
+    def _delivery(self, run: Receipt) -> Delivery:
+        now_s = self._clock.monotonic()
+        return Delivery(run.body, run, Channel.POLLED, now_s, run.origin, run.earlier)
+
+    def _slots_became_free(self) -> None:
+        for line in self._lines:
+            line.slots_became_free()
+        self._nudge.set()
+
+    # ── what an earlier life has left, and what is in doubt ──────────────────────────────────────────
+
+    def _take_left_over(self, found: Sequence[Kept]) -> None:
+        for kept in found:
+            if kept.run_id in self._open or self._stopped:
+                continue
+            if kept.mark is Mark.ASKED:
+                self._doubts[kept.run_id] = kept
+            else:
+                self._hand_out(Receipt.of_kept(kept, earlier_of(kept)))
+        if found:
+            log.info("runs that were acknowledged before this agent was started are taken up", runs=len(found))
+
+    async def _resolve_doubts(self) -> None:
+        """Acknowledges anew what may have been acknowledged; what Port does not answer stays in doubt."""
+        for run_id, kept in [*islice(self._doubts.items(), _QUESTIONS)]:
+            answer = await self._api.acknowledge(kept.kind, run_id, _QUESTION_S)
+            self._observer.notify(ClaimAcknowledged(str(kept.kind), str(answer.verdict), answer.detail))
+            match answer.verdict:
+                case Verdict.UNANSWERED:
+                    return
+                case Verdict.OURS:
+                    self._hand_out(self._found(kept, is_surely_ours=True))
+                case Verdict.TAKEN | Verdict.PERHAPS:
+                    in_time = self._clock.epoch() < kept.until_epoch_s
+                    self._hand_out(self._found(kept, is_surely_ours=in_time))
+                case Verdict.REFUSED:
+                    self._keeping.drop(run_id)
+            self._doubts.pop(run_id, None)
+
+    def _found(self, kept: Kept, *, is_surely_ours: bool) -> Receipt:
+        """Where it may be another agent's, that one is given time to end it."""
+        run = Receipt.of_kept(kept, None if is_surely_ours else doubtful(kept))
+        if is_surely_ours:
+            self._keep(run, Mark.OURS)
+        return run
+
+    def _hand_out(self, run: Receipt) -> None:
+        self._open[run.run_id] = run
+        self._ready.append(run)
+        self._arrival.set()
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _give_up_if_in_vain(self) -> None:
+        """Never while work goes on here: a restart would cut it short, and Port's absence is not its fault."""
+        limit_s, failing_s = self._settings.max_failure_s, self._clock.monotonic() - self._succeeded_at_s
+        is_failing = all(line.is_failing for line in self._lines if line.kind is InvocationKind.ACTION_RUN)
+        if not limit_s or not is_failing or failing_s < limit_s:
+            return
+        if any(run.is_at_work for run in self._open.values()):
+            return
+        detail = f"no claim has succeeded for {failing_s:.0f} s (POLLING_MAX_FAILURE_DURATION_SECONDS)"
+        self._observer.notify(SourceFailed("polling", detail, fatal=True))
+        self._fail(SourceLostError(detail))
+
+    def _on_poller_ended(self, poller: asyncio.Task[None]) -> None:
+        """Without it nobody would ever poll again: better that the agent drains and is started anew."""
+        if not poller.cancelled() and (error := poller.exception()) is not None:
+            log.error("a defect of the agent: polling cannot go on", exc_info=error)
+            self._fail(SourceLostError(repr(error)))
+
+    def _fail(self, error: SourceLostError) -> None:
+        self._failure = error
+        self._arrival.set()
+
+
+def _receipt(receipt: object) -> Receipt:
+    if not isinstance(receipt, Receipt):
+        raise TypeError(f"not a receipt of this source: {receipt!r}")
+    return receipt
