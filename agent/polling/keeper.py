@@ -58,7 +58,8 @@ class Keeper:
     async def tried(self, timeout_s: float) -> None:
         """Waits until the file was opened, or could not be, or for so long; what was found is told by then."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._tried), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(self._tried)
 
     def put(self, kept: Kept) -> asyncio.Future[bool]:
         """Keeps a run from now on. Done once it outlives the process, or cannot (``False``)."""

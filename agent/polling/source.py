@@ -267,7 +267,7 @@ class PollingSource:
 
     async def _poll(self) -> None:
         await self._keeping.tried(_OPENING_S)
-        while self._failure is None:
+        while self._failure is None and not self._stopped:
             for _ in range(len(self._lines)):
                 line = self._lines[0]
                 if self._clock.monotonic() >= line.next_at_s:
@@ -283,7 +283,8 @@ class PollingSource:
         due_s = min(line.next_at_s for line in self._lines) - self._clock.monotonic()
         if due_s > 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._nudge.wait(), due_s)
+                async with asyncio.timeout(due_s):  # `wait_for` may swallow a cancellation
+                    await self._nudge.wait()
 
     async def _claim(self, line: Line) -> None:
         limit = min(self._settings.batch_size, self._room())
