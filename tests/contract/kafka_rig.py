@@ -37,6 +37,7 @@ class KafkaStage:
             security_protocol="plaintext",
             bootstrap_servers=self._broker.bootstrap_servers,
             commit_interval_s=0.05,
+            session_timeout_ms=6000,
             agent_name=agent,
         )
         source = KafkaSource(settings, _no_credentials, Facts(), SystemClock())
