@@ -56,7 +56,7 @@ class Counts:
         self._prepared: tuple[Route, ...] = ()
         self._table = EventTable()
         self._hear_runs()
-        self._hear_kafka()
+        self._hear_sources()
         self._hear_api()
         self._table.on(events.LoopTicked, lambda e: self._observe(table.LOOP_LAG, e.late_s))
         self._start_at_zero(executors, topics)
@@ -121,18 +121,29 @@ class Counts:
         on(events.LogTruncated, lambda e: count(table.LOG_TRUNCATIONS, e.reason))
         on(events.SpansSent, lambda e: count(table.SPANS, e.result, by=e.spans))
 
-    def _hear_kafka(self) -> None:
+    def _hear_sources(self) -> None:
         on, count = self._table.on, self._count
         on(events.Consumed, lambda e: count(table.KAFKA_CONSUMED, e.topic, by=e.count))
         on(events.Committed, lambda e: count(table.KAFKA_COMMITS, e.result))
         on(events.Rebalanced, lambda e: count(table.KAFKA_REBALANCES, e.event))
-        on(events.SourceFailed, lambda e: count(table.KAFKA_ERRORS, e.code))
+        on(events.SourceFailed, self._source_failed)
+        on(events.ClaimsAsked, self._claims_asked)
+        on(events.ClaimAcknowledged, lambda e: count(table.POLLING_ACKNOWLEDGED, e.kind, e.result))
 
     def _hear_api(self) -> None:
         on, count = self._table.on, self._count
         on(events.ApiRequested, self._api_requested)
         on(events.ApiRetried, lambda e: count(table.API_RETRIES, e.route, e.reason))
         on(events.TokenRefreshed, lambda e: count(table.API_TOKEN_REFRESHES, e.result))
+
+    def _source_failed(self, event: events.SourceFailed) -> None:
+        """What polling fails by is counted with its claims."""
+        if "kafka" in self._sources:
+            self._count(table.KAFKA_ERRORS, event.code)
+
+    def _claims_asked(self, event: events.ClaimsAsked) -> None:
+        self._count(table.POLLING_CLAIMS, event.kind, event.result)
+        self._count(table.POLLING_CLAIMED, event.kind, by=event.count)
 
     def _started(self, event: events.RunStarted) -> None:
         self._count(table.RUNS_STARTED, event.executor, self._route_names.label(event.route))

@@ -39,6 +39,7 @@ class Gauges(Collector):
         self._lock = threading.Lock()
         self._in_flight = RunsInFlight()
         self._partitions = Partitions(topics)
+        self._uses_kafka = bool(topics)
         self._waiting = events.WaitingChanged(0, None)
         self._silent_targets = 0
         self._progress_at_s = clock.monotonic()
@@ -161,7 +162,7 @@ class Gauges(Collector):
         paused = Counter(dict.fromkeys(assigned, 0))
         paused.update(s.topic for s in standing if s.paused)
         yield _gauge(table.KAFKA_PAUSED, {(topic,): count for topic, count in paused.items()})
-        yield _gauge(table.KAFKA_LAST_POLL, self._polled_at_epoch_s)
+        yield _gauge(table.KAFKA_LAST_POLL, self._polled_at_epoch_s if self._uses_kafka else None)
 
     def _api_and_agent(self) -> Iterator[Metric]:
         yield _gauge(table.API_REMAINING, self._api_remaining)

@@ -255,6 +255,30 @@ KAFKA_LAST_POLL = GaugeSpec(
     "When the broker was last asked for records; the agent's start before the first time.",
 )
 
+# ── polling ──────────────────────────────────────────────────────────────────────────────────────────
+
+POLLING_CLAIMS = CounterSpec(
+    "agent_polling_claims_total",
+    "Questions to Port for pending runs; absent: it does not know them.",
+    ("kind", "result"),
+    (("action_run", "ok"), ("action_run", "failed"), ("node_run", "ok"), ("node_run", "failed")),
+    max_series=8,
+)
+POLLING_CLAIMED = CounterSpec(
+    "agent_polling_claimed_runs_total",
+    "Pending runs that Port gave; one that is not begun in time comes again, here or elsewhere.",
+    ("kind",),
+    _each("action_run", "node_run"),
+    max_series=4,
+)
+POLLING_ACKNOWLEDGED = CounterSpec(
+    "agent_polling_acknowledgements_total",
+    "Acknowledgements of claimed runs; taken: another worker was first.",
+    ("kind", "result"),
+    (("action_run", "ours"), ("action_run", "taken"), ("node_run", "ours"), ("node_run", "taken")),
+    max_series=12,
+)
+
 # ── Port's API ───────────────────────────────────────────────────────────────────────────────────────
 
 API_REQUESTS = CounterSpec(
@@ -307,7 +331,7 @@ CONFIG_RELOAD = GaugeSpec(
 )
 ALIVE = GaugeSpec("agent_alive", "1 unless something in the agent stands still, as /livez says.")
 DRAINING = GaugeSpec("agent_draining", "1 once shutdown began.")
-READY = GaugeSpec("agent_ready", "1 while the agent is a member of its group and takes runs.")
+READY = GaugeSpec("agent_ready", "1 while the agent is a member of its group, or polls, and takes runs.")
 
 COUNTERS = tuple(spec for spec in globals().values() if isinstance(spec, CounterSpec))
 HISTOGRAMS = tuple(spec for spec in globals().values() if isinstance(spec, HistogramSpec))

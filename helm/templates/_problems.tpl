@@ -120,8 +120,8 @@ AGENT_HTTP_PORT is 0, which takes any free port: probes must know it, give anoth
 {{/* Texts of which the schema could only say that they do not match. */}}
 {{- define "action-agent.problems.forms" }}
 {{- range $name, $value := include "action-agent.settings" . | fromJson }}
-{{- if and (eq $name "STREAMER_NAME") (ne (upper $value | trim) "KAFKA") }}
-STREAMER_NAME is {{ $value }}: this version of the agent takes messages from Kafka alone, leave it out
+{{- if and (eq $name "STREAMER_NAME") (not (has (upper $value | trim) (list "KAFKA" "POLLING"))) }}
+STREAMER_NAME is {{ $value }}: give KAFKA, POLLING, or leave it out
 {{- else if regexMatch "^((AGENT|KAFKA)_.*_S|WEBHOOK_INVOKER_TIMEOUT)$" $name }}
 {{- if not (regexMatch "^[0-9]+(\\.[0-9]+)?$" $value) }}
 {{ $name }} is {{ $value }}: give seconds, as a number without a unit, such as 600

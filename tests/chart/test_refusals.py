@@ -108,10 +108,9 @@ SENTENCES: list[tuple[Values, str]] = [
         },
         "routes call ./scripts/b.sh, which",
     ),
-    ({"settings": {"STREAMER_NAME": "POLLING"}}, "STREAMER_NAME is POLLING: this version of the agent takes"),
     (
         {"env": {"normal": {"STREAMER_NAME": "KafkaToWebhookStreamer"}}},
-        "takes messages from Kafka alone, leave it out",
+        "STREAMER_NAME is KafkaToWebhookStreamer: give KAFKA, POLLING, or leave it out",
     ),
     (
         {"resources": {"limits": {"memory": 512}}},
@@ -180,6 +179,7 @@ def test_values_of_a_wrong_form_or_name(helm: str, values: Values, words: tuple[
             "scripts": SCRIPTS["scripts"],
         },
         {"settings": {"STREAMER_NAME": "Kafka"}},
+        {"settings": {"STREAMER_NAME": "POLLING", "POLLING_INTERVAL_SECONDS": 5}},
         {"settings": {"KAFKA_CONSUMER_GROUP_ID": "foo"}},
         {"resources": {"limits": {"memory": 536870912}, "requests": {"memory": 0, "cpu": "100m"}}},
         {"image": {"repository": "registry.internal:5000/team/agent", "tag": "v1.0_rc.1"}},
