@@ -37,6 +37,10 @@ _KAFKA_QUESTIONS = 3
 _COLLECTOR_TIMEOUT_S = 15.0
 _CLOSE_S = 1.0
 _MAX_SKEW_S = 60.0
+_NAMED_AFTER = {
+    False: "topics and group are named after PORT_ORG_ID: mend it",
+    True: "what is kept of runs is named after PORT_ORG_ID: mend it",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,8 @@ async def _steps(
         yield finding
     yield await _routes(settings, environment)
     yield _state_dir(settings)
-    yield _group(settings)
+    if not settings.polls:
+        yield _group(settings)
     async for step in _collector(settings, environment):
         yield step
     try:
@@ -132,6 +137,9 @@ async def _steps(
         async for finding in _api(settings, client, clock.epoch):
             reached = reached or not finding.problem
             yield finding
+        if settings.polls:
+            yield _polling(settings, reached=reached)
+            return
         if not reached and kafka_settings(settings).needs_credentials:
             yield Finding("Kafka", problem="not tried: its credentials come from Port's API")
             return
@@ -215,7 +223,7 @@ async def _api(settings: Settings, client: RunsClient, now_epoch_s: Callable[[],
         problem = (
             f"the credentials belong to {found}, but {settings.named('PORT_ORG_ID')} is {settings.PORT_ORG_ID}"
         )
-        yield Finding("organisation", problem=problem, hint="topics and group are named after PORT_ORG_ID: mend it")
+        yield Finding("organisation", problem=problem, hint=_NAMED_AFTER[settings.polls])
     else:
         yield Finding("organisation", found)
     if identity.server_epoch_s is not None:
@@ -237,6 +245,15 @@ def _api_failure(settings: Settings, answer: Refused | Undelivered) -> Finding:
     problem = f"{settings.PORT_API_BASE_URL} cannot be used: {answer.reason}"
     hint = "DNS, firewall, HTTPS_PROXY? For a private CA: SSL_CERT_FILE"
     return Finding("Port's API", problem=problem, hint=hint)
+
+
+def _polling(settings: Settings, *, reached: bool) -> Finding:
+    """A claim would hide runs from the agents that are there for them: the doctor makes none."""
+    if not reached:
+        return Finding("polling", problem="not tried: it needs Port's API and nothing else")
+    every_s = settings.POLLING_INTERVAL_SECONDS
+    detail = f"runs will be claimed from Port's API, every {every_s:g} s while there are none; Kafka is not used"
+    return Finding("polling", f"{detail}. Whether they may be is not tried: a claim would take runs from others")
 
 
 async def _kafka(settings: Settings, client: RunsClient) -> AsyncIterator[Finding | Trying]:

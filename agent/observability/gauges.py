@@ -48,6 +48,7 @@ class Gauges(Collector):
         self._outage = Outage()
         self._api_remaining: int | None = None
         self._journal = events.JournalStood(0)
+        self._claims_problem = ""
         self._reload_ok = True
         self._ready = False
         self._alive = True
@@ -81,6 +82,7 @@ class Gauges(Collector):
         on(events.ApiRequested, self._api_requested)
         on(events.RateBudget, self._rate_budget)
         on(events.JournalStood, self._journal_stood)
+        on(events.ClaimsKept, self._claims_kept)
         on(events.RoutesReloaded, self._routes_reloaded)
         on(events.ReadyChanged, self._ready_changed)
         on(events.AliveChanged, self._alive_changed)
@@ -117,6 +119,9 @@ class Gauges(Collector):
     def _journal_stood(self, event: events.JournalStood) -> None:
         self._journal = event
 
+    def _claims_kept(self, event: events.ClaimsKept) -> None:
+        self._claims_problem = event.problem
+
     def _routes_reloaded(self, event: events.RoutesReloaded) -> None:
         self._reload_ok = event.ok
 
@@ -146,6 +151,7 @@ class Gauges(Collector):
         yield _gauge(table.SINCE_PROGRESS, _age(self._progress_at_s if busy else None, now_s))
         yield _gauge(table.JOURNAL_PENDING, self._journal.pending)
         yield _gauge(table.JOURNAL_WRITABLE, not self._journal.problem)
+        yield _gauge(table.POLLING_KEPT, not self._claims_problem)
 
     def _kafka(self) -> Iterator[Metric]:
         standing = self._partitions.standing()

@@ -278,6 +278,10 @@ POLLING_ACKNOWLEDGED = CounterSpec(
     (("action_run", "ours"), ("action_run", "taken"), ("node_run", "ours"), ("node_run", "taken")),
     max_series=12,
 )
+POLLING_KEPT = GaugeSpec(
+    "agent_polling_claims_writable",
+    "1 while acknowledged runs are kept on disk; 0: they are in memory alone, and a restart would lose them.",
+)
 
 # ── Port's API ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -292,7 +296,7 @@ API_DURATION = HistogramSpec(
     "How long requests to Port's API took.",
     ("route",),
     (0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
-    max_series=16,
+    max_series=15,
 )
 API_RETRIES = CounterSpec(
     "agent_api_retries_total", "Requests to Port's API sent once more.", ("route", "reason"), max_series=40

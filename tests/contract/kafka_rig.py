@@ -14,7 +14,8 @@ from agent.sandbox.broker import EmbeddedBroker
 from tests.contract.source_rig import Stage
 from tests.runs_api.rig import Facts
 
-_RUNS, _CHANGES, _GROUP = "org.runs", "org.change.log", "org.agent"
+_RUNS, _GROUP = "org.runs", "org.agent"
+"""One topic is both: of two, an agent might be given the partitions of the empty one alone."""
 
 
 class KafkaStage:
@@ -33,7 +34,7 @@ class KafkaStage:
         settings = KafkaSettings(
             group_id=_GROUP,
             runs_topic=_RUNS,
-            change_log_topic=_CHANGES,
+            change_log_topic=_RUNS,
             security_protocol="plaintext",
             bootstrap_servers=self._broker.bootstrap_servers,
             commit_interval_s=0.05,
@@ -70,5 +71,4 @@ class KafkaRig:
         del tmp_path
         with EmbeddedBroker() as broker:
             broker.create_topic(_RUNS)
-            broker.create_topic(_CHANGES)
             yield KafkaStage(broker)
