@@ -139,6 +139,10 @@ def test_what_is_missing_because_its_file_is_empty_says_so(monkeypatch: pytest.M
         ("PORT_API_BASE_URL", " https://api.getport.io/v1/ ", "PORT_API_BASE_URL", "https://api.getport.io/v1"),
         ("AGENT_SIGNATURE_MAX_AGE_S", "", "AGENT_SIGNATURE_MAX_AGE_S", None),
         ("STREAMER_NAME", "kafka", "STREAMER_NAME", "KAFKA"),
+        ("STREAMER_NAME", "Polling", "polls", True),
+        ("POLLING_INTERVAL_SECONDS", "15", "POLLING_INTERVAL_SECONDS", 15.0),
+        ("POLLING_RUNS_BATCH_SIZE", "5", "POLLING_RUNS_BATCH_SIZE", 5),
+        ("POLLING_MAX_FAILURE_DURATION_SECONDS", "0", "POLLING_MAX_FAILURE_DURATION_SECONDS", 0.0),
     ],
 )
 def test_values_are_taken_as_the_official_agent_takes_them(

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from agent.domain.invocation import InvocationKind, RunId
 from agent.domain.json import JsonObject
 from agent.domain.settlement import Refused
+from agent.intake.decode import read_run_id
 from agent.polling.api import Acknowledged, Claimed, ClaimedRun, NotClaimed, Verdict
 from agent.polling.claims_file import ClaimsFile
 from agent.polling.pace import Pace
@@ -17,7 +18,7 @@ from agent.polling.source import PollingSettings, PollingSource
 from agent.ports import Clock, Observer
 from agent.runs_api.client import RunsClient
 from agent.runs_api.connection import Answer, Unanswered
-from agent.runs_api.wire import excerpt, is_identifier, read_acknowledged
+from agent.runs_api.wire import excerpt, read_acknowledged
 from agent.settings import Settings
 
 _CLAIMS_BYTES = 256 * 1024 * 1024
@@ -53,12 +54,8 @@ class PortClaims:
 
 def _claimed(kind: InvocationKind, runs: Sequence[JsonObject]) -> Claimed:
     name = "identifier" if kind is InvocationKind.NODE_RUN else "id"
-    named = [(run.get(name), run) for run in runs]
-    fit = tuple(
-        ClaimedRun(kind, RunId(run_id), run)
-        for run_id, run in named
-        if isinstance(run_id, str) and is_identifier(run_id)
-    )
+    named = [(read_run_id(run.get(name)), run) for run in runs]
+    fit = tuple(ClaimedRun(kind, run_id, run) for run_id, run in named if run_id is not None)
     return Claimed(fit, unnamed=len(runs) - len(fit))
 
 

@@ -50,7 +50,7 @@ def unwrapped(document: Json) -> Json | None:
     """The message inside the tutorial's outer ``payload``, or ``None`` if ``document`` is not wrapped so."""
     root = as_object(document)
     payload = root.get("payload")
-    has_run = _run_id(as_object(as_object(payload).get("context")).get("runId")) is not None
+    has_run = read_run_id(as_object(as_object(payload).get("context")).get("runId")) is not None
     return payload if has_run and "context" not in root else None
 
 
@@ -180,7 +180,7 @@ class _Parts:
 def _run(document: Json, find: RunIdFinder | None) -> tuple[RunId | None, InvocationKind]:
     root = as_object(document)
     for place in _RUN_ID_PLACES:
-        run_id = _run_id(_at(root, place))
+        run_id = read_run_id(_at(root, place))
         if run_id is not None:
             is_node = place == _NODE_RUN_ID_PLACE or run_id.startswith(NODE_RUN_PREFIX)
             return run_id, InvocationKind.NODE_RUN if is_node else InvocationKind.ACTION_RUN
@@ -191,12 +191,13 @@ def _run(document: Json, find: RunIdFinder | None) -> tuple[RunId | None, Invoca
 
 def _found_run_id(document: Json, find: RunIdFinder) -> RunId | None:
     try:
-        return _run_id(find(document))
+        return read_run_id(find(document))
     except TemplateError:
         return None
 
 
-def _run_id(value: Json) -> RunId | None:
+def read_run_id(value: Json) -> RunId | None:
+    """``value`` if it can be a run's id, as it stands in messages; a whole workflow's is none."""
     return RunId(value) if isinstance(value, str) and _RUN_ID.fullmatch(value) else None
 
 

@@ -258,6 +258,20 @@ def test_what_went_is_not_taken_up() -> None:
     assert not claim.take_up()
 
 
+def test_a_run_that_is_only_told_of_is_secured_and_not_begun() -> None:
+    async def go() -> None:
+        source = MemorySource()
+        claims = Claims(source)
+        claim = claims.open(RUN, delivery("a"))
+        assert await claim.secure()
+        assert (source.secured, source.begun) == (["a"], [])
+        source.revoked.add("a")
+        assert not await claim.secure()
+        assert source.secured == ["a"]
+
+    asyncio.run(go())
+
+
 def test_a_start_that_is_taken_back_leaves_no_mark() -> None:
     async def go() -> None:
         source = MemorySource()

@@ -55,6 +55,22 @@ def test_an_outage_of_port_later_on_changes_nothing() -> None:
     assert len(announced) == 1
 
 
+def test_where_it_polls_it_is_ready_while_the_last_claim_of_action_runs_succeeded() -> None:
+    readiness = Readiness(Heard(), source="polling")
+    readiness.notify(SIGNED_IN)
+    assert readiness.check() == Health(ok=False, reason="waiting to claim runs")
+    readiness.notify(ev.ClaimsAsked("node_run", "ok", 0))
+    assert not readiness.check().ok
+    readiness.notify(ev.ClaimsAsked("action_run", "ok", 0))
+    assert readiness.check().ok
+    readiness.notify(ev.ClaimsAsked("node_run", "failed", 0, "404"))
+    assert readiness.check().ok
+    readiness.notify(ev.ClaimsAsked("action_run", "failed", 0, "503: away"))
+    assert readiness.check() == Health(ok=False, reason="waiting to claim runs; last error: 503: away")
+    readiness.notify(ev.SourceFailed("polling", "in vain", fatal=True))
+    assert readiness.check() == Health(ok=False, reason="polling failed for good: polling: in vain")
+
+
 def test_what_keeps_it_from_joining_is_said() -> None:
     health, _ = told(ev.SourceFailed("_AUTHENTICATION", "SASL authentication failed"))
 

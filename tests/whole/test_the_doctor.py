@@ -37,6 +37,20 @@ def test_doctor_finds_all_well(world: World, tmp_path: Path) -> None:
     assert "trying again" not in ended.stdout
 
 
+def test_doctor_of_an_agent_that_polls_tries_no_kafka_and_claims_nothing(world: World, tmp_path: Path) -> None:
+    commands = Commands(world, tmp_path)
+    world.port.organization["id"] = commands.settings["PORT_ORG_ID"]
+    ended = commands("doctor", STREAMER_NAME="POLLING", KAFKA_CONSUMER_BOOTSTRAP_SERVERS="127.0.0.1:9")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert re.search(r"^ok +polling: .*Whether they may be is not tried", ended.stdout, re.MULTILINE)
+    assert "Kafka:" not in ended.stdout
+    assert "consumer group" not in ended.stdout
+    assert world.ledger.requests_to("*/claim-pending") == []
+    failed = commands("doctor", STREAMER_NAME="POLLING", PORT_CLIENT_SECRET="wrong")
+    assert failed.returncode == 1
+    assert re.search(r"^FAIL +polling: not tried", failed.stdout, re.MULTILINE)
+
+
 def test_doctor_says_what_it_is_at_in_whole_lines_before_what_may_take_long(
     world: World, failing_doctor: Future[Ended]
 ) -> None:

@@ -1,0 +1,367 @@
+"""What the source makes of answers that come late, never, or twice; beyond the contract of all sources."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from agent.domain.earlier import Past
+from agent.domain.errors import SourceLostError
+from agent.domain.events import ClaimAcknowledged, ClaimsAsked, SourceFailed
+from agent.domain.invocation import Channel, InvocationKind, RunId
+from agent.domain.json import JsonObject
+from agent.domain.settlement import Settlement
+from agent.polling.api import Acknowledged, Claimed, ClaimedRun, NotClaimed, Verdict
+from agent.polling.claims_file import ClaimsFile, Mark
+from agent.polling.pace import Pace
+from agent.polling.source import PollingSettings, PollingSource
+from agent.ports import Delivery
+from tests.runs_api.rig import Facts, ShiftedClock, until
+
+ACTION, NODE = InvocationKind.ACTION_RUN, InvocationKind.NODE_RUN
+SETTINGS = PollingSettings(Pace(0.02, 0.02, 2.0, 0.05, 0.0, 0.01), slots=3, visibility_s=60.0, agent_name="pod-1")
+
+
+@dataclass
+class FakePort:
+    """Gives what the test puts into ``pending`` and ``verdicts``, and remembers what it was asked."""
+
+    pending: list[ClaimedRun] = field(default_factory=list)
+    verdicts: dict[str, list[Verdict]] = field(default_factory=dict)
+    failure: NotClaimed | None = None
+    claims: list[tuple[InvocationKind, int, list[RunId]]] = field(default_factory=list)
+    acknowledged: list[RunId] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+
+    def pend(self, *names: str, kind: InvocationKind = ACTION) -> None:
+        method: JsonObject = {"type": "WEBHOOK", "agent": True}
+        document: JsonObject = {"payload": method, "config": method}
+        self.pending += [ClaimedRun(kind, RunId(name), document) for name in names]
+
+    async def claim(
+        self, kind: InvocationKind, limit: int, visibility_s: float, exclude: Collection[RunId]
+    ) -> Claimed | NotClaimed:
+        assert visibility_s == 60.0
+        self.claims.append((kind, limit, [*exclude]))
+        if self.failure is not None:
+            return self.failure
+        given = [run for run in self.pending if run.kind is kind][:limit]
+        self.pending = [run for run in self.pending if run not in given]
+        return Claimed(tuple(given))
+
+    async def acknowledge(self, kind: InvocationKind, run_id: RunId, timeout_s: float) -> Acknowledged:
+        assert kind in (ACTION, NODE)
+        assert timeout_s > 0
+        self.acknowledged.append(run_id)
+        if self.hold is not None:
+            await self.hold.wait()
+        script = self.verdicts.get(run_id, [])
+        return Acknowledged(script.pop(0) if script else Verdict.OURS)
+
+
+@dataclass
+class Stage:
+    port: FakePort
+    source: PollingSource
+    facts: Facts
+    clock: ShiftedClock
+    directory: Path
+
+    async def next(self) -> Delivery:
+        delivery = await asyncio.wait_for(self.source.next(), 10)
+        assert delivery is not None
+        return delivery
+
+    async def nothing_comes(self) -> None:
+        """Through three more rounds of claims."""
+        before = len(self.port.claims)
+        waiting = asyncio.create_task(self.source.next())
+        await until(lambda: len(self.port.claims) > before + 6)
+        assert not waiting.done()
+        waiting.cancel()
+
+
+@asynccontextmanager
+async def stage(
+    directory: Path, port: FakePort | None = None, settings: PollingSettings = SETTINGS
+) -> AsyncIterator[Stage]:
+    port, facts, clock = port or FakePort(), Facts(), ShiftedClock()
+    open_file = partial(ClaimsFile.open_first_free, directory, 1 << 24)
+    source = PollingSource(settings, port, open_file, facts, clock)
+    await source.start()
+    try:
+        yield Stage(port, source, facts, clock, directory)
+    finally:
+        await source.close(10)
+
+
+def marks_in(directory: Path) -> dict[str, Mark]:
+    file = ClaimsFile.open_first_free(directory, 1 << 24)
+    try:
+        return {one.run_id: one.mark for one in file.read()}
+    finally:
+        file.close()
+
+
+def test_both_kinds_come_with_what_the_dispatcher_needs(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with stage(tmp_path) as on:
+            on.port.pend("r_1")
+            on.port.pend("wfnr_1", kind=NODE)
+            both = [await on.next(), await on.next()]
+            assert {one.origin for one in both} == {"polling[r_1]", "polling[wfnr_1]"}
+            assert {one.channel for one in both} == {Channel.POLLED}
+            assert on.port.acknowledged == []
+
+    asyncio.run(go())
+
+
+def test_claims_are_bounded_by_free_slots_and_by_what_waits(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with stage(tmp_path) as on:
+            on.port.pend("r_1", "r_2", "r_3", "r_4")
+            taken = [await on.next() for _ in range(3)]
+            assert await on.source.begin(taken[0].receipt)
+            claims = len(on.port.claims)
+            await asyncio.sleep(0.1)  # five intervals
+            assert len(on.port.claims) == claims
+            on.source.settle(taken[1].receipt, Settlement.RELEASE)
+            assert (await on.next()).origin == "polling[r_4]"
+            assert max(limit for _, limit, _ in on.port.claims) == 3
+            assert on.port.claims[claims][1] == 1
+
+    asyncio.run(go())
+
+
+def test_a_claim_that_ended_is_not_ours_and_its_run_comes_anew(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with stage(tmp_path) as on:
+            on.port.pend("r_1")
+            first = await on.next()
+            on.clock.ahead_s = 61.0
+            assert not await on.source.begin(first.receipt)
+            on.port.pend("r_1")
+            second = await on.next()
+            assert await on.source.begin(second.receipt)
+            assert not on.source.is_ours(first.receipt)
+            assert not await on.source.begin(first.receipt)
+            assert on.port.acknowledged == ["r_1"]
+
+    asyncio.run(go())
+
+
+def test_a_run_that_waits_is_claimed_anew_and_keeps_its_place(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with stage(tmp_path) as on:
+            on.port.pend("r_1")
+            first = await on.next()
+            on.clock.ahead_s = 61.0
+            on.port.pend("r_1", "r_2")
+            assert (await on.next()).origin == "polling[r_2]"
+            assert await on.source.begin(first.receipt)
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("verdict", [Verdict.TAKEN, Verdict.REFUSED])
+def test_what_is_not_acknowledged_is_not_begun_nor_kept(tmp_path: Path, verdict: Verdict) -> None:
+    async def go() -> None:
+        async with stage(tmp_path, FakePort(verdicts={"r_1": [verdict]})) as on:
+            on.port.pend("r_1")
+            delivery = await on.next()
+            assert not await on.source.begin(delivery.receipt)
+            assert not on.source.is_ours(delivery.receipt)
+            assert on.facts.of(ClaimAcknowledged)[0].result == verdict
+            await on.nothing_comes()
+        assert marks_in(tmp_path) == {}
+
+    asyncio.run(go())
+
+
+def test_refused_after_a_lost_answer_it_is_ours_within_its_claim(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with stage(tmp_path, FakePort(verdicts={"r_1": [Verdict.PERHAPS]})) as on:
+            on.port.pend("r_1")
+            assert await on.source.begin((await on.next()).receipt)
+
+    asyncio.run(go())
+
+
+def test_refused_after_a_lost_answer_and_after_its_claim_another_agent_may_be_at_it(tmp_path: Path) -> None:
+    async def go() -> None:
+        port = FakePort(verdicts={"r_1": [Verdict.PERHAPS, Verdict.TAKEN]}, hold=asyncio.Event())
+        async with stage(tmp_path, port) as on:
+            on.port.pend("r_1")
+            delivery = await on.next()
+            beginning = asyncio.ensure_future(on.source.begin(delivery.receipt))
+            await until(lambda: on.port.acknowledged == ["r_1"])
+            on.clock.ahead_s = 61.0
+            assert port.hold is not None
+            port.hold.set()
+            assert not await beginning
+            again = await on.next()
+            assert again.earlier is not None
+            assert again.earlier.past is Past.HANDED_OVER
+            assert on.source.is_ours(again.receipt)
+
+    asyncio.run(go())
+
+
+def test_an_acknowledgement_that_is_never_answered_is_sent_again_until_it_is(tmp_path: Path) -> None:
+    async def go() -> None:
+        port = FakePort(verdicts={"r_1": [Verdict.UNANSWERED, Verdict.UNANSWERED, Verdict.OURS]})
+        async with stage(tmp_path, port) as on:
+            on.port.pend("r_1")
+            assert not await on.source.begin((await on.next()).receipt)
+            again = await on.next()
+            assert again.earlier is None
+            assert await on.source.begin(again.receipt)
+            assert on.port.acknowledged == ["r_1"] * 3
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("verdict", "is_ours"),
+    [(Verdict.OURS, True), (Verdict.TAKEN, True), (Verdict.PERHAPS, True), (Verdict.REFUSED, False)],
+)
+def test_what_an_earlier_life_had_asked_for_is_asked_for_again(
+    tmp_path: Path, verdict: Verdict, *, is_ours: bool
+) -> None:
+    """Within the claim's time nobody else was given it."""
+
+    async def go() -> None:
+        async with stage(tmp_path, FakePort(hold=asyncio.Event())) as on:
+            on.port.pend("r_1")
+            beginning = asyncio.ensure_future(on.source.begin((await on.next()).receipt))
+            await until(lambda: on.port.acknowledged == ["r_1"])
+            await on.source.close(0.2)
+            [came] = await asyncio.gather(beginning, return_exceptions=True)
+            assert came is not True
+        assert marks_in(tmp_path) == {"r_1": Mark.ASKED}
+        async with stage(tmp_path, FakePort(verdicts={"r_1": [verdict]})) as on:
+            if is_ours:
+                assert (await on.next()).earlier is None
+            else:
+                await on.nothing_comes()
+        assert marks_in(tmp_path) == ({"r_1": Mark.OURS} if is_ours else {})
+
+    asyncio.run(go())
+
+
+def test_one_that_is_pending_again_was_not_acknowledged(tmp_path: Path) -> None:
+    async def go() -> None:
+        port = FakePort(verdicts={"r_1": [Verdict.UNANSWERED] * 3})
+        async with stage(tmp_path, port) as on:
+            on.port.pend("r_1")
+            assert not await on.source.begin((await on.next()).receipt)
+            on.port.pend("r_1")
+            again = await on.next()
+            assert again.earlier is None
+            on.port.verdicts.clear()
+            assert await on.source.begin(again.receipt)
+            await on.nothing_comes()
+
+    asyncio.run(go())
+
+
+def test_what_is_passed_over_is_left_out_of_claims_for_a_while(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with stage(tmp_path) as on:
+            on.port.pend("r_1")
+            on.source.settle((await on.next()).receipt, Settlement.ACCEPT)
+            claims = len(on.port.claims)
+            await until(lambda: len(on.port.claims) > claims + 2)
+            assert on.port.claims[-1][2] == ["r_1"]
+            on.port.pend("r_1")  # as nodes of workflows come again
+            await on.nothing_comes()
+            on.clock.ahead_s = 301.0
+            await until(lambda: on.port.claims[-1][2] == [])
+            on.port.pend("r_1")
+            assert (await on.next()).origin == "polling[r_1]"
+        assert marks_in(tmp_path) == {}
+
+    asyncio.run(go())
+
+
+def test_a_refused_kind_does_not_stop_the_other(tmp_path: Path) -> None:
+    async def go() -> None:
+        class HalfPort(FakePort):
+            async def claim(
+                self, kind: InvocationKind, limit: int, visibility_s: float, exclude: Collection[RunId]
+            ) -> Claimed | NotClaimed:
+                answer = await super().claim(kind, limit, visibility_s, exclude)
+                return NotClaimed("403: no", wait_s=5.0) if kind is NODE else answer
+
+        async with stage(tmp_path, HalfPort()) as on:
+            on.port.pend("r_1")
+            await on.next()
+            failed = [event for event in on.facts.of(ClaimsAsked) if event.result == "failed"]
+            assert [(event.kind, event.wait_s) for event in failed] == [("node_run", 5.0)]
+
+    asyncio.run(go())
+
+
+def test_after_failing_for_too_long_the_source_is_lost(tmp_path: Path) -> None:
+    async def go() -> None:
+        settings = replace(SETTINGS, max_failure_s=100.0)
+        async with stage(tmp_path, FakePort(failure=NotClaimed("503")), settings) as on:
+            await on.nothing_comes()
+            on.clock.ahead_s = 101.0
+            with pytest.raises(SourceLostError, match="POLLING_MAX_FAILURE_DURATION_SECONDS"):
+                await on.next()
+            assert [event.fatal for event in on.facts.of(SourceFailed)] == [True]
+
+    asyncio.run(go())
+
+
+def test_zero_never_gives_up(tmp_path: Path) -> None:
+    async def go() -> None:
+        settings = replace(SETTINGS, max_failure_s=0.0)
+        async with stage(tmp_path, FakePort(failure=NotClaimed("503")), settings) as on:
+            on.clock.ahead_s = 1e6
+            await on.nothing_comes()
+
+    asyncio.run(go())
+
+
+def test_a_defect_in_polling_loses_the_source_and_does_not_hang_it(tmp_path: Path) -> None:
+    async def go() -> None:
+        class Broken(FakePort):
+            async def claim(self, *_: object) -> Claimed | NotClaimed:
+                raise ZeroDivisionError
+
+        async with stage(tmp_path, Broken()) as on:
+            with pytest.raises(SourceLostError, match="ZeroDivisionError"):
+                await on.next()
+
+    asyncio.run(go())
+
+
+def test_withdrawn_while_it_is_acknowledged_it_is_kept_for_the_next_life(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with stage(tmp_path, FakePort(hold=asyncio.Event())) as on:
+            on.port.pend("r_1")
+            delivery = await on.next()
+            beginning = asyncio.ensure_future(on.source.begin(delivery.receipt))
+            await until(lambda: on.port.acknowledged == ["r_1"])
+            beginning.cancel()
+            on.source.withdraw(delivery.receipt)
+            on.source.settle(delivery.receipt, Settlement.RELEASE)
+            assert on.port.hold is not None
+            on.port.hold.set()
+        assert marks_in(tmp_path) == {"r_1": Mark.OURS}
+        async with stage(tmp_path) as on:
+            again = await on.next()
+            assert again.earlier is not None
+            assert again.earlier.past is Past.UNKNOWN
+            assert await on.source.begin(again.receipt)
+            assert on.port.acknowledged == []
+
+    asyncio.run(go())
