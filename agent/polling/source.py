@@ -34,6 +34,8 @@ _PASSED_OVER = 1_000
 """So many runs are remembered, and left out of claims, that are not for us: each claim would hide them again."""
 _PASSED_OVER_S = 300.0
 """For so long: routes may change."""
+_COMES_AGAIN_S = 60.0
+"""After this a run comes again that was given back though nobody stops: a defect shall not turn in circles."""
 _LEAST_TIME_S = 1.0
 _OPENING_S = 5.0
 _QUESTIONS = 20
@@ -82,6 +84,8 @@ class PollingSource:
         self._ready: deque[Receipt] = deque()
         self._doubts: dict[RunId, Kept] = {}
         """Runs whose acknowledgement was sent, and perhaps taken."""
+        self._given_back: deque[tuple[float, Receipt]] = deque()
+        """Acknowledged runs that were given back, and when they come again: Port gives them to nobody."""
         self._passed_over: OrderedDict[RunId, float] = OrderedDict()
         """Runs that are not for us, and until when they are left out."""
         self._arrival = asyncio.Event()
@@ -176,6 +180,8 @@ class PollingSource:
             self._keeping.drop(run.run_id)
         elif settlement is Settlement.REPEAT:
             self._keep(run, Mark.STOPPED)
+        elif not self._stopped:
+            self._given_back.append((self._clock.monotonic() + _COMES_AGAIN_S, run))
         self._slots_became_free()
 
     async def stop_intake(self) -> None:
@@ -275,6 +281,7 @@ class PollingSource:
                     await self._claim(line)
                 self._lines.rotate(-1)
             self._lines.rotate(-1)  # who was first is last next time
+            self._hand_out_again()
             self._give_up_if_in_vain()
             await self._wait()
 
@@ -388,6 +395,12 @@ class PollingSource:
         if is_surely_ours:
             self._keep(run, Mark.OURS)
         return run
+
+    def _hand_out_again(self) -> None:
+        while self._given_back and self._given_back[0][0] <= self._clock.monotonic():
+            _due_s, run = self._given_back.popleft()
+            kept = run.kept(run.mark or Mark.OURS)
+            self._hand_out(Receipt.of_kept(kept, earlier_of(kept)))
 
     def _hand_out(self, run: Receipt) -> None:
         self._open[run.run_id] = run

@@ -365,3 +365,23 @@ def test_withdrawn_while_it_is_acknowledged_it_is_kept_for_the_next_life(tmp_pat
             assert on.port.acknowledged == []
 
     asyncio.run(go())
+
+
+def test_what_was_acknowledged_and_is_given_back_comes_again_from_here(tmp_path: Path) -> None:
+    """Nobody stops, so that no other life would take it up."""
+
+    async def go() -> None:
+        async with stage(tmp_path) as on:
+            on.port.pend("r_1")
+            delivery = await on.next()
+            assert await on.source.begin(delivery.receipt)
+            on.source.settle(delivery.receipt, Settlement.RELEASE)
+            await on.nothing_comes()
+            on.clock.ahead_s = 61.0
+            again = await on.next()
+            assert again.earlier is not None
+            assert (again.earlier.past, again.earlier.begun) == (Past.INTERRUPTED, 1)
+            on.source.settle(again.receipt, Settlement.ACCEPT)
+        assert marks_in(tmp_path) == {}
+
+    asyncio.run(go())
