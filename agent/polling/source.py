@@ -180,7 +180,7 @@ class PollingSource:
             self._keeping.drop(run.run_id)
         elif settlement is Settlement.REPEAT:
             self._keep(run, Mark.STOPPED)
-        elif not self._stopped:
+        elif run.is_acknowledged and not self._stopped:
             self._given_back.append((self._clock.monotonic() + _COMES_AGAIN_S, run))
         self._slots_became_free()
 
