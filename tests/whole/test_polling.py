@@ -21,7 +21,7 @@ CLAIM_NODES = "/v1/workflows/runs/claim-pending"
 IMPATIENT = {"POLLING_MAX_FAILURE_DURATION_SECONDS": "1", "POLLING_MAX_BACKOFF_SECONDS": "0.2"}
 ACK = "/v1/actions/runs/ack"
 
-ROUTES = """\
+POLLED_ROUTES = """\
 routes:
   - name: work
     match: {action: [work, quick]}
@@ -44,7 +44,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 class Poller(OneAgent):
-    """An agent that polls often. ``routes`` by `ROUTES`, or the built-in ones."""
+    """An agent that polls often. ``routes`` by `POLLED_ROUTES`, or the built-in ones."""
 
     def __init__(self, world: World, name: str, rule: str = "", **settings: str) -> None:
         needed = {
@@ -55,7 +55,7 @@ class Poller(OneAgent):
             "AGENT_CLOSE_CHECK_S": "0",
             "LOG_LEVEL": "DEBUG",
         }
-        routes = ROUTES % {"rule": rule, "home": world.home} if rule else None
+        routes = POLLED_ROUTES % {"rule": rule, "home": world.home} if rule else None
         super().__init__(world, name, needed | settings, routes)
 
     def start(self) -> None:
