@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.domain.earlier import Past
+from agent.domain.earlier import Ending, Past
 from agent.domain.errors import SourceLostError
 from agent.domain.events import ClaimAcknowledged, ClaimsAsked, SourceFailed
 from agent.domain.invocation import Channel, InvocationKind, RunId
@@ -383,5 +383,21 @@ def test_what_was_acknowledged_and_is_given_back_comes_again_from_here(tmp_path:
             assert (again.earlier.past, again.earlier.begun) == (Past.INTERRUPTED, 1)
             on.source.settle(again.receipt, Settlement.ACCEPT)
         assert marks_in(tmp_path) == {}
+
+    asyncio.run(go())
+
+
+def test_a_run_whose_work_has_ended_takes_no_slot_and_more_is_claimed_at_once(tmp_path: Path) -> None:
+    """Its report may take long; and the next question is not due for an hour."""
+
+    async def go() -> None:
+        rare = replace(SETTINGS, slots=1, pace=replace(SETTINGS.pace, interval_s=3600.0))
+        port = FakePort()
+        port.pend("r_1", "r_2")
+        async with stage(tmp_path, port, rare) as on:
+            first = await on.next()
+            assert await on.source.begin(first.receipt)
+            on.source.end(first.receipt, Ending.SUCCESS)
+            assert (await on.next()).origin == "polling[r_2]"
 
     asyncio.run(go())
