@@ -397,6 +397,8 @@ def test_a_run_whose_work_has_ended_takes_no_slot_and_more_is_claimed_at_once(tm
         async with stage(tmp_path, port, rare) as on:
             first = await on.next()
             assert await on.source.begin(first.receipt)
+            soon_s = on.clock.monotonic() + 1000.0
+            await until(lambda: all(line.next_at_s > soon_s for line in on.source._lines))
             on.source.end(first.receipt, Ending.SUCCESS)
             assert (await on.next()).origin == "polling[r_2]"
 
