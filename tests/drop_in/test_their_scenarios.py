@@ -1,7 +1,4 @@
-"""What Port's own agent tests of itself on Kafka, test by test: with its messages, through the whole agent.
-
-Its polling tests have their counterparts elsewhere.
-"""
+"""What Port's own agent tests of itself, test by test: on Kafka with its messages, through the whole agent."""
 
 from __future__ import annotations
 
@@ -245,6 +242,11 @@ def test_fields_at_any_depth_are_opened_and_nothing_else_is_touched(world: World
 
 HERE = "tests/drop_in/test_their_scenarios.py"
 SECRETS = "tests/intake/test_secrets.py"
+POLLING = "tests/whole/test_polling.py"
+POLLED = "tests/polling/test_message.py"
+PACE = "tests/polling/test_pace.py"
+CLAIMS = "tests/composition/test_polling.py"
+FORWARDED = f"{POLLING}::test_runs_and_nodes_of_workflows_are_forwarded_and_reported"
 DEPTHS = f"{HERE}::test_fields_at_any_depth_are_opened_and_nothing_else_is_touched"
 
 COUNTERPARTS = {
@@ -288,6 +290,85 @@ COUNTERPARTS = {
             DEPTHS,
             f"{SECRETS}::test_a_path_outside_the_inputs_is_opened_in_every_view",
             f"{SECRETS}::test_an_optional_input_that_was_not_given_is_no_error",
+        ],
+    },
+    "processors/polling/test_polling_to_webhook_processor.py": {
+        "test_process_run_success": [FORWARDED],
+        "test_process_run_without_invocation_method": [f"{POLLED}::test_a_run_that_says_nothing_is_for_nobody"],
+        "test_process_run_adds_run_id_to_context": [f"{POLLED}::test_a_body_of_any_form_gives_a_message"],
+        "test_process_run_overwrites_body_run_id": [
+            f"{POLLED}::test_the_body_has_headers_method_and_run_forced_in"
+        ],
+        "test_process_wf_node_run_success": [
+            FORWARDED,
+            f"{POLLED}::test_a_node_has_its_configuration_beside_it",
+        ],
+        # Theirs raises, for its caller to say FAILED; here the run of each kind ends with the reason.
+        "test_process_wf_node_run_webhook_failure_propagates": [
+            f"{HERE}::test_wf_node_run_stream_success",
+            f"{POLLING}::test_a_run_without_a_route_ends_with_the_reason",
+        ],
+        "test_process_wf_node_run_missing_identifier": [
+            f"{CLAIMS}::test_a_run_without_an_id_is_counted_and_not_given_out"
+        ],
+        "test_process_wf_node_run_empty_config": [f"{POLLED}::test_a_run_that_says_nothing_is_for_nobody"],
+    },
+    "streamers/polling/test_http_polling_consumer.py": {
+        "test_http_polling_consumer_successful_poll": [FORWARDED],
+        "test_http_polling_consumer_no_pending_runs": [
+            f"{PACE}::test_a_full_batch_is_followed_at_once_and_an_empty_one_after_the_interval"
+        ],
+        "test_http_polling_consumer_processing_error": [
+            f"{POLLING}::test_a_run_without_a_route_ends_with_the_reason"
+        ],
+        "test_http_polling_consumer_exponential_backoff": [
+            f"{PACE}::test_waits_after_errors_grow_to_their_bound_and_begin_anew_after_a_success",
+            f"{POLLING}::test_an_outage_is_waited_out_with_growing_waits",
+        ],
+        "test_http_polling_consumer_backoff_reset": [
+            f"{PACE}::test_waits_after_errors_grow_to_their_bound_and_begin_anew_after_a_success"
+        ],
+        # Theirs acknowledges all that it has claimed; here each run, when its work begins.
+        "test_http_polling_consumer_ack_all_claimed_runs": [
+            f"{POLLING}::test_two_agents_side_by_side_execute_each_run_once",
+            f"{POLLING}::test_no_more_is_claimed_than_can_be_begun",
+        ],
+        "test_http_polling_consumer_ack_failure_skips_processing": [
+            f"{POLLING}::test_what_another_worker_has_acknowledged_is_not_executed"
+        ],
+        "test_http_polling_consumer_wf_node_run_successful_poll": [FORWARDED],
+        "test_http_polling_consumer_workflow_no_pending_node_runs": [
+            f"{PACE}::test_a_full_batch_is_followed_at_once_and_an_empty_one_after_the_interval"
+        ],
+        "test_http_polling_consumer_workflow_processing_error": [
+            f"{POLLING}::test_a_run_without_a_route_ends_with_the_reason"
+        ],
+        "test_http_polling_consumer_workflow_ack_failure_skips_processing": [
+            f"{CLAIMS}::test_an_acknowledgement_that_took_nothing_was_somebody_elses",
+            "tests/polling/test_source.py::test_what_is_not_acknowledged_is_not_begun_nor_kept",
+        ],
+        # Theirs can be built without nodes of workflows; here a Port without them is passed over.
+        "test_http_polling_consumer_workflow_skipped_without_callback": [
+            f"{POLLING}::test_a_port_without_workflows_still_gives_action_runs"
+        ],
+        "test_http_polling_consumer_both_action_and_workflow_runs": [
+            FORWARDED,
+            "tests/polling/test_source.py::test_both_kinds_come_with_what_the_dispatcher_needs",
+        ],
+    },
+    "streamers/polling/test_polling_streamer.py": {
+        "test_polling_streamer_initialization": [FORWARDED],
+        "test_polling_streamer_stream": [FORWARDED],
+        "test_polling_streamer_process_run": [FORWARDED],
+        "test_polling_streamer_process_run_skips_non_agent": [
+            f"{POLLING}::test_runs_that_are_not_for_agents_are_left_alone"
+        ],
+        "test_polling_streamer_process_wf_node_run": [FORWARDED],
+        "test_polling_streamer_process_wf_node_run_skips_non_agent": [
+            f"{POLLED}::test_what_is_not_for_agents_is_passed_over"
+        ],
+        "test_polling_streamer_process_wf_node_run_missing_identifier": [
+            f"{CLAIMS}::test_a_run_without_an_id_is_counted_and_not_given_out"
         ],
     },
 }
