@@ -46,7 +46,7 @@ _REFUSED = {
     **dict.fromkeys(("halt", "halt_error"), "an expression cannot stop the agent; use `error` or `empty`"),
     **dict.fromkeys(("debug", "stderr", "input_filename"), "an expression cannot read or write files"),
 }
-_LENIENT = frozenset({"input", "inputs", "input_line_number", "debug", "stderr", "input_filename"})
+LENIENT = frozenset({"input", "inputs", "input_line_number", "debug", "stderr", "input_filename"})
 """Of these, what `_LENIENT_PRELUDE` defines."""
 _FORMATS = ("@text", "@json", "@html", "@uri", "@csv", "@tsv", "@sh", "@base64", "@base64d")
 _ESCAPED_SURROGATE = re.compile(r"\\(?:\\|u[dD][89abAB][0-9a-fA-F]{2}|u[dD][c-fC-F][0-9a-fA-F]{2})")
@@ -110,14 +110,14 @@ class Expressions:
         variables that it names, is given no more. What jq's program has beside a pure language (``debug``,
         ``input``) does nothing. Raises `ConfigurationError` for what jq cannot compile.
         """
-        names = set(_environment_reads(list(tokenize(source))))
+        names = set(environment_reads(list(tokenize(source))))
         visible = {n: v for n, v in self._environment.items() if None in names or n in names}
         template = RouteTemplates(None, visible, self._worker, self._compile, is_lenient=True).bare(source, path)
         return TakenFromEnvironment(template, secret_values(visible)) if None in names else template
 
     def secrets_named(self, source: str) -> Iterator[str]:
         """The variables that an expression of a mapping file names and whose values are to be masked."""
-        for name in _environment_reads(list(tokenize(source))):
+        for name in environment_reads(list(tokenize(source))):
             if name is not None and is_secret(name, self._environment.get(name, "")):
                 yield name
 
@@ -181,7 +181,7 @@ class RouteTemplates:
     def _compiled(self, source: str, path: str, tokens: Sequence[Token]) -> Template:
         if (steps := parse_path(source)) is not None:
             return PathExpression(source, path, steps)
-        prelude, allowed = (_LENIENT_PRELUDE, _LENIENT) if self.is_lenient else (_PRELUDE, frozenset[str]())
+        prelude, allowed = (_LENIENT_PRELUDE, LENIENT) if self.is_lenient else (_PRELUDE, frozenset[str]())
         if problems := [*_refusals(tokens, path, allowed), *self._hidden(tokens, path)]:
             raise ConfigurationError(*problems)
         hint = ""
@@ -209,7 +209,7 @@ class RouteTemplates:
         """Variables of the environment that the expression names and the route does not list."""
         if self.names is None:
             return
-        for name in _environment_reads(tokens):
+        for name in environment_reads(tokens):
             if name is not None and name not in self.names:
                 close = get_close_matches(name, self.names, n=1)
                 hint = f"did you mean env.{close[0]}?" if close else f"list {name} under the route's `env:`"
@@ -277,7 +277,7 @@ def _known_functions() -> list[str]:
     return sorted(names)
 
 
-def _environment_reads(tokens: Sequence[Token]) -> Iterator[str | None]:
+def environment_reads(tokens: Sequence[Token]) -> Iterator[str | None]:
     """For each place that reads the environment the variable's name, ``None`` where that is not plain."""
     for index, token in enumerate(tokens):
         is_call = token.text == "env" and token.kind == "name" and not is_object_key(tokens, index)

@@ -22,8 +22,8 @@ from agent.routing.route_set import RouteSet
 from agent.routing.templates import Constant, kind
 
 _REPORT = {"status": "status", "link": "link", "summary": "summary", "externalRunId": "external_run_id"}
-_TRUE = frozenset({"true", "on", "yes", "y", "t", "1"})
-_FALSE = frozenset({"false", "off", "no", "n", "f", "0"})
+TRUE_WORDS = frozenset({"true", "on", "yes", "y", "t", "1"})
+FALSE_WORDS = frozenset({"false", "off", "no", "n", "f", "0"})
 """Words that Port's own agent takes for a boolean before it thinks of jq; in any case."""
 ANY_KIND = tuple(map(str, InvocationKind))
 """For a route that takes change events as well."""
@@ -109,10 +109,10 @@ class _Reading:
 
     def _enabled(self, templates: MappingTemplates) -> Template:
         value = self.raw.get("enabled", True)
-        if isinstance(value, str) and value.lower() not in _TRUE | _FALSE:
+        if isinstance(value, str) and value.lower() not in TRUE_WORDS | FALSE_WORDS:
             strict = replace(templates, forgives=False)
             return Addressed(strict.expression(value, member(self.path, "enabled")))
-        return Addressed(Constant(value == 1 or str(value).lower() in _TRUE))
+        return Addressed(Constant(value == 1 or str(value).lower() in TRUE_WORDS))
 
     def _secrets(self) -> Iterator[str]:
         """The variables that its expressions name and whose values are to be masked."""

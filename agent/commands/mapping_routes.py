@@ -1,0 +1,379 @@
+"""Writes the mappings of Port's own agent as routes, in the language of the routes file.
+
+Whatever a route does otherwise than its mapping stands in `Converted.remarks`, which become comments of the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agent.domain.errors import ConfigurationError
+from agent.domain.invocation import InvocationKind
+from agent.domain.json import Json, JsonObject, as_object
+from agent.executors.http_url import UnsendableError, parsed, put_together
+from agent.net.headers import header_problem
+from agent.routing.document import Document
+from agent.routing.expressions import LENIENT, Expressions, environment_reads
+from agent.routing.jq_cost import is_object_key
+from agent.routing.jq_paths import parse_path
+from agent.routing.jq_reroot import Reroot, rerooted
+from agent.routing.jq_tokens import Token, tokenize
+from agent.routing.mapping import FALSE_WORDS, TRUE_WORDS
+from agent.routing.places import item, member
+from agent.routing.templates import sole_expression
+
+_OWN_SECRET = "PORT_CLIENT_SECRET"  # noqa: S105 - the variable's name
+_ADDRESSED = (
+    '(.action.invocationMethod.agent | tostring | ascii_downcase) == "true"\n'
+    'and (.message.context.runId != null or (.action.invocationMethod.url // "") != "")'
+)
+"""What Port's own agent acts on at all: messages for agents, with a run or a target."""
+_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+_REPORT = {"status": "status", "link": "link", "summary": "summary", "externalRunId": "external_run_id"}
+_DOT_PATH = re.compile(r"[^.\s*]+(\.[^.\s*]+)*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_BY_ACTION = re.compile(r'\s*\.action\s*==\s*"([A-Za-z0-9][A-Za-z0-9_.-]{0,90})"\s*')
+_CANNOT_FAIL = frozenset(["+", "//", "(", ")", "env", "$ENV"])
+_INSTEAD = {
+    "debug": ".",
+    "stderr": ".",
+    "inputs": "empty",
+    "input_filename": "null",
+    "input_line_number": "0",
+    "input": 'error("there is no further input")',
+}
+"""What mapping files make of jq's words for other input and output, written with words that routes may use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The environment that the old agent was seen with: names alone, and which of them hold secrets."""
+
+    names: Sequence[str] = ()
+    secrets: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """One mapping as a route; ``route`` is ``None`` where there is nothing to write: ``remarks`` say why.
+
+    ``place`` is the mapping's place in its file, ``line`` where that is.
+    """
+
+    place: str
+    line: str
+    route: JsonObject | None
+    remarks: tuple[str, ...] = ()
+
+
+def convert(document: Document, expressions: Expressions, known: Known) -> list[Converted]:
+    """Every mapping of a file that `agent.routing.mapping.MappingReader` takes, in its order."""
+    converted: list[Converted] = []
+    taken: set[str] = set()
+    conditions: dict[str, str] = {}
+    takes_all = ""
+    for index, raw in enumerate(document.value if isinstance(document.value, list) else []):
+        one = _Mapping(as_object(raw), item("", index), expressions, known)
+        place, line = item("", index), document.at(item("", index))
+        condition = one.condition()
+        if takes_all:
+            because = f"never reached: {takes_all} before it takes every message"
+        elif condition is None:
+            because = one.why_never
+        elif condition in conditions:
+            because = f"never reached: {conditions[condition]} before it has the same `enabled`"
+        else:
+            route = one.route(condition, _free_name(one.wanted_name(index), taken))
+            converted.append(Converted(place, line, route, tuple(one.remarks)))
+            conditions[condition] = place
+            takes_all = place if condition == _ADDRESSED else ""
+            continue
+        converted.append(Converted(place, line, None, (because,)))
+    return converted
+
+
+def _free_name(wanted: str, taken: set[str]) -> str:
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted}-{number}", number + 1
+    taken.add(name)
+    return name
+
+
+@dataclass
+class _Mapping:
+    """One mapping on its way; ``remarks`` grow with what its route does otherwise."""
+
+    raw: JsonObject
+    place: str
+    expressions: Expressions
+    known: Known
+    remarks: list[str] = field(default_factory=list)
+    why_never: str = ""
+    _variables: dict[str, None] = field(default_factory=dict)
+    _reads_any_variable: bool = False
+
+    def condition(self) -> str | None:
+        """The route's ``when``; ``None`` where the mapping takes nothing, and `why_never` says why."""
+        value = self.raw.get("enabled", True)
+        words = str(value).lower()
+        if not isinstance(value, str) or words in TRUE_WORDS | FALSE_WORDS:
+            self.why_never = "" if words in TRUE_WORDS else "off: `enabled` is false"
+            return _ADDRESSED if words in TRUE_WORDS else None
+        source = self._usable(value, member(self.place, "enabled"))
+        if source is None:
+            self.why_never = "takes no message: jq cannot compile its `enabled`"
+            return None
+        seen = _rewritten(source, _of_the_message, ".message")
+        return f"{_ADDRESSED}\nand {seen if _BY_ACTION.fullmatch(source) else f'({seen}) == true'}"
+
+    def wanted_name(self, index: int) -> str:
+        """The action's, where `enabled` asks for one and nothing else."""
+        enabled = self.raw.get("enabled")
+        found = _BY_ACTION.fullmatch(enabled) if isinstance(enabled, str) else None
+        return found[1] if found else f"mapping-{index + 1}"
+
+    def route(self, condition: str, name: str) -> JsonObject:
+        """The route, as it stands in the file."""
+        http = self._http()
+        report = self._report()
+        decrypt = self._decrypt()
+        variables, secrets = self._environment()
+        route: dict[str, Json] = {
+            "name": name,
+            "match": {"kind": [str(kind) for kind in InvocationKind], "when": condition},
+        }
+        for key, value in (("env", variables), ("secrets", secrets), ("decrypt", decrypt)):
+            if value:
+                route[key] = list(value)
+        route["http"] = http
+        if report:
+            route["report"] = report
+        return route
+
+    def _http(self) -> dict[str, Json]:
+        raw = self.raw
+        http: dict[str, Json] = {"mode": "message"}
+        for name in ("method", "url"):
+            value = raw.get(name)
+            if isinstance(value, str):
+                http[name] = self._written(value, member(self.place, name), fits=_FITS[name])
+        http["headers"] = self._headers(raw.get("headers"))
+        query = raw.get("query")
+        if isinstance(query, str):
+            expression = self._expression(query, member(self.place, "query"))
+            http["query"] = f"{{{{ first({expression}, null) | if . == null then {{}} else . end }}}}"
+        elif query:
+            http["query"] = self._value(query, member(self.place, "query"))
+        body = raw.get("body")
+        http["body"] = self._value("." if body is None else body, member(self.place, "body"))
+        return http
+
+    def _headers(self, headers: Json) -> Json:
+        """Without ``headers`` none, not those of the action."""
+        kept: Json = {} if headers is None else headers
+        if isinstance(headers, Mapping):
+            wrong = {name for name in headers if header_problem(name, "") is not None}
+            for name in sorted(wrong):
+                self.remarks.append(f"left out: {name!r} is no header name; the mapping's requests all fail for it")
+            kept = {name: value for name, value in headers.items() if name not in wrong}
+        return self._value(kept, member(self.place, "headers"))
+
+    def _report(self) -> dict[str, Json]:
+        raw, place = as_object(self.raw.get("report")), member(self.place, "report")
+        written: dict[str, Json] = {}
+        for theirs, ours in _REPORT.items():
+            value = raw.get(theirs)
+            if not isinstance(value, str):
+                continue
+            source = self._usable(value, member(place, theirs))
+            if source is None:
+                continue
+            literal = _literal(source)
+            if literal is not None and not literal.startswith((".", "$")):
+                written[ours] = literal
+                continue
+            whole = "{body: .message, request: .request, response: .response}"
+            written[ours] = f"{{{{ {_rewritten(source, _of_the_exchange, whole)} }}}}"
+        return written
+
+    def _decrypt(self) -> list[Json]:
+        paths = self.raw.get("fieldsToDecryptPaths")
+        listed = [str(path).removeprefix(".") for path in paths] if isinstance(paths, list) else []
+        fit = [path for path in dict.fromkeys(listed) if _DOT_PATH.fullmatch(path)]
+        for path in listed:
+            if path not in fit:
+                self.remarks.append(
+                    f"left out of decrypt: {path!r} is no dot path, and opens nothing in the mapping"
+                )
+        return list(fit)
+
+    def _environment(self) -> tuple[list[Json], list[Json]]:
+        """The names under ``env`` and under ``secrets``."""
+        names = dict.fromkeys(self._variables)
+        if self._reads_any_variable:
+            names |= dict.fromkeys(self.known.names)
+            listed = "all that is known" if self.known.names else "none is known: give --env or --values"
+            self.remarks.append(
+                "computes the name of a variable from the message: every name that it may give must stand under "
+                f"`env` ({listed}); add those of projects to come"
+            )
+        for name in list(names):
+            if name == _OWN_SECRET:
+                self.remarks.append(f"env.{name} is the agent's own and not given to routes: it is null there")
+            elif not _VARIABLE.fullmatch(name):
+                self.remarks.append(
+                    f"the variable {name!r} cannot be listed under `env`, whose names have letters, digits and _ "
+                    "alone: keep the mapping file for this one, or give the variable another name"
+                )
+            else:
+                continue
+            del names[name]
+        secret = [name for name in names if name in self.known.secrets]
+        return list(names), list(secret)
+
+    def _value(self, value: Json, place: str) -> Json:
+        """A value with jq in its texts, as one with ``{{ jq }}`` in them."""
+        match value:
+            case str():
+                return self._written(value, place)
+            case Mapping():
+                return {_key(name): self._value(part, member(place, name)) for name, part in value.items()}
+            case list():
+                return [self._value(part, item(place, index)) for index, part in enumerate(value)]
+            case _:
+                return value
+
+    def _written(self, text: str, place: str, fits: re.Pattern[str] | None = None) -> Json:
+        """One expression as a template; a constant text as it is, where it ``fits``."""
+        source = self._usable(text, place)
+        literal = None if source is None else _literal(source)
+        if (
+            literal is not None
+            and (fits is None or fits.fullmatch(literal))
+            and (fits is not _URL or _callable(literal))
+        ):
+            return literal
+        template = f"{{{{ {self._expression(text, place, source)} }}}}"
+        assert sole_expression(template) is not None, f"{place}: not one expression"  # noqa: S101 - jq compiled it
+        return template
+
+    def _expression(self, text: str, place: str, source: str | None = None) -> str:
+        """The expression over the view; null where the mapping's fails."""
+        source = self._usable(text, place) if source is None else source
+        if source is None:
+            self.remarks.append(
+                f"{_within(place, self.place)}: jq cannot compile it, so it is null for every message"
+            )
+            return "null"
+        seen = _rewritten(source, _of_the_message, ".message")
+        if parse_path(source) is not None or _is_sure(list(tokenize(source))):
+            return seen
+        return f"({seen})?"
+
+    def _usable(self, text: str, place: str) -> str | None:
+        """The source in words that routes may use; ``None`` for one that jq cannot compile. Notes what it reads."""
+        try:
+            self.expressions.for_mapping(text, place)
+        except ConfigurationError:
+            return None
+        tokens = list(tokenize(text))
+        for name in environment_reads(tokens):
+            if name is None:
+                self._reads_any_variable = True
+            else:
+                self._variables[name] = None
+        source = _without_other_input(text, tokens)
+        return f"{source}\n" if "#" in source else source
+
+
+_URL = re.compile(r"https?://[^/\s?#]+.*")
+_FITS = {"method": re.compile("|".join(sorted(_METHODS))), "url": _URL}
+
+
+def _callable(url: str) -> bool:
+    try:
+        parsed(put_together(url))
+    except UnsendableError:
+        return False
+    return True
+
+
+def _of_the_message(name: str) -> str:
+    return f".message.{name}" if name else ".message"
+
+
+def _of_the_exchange(name: str) -> str | None:
+    return {"body": ".message", "request": ".request", "response": ".response"}.get(name)
+
+
+def _rewritten(source: str, reroot: Reroot, whole: str) -> str:
+    """``source`` for the document of routes: its reads written anew, or all of it behind a pipe."""
+    anew = rerooted(source, reroot)
+    if anew is not None:
+        return anew if source.endswith("\n") else anew.strip()
+    return f"{whole} | ({source})"
+
+
+def _literal(source: str) -> str | None:
+    """The text, if the expression is a constant one that needs no braces."""
+    tokens = list(tokenize(source))
+    if [token.kind for token in tokens] != ["string"]:
+        return None
+    try:
+        text = json.loads(tokens[0].text)
+    except ValueError:
+        return None
+    return text if isinstance(text, str) and "{{" not in text and text else None
+
+
+def _is_sure(tokens: Sequence[Token]) -> bool:
+    """Whether the expression cannot fail: texts and variables, put together."""
+    return all(
+        token.kind in ("string", "number")
+        or token.text in _CANNOT_FAIL
+        or (token.kind == "field" and tokens[index - 1].text in ("env", "$ENV"))
+        for index, token in enumerate(tokens)
+    ) and not (any(t.kind == "number" for t in tokens) and len(tokens) > 1)
+
+
+def _key(name: str) -> str:
+    """A member's name, so that it stays what it is."""
+    return name if "{{" not in name else f"{{{{ {json.dumps(name, ensure_ascii=False)} }}}}"
+
+
+def _within(place: str, mapping: str) -> str:
+    return place.removeprefix(mapping).lstrip(".")
+
+
+def _without_other_input(source: str, tokens: Sequence[Token]) -> str:
+    """``debug``, ``input`` and the like are told apart by their names; routes refuse the names."""
+    pieces: list[str] = []
+    done = 0
+    for start, end, instead in _other_input(source, tokens):
+        pieces += (source[done:start], instead)
+        done = end
+    return "".join([*pieces, source[done:]])
+
+
+def _other_input(source: str, tokens: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
+    until = 0
+    for index, token in enumerate(tokens):
+        if token.kind != "name" or token.text not in LENIENT or is_object_key(tokens, index) or token.start < until:
+            continue
+        until = token.start + len(token.text)
+        if index + 1 < len(tokens) and tokens[index + 1].text == "(":
+            until = _closing(source, tokens, index + 1)
+        yield token.start, until, _INSTEAD[token.text]
+
+
+def _closing(source: str, tokens: Sequence[Token], opening: int) -> int:
+    depth = 0
+    for token in tokens[opening:]:
+        depth += (token.text in ("(", "\\(")) - (token.text == ")")
+        if depth == 0:
+            return token.start + 1
+    return len(source)

@@ -1,0 +1,83 @@
+"""What `action-agent migrate` writes for a mapping sends and reports the same as the mapping itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.clock import SystemClock
+from agent.commands.mapping_routes import Known, convert
+from agent.commands.routes_text import routes_text
+from agent.domain.errors import TemplateError
+from agent.domain.invocation import Invocation
+from agent.domain.json import Json
+from agent.executors.registry import ExecutorRegistry
+from agent.intake.reader import MessageIntake
+from agent.ports import ExecutorSettings, Routed
+from agent.routing.document import parse
+from agent.routing.file import RoutesReader
+from agent.routing.route_set import RouteSet
+from agent.testing import fake_services
+from tests.drop_in.test_requests import CASES, SECRET, Case, reader
+
+
+def outcome(routes: RouteSet, invocation: Invocation, response: Mapping[str, Json]) -> Any:
+    """What is sent and reported, in one value; a text where no route matches, or nothing can be sent."""
+    routed = routes.resolve(invocation)
+    if not isinstance(routed, Routed):
+        return "no route"
+    intake = MessageIntake(lambda: [SECRET], SystemClock())
+    opened, _ = intake.unlock(invocation, routed.route.decrypt, listed=routed.route.decrypts_listed)
+    try:
+        sent = dict(asyncio.run(routed.executor.preview(opened.view)))
+    except TemplateError:
+        return "not sent"
+    view = opened.view.extended(request=sent, response=response, outputs={})
+    report = {}
+    for name, template in reported_templates(routed):
+        try:
+            report[name] = template.render(view)
+        except TemplateError:
+            report[name] = None
+    return sent, report
+
+
+def reported_templates(routed: Routed) -> list[tuple[str, Any]]:
+    rule = routed.route.report
+    parts = {"status": rule.status, "link": rule.link, "summary": rule.summary, "id": rule.external_run_id}
+    return [(name, template) for name, template in parts.items() if template is not None]
+
+
+def both(
+    mapping: bytes, environment: Mapping[str, str], invocation: Invocation, response: Mapping[str, Json]
+) -> Any:
+    """The outcome by the mapping, that by the routes written for it, and their text."""
+    with reader(environment) as mappings:
+        by_mapping = outcome(mappings.parse(mapping, "mapping.json"), invocation, response)
+        known = Known(tuple(environment), frozenset(environment))
+        text = routes_text(convert(parse(mapping, "mapping.json"), mappings.expressions, known), "mapping.json")
+    settings = ExecutorSettings(client_secret=lambda: SECRET)
+    registry = ExecutorRegistry.load(fake_services(settings, environment=environment))
+    routes = RoutesReader(registry, environment, jq_timeout_s=20)
+    try:
+        by_routes = outcome(routes.parse(text.encode(), "routes.yaml"), invocation, response)
+    finally:
+        routes.close()
+        asyncio.run(registry.close())
+    return by_mapping, by_routes, text
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_the_recorded_cases(path: Path) -> None:
+    case = Case(json.loads(path.read_text(encoding="utf-8")))
+    invocation = case.invocation()
+    if invocation is None:
+        return
+    by_mapping, by_routes, text = both(case.mapping, case.raw["env"], invocation, case.response())
+    assert by_routes == by_mapping, text
+    assert by_routes != "not sent"
