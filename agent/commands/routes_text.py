@@ -7,29 +7,21 @@ from collections.abc import Sequence
 from agent.commands.mapping_routes import Converted
 from agent.commands.yaml_text import comment, yaml_text
 
-_HEADER = (
-    (
-        "Written by `action-agent migrate`. Each route sends and reports what its mapping did; where it does not, its "
-        "comments say so."
-    ),
-    (
-        "Of all of them: a plain path, such as .message.payload.properties.name, that meets a text or a number on its "
-        "way ends the run as FAILURE, where the mapping went on with null."
-    ),
-    (
-        "Inputs that a message lists as encrypted are opened for routes; in a mapping only fieldsToDecryptPaths are. "
-        "Where a body sends the whole message, they are sent in clear text."
-    ),
-    (
-        "What is `.message.payload.properties` here can mostly be written `.inputs`, and `.message.payload.entity` "
-        "`.entity`: see docs/routes.md."
-    ),
-)
+_HEADER = """\
+Written by `action-agent migrate`. Each route sends and reports what its mapping did. Where it does not, its
+comments say so.
+Of all of them: a plain path, such as .message.payload.properties.name, that meets a text or a number on its way
+ends the run as FAILURE, where the mapping went on with null.
+Inputs that a message lists as encrypted are opened for routes; in a mapping only `fieldsToDecryptPaths` are. Where
+a body sends the whole message, it sends them in clear text.
+What is .message.payload.properties here can mostly be written .inputs, and .message.payload.entity .entity: see
+docs/routes.md.
+"""
 
 
 def routes_text(converted: Sequence[Converted], source: str) -> str:
     """The routes file; ``source`` names the mapping file."""
-    parts = [comment(_HEADER)]
+    parts = ["".join(f"# {line}\n" for line in _HEADER.splitlines())]
     routes = [one for one in converted if one.route is not None]
     parts.append("routes:\n" if routes else "routes: []\n")
     for one in converted:

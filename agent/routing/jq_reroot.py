@@ -50,24 +50,37 @@ def rerooted(source: str, reroot: Reroot) -> str | None:
     The expression must be one that jq compiles.
     """
     tokens = list(tokenize(source))
-    frames = [_Frame(sees=True)]
+    reads, are_all = document_reads(tokens)
+    if not are_all:
+        return None
     pieces: list[str] = []
     done = 0
-    for index, token in enumerate(tokens):
-        frame = frames[-1]
-        if frame.sees:
-            if _is_beyond_us(tokens, index):
-                return None
-            name = _read_at(tokens, index)
-            if name is not None:
-                written = reroot(name)
-                if written is None:
-                    return None
-                is_quoted = not name and source.startswith('"', token.start + 1)  # ."name"
-                pieces += (source[done : token.start], f"{written}." if is_quoted else written)
-                done = token.start + len(token.text)
-        _follow(frames, token)
+    for token in (tokens[index] for index in reads):
+        name = token.text[1:]
+        written = reroot(name)
+        if written is None:
+            return None
+        is_quoted = not name and source.startswith('"', token.start + 1)  # ."name"
+        pieces += (source[done : token.start], f"{written}." if is_quoted else written)
+        done = token.start + len(token.text)
     return "".join([*pieces, source[done:]])
+
+
+def document_reads(tokens: Sequence[Token]) -> tuple[list[int], bool]:
+    """Where terms begin that read the outermost document (``.name`` or ``.``), and whether these are all.
+
+    What comes behind a word that may look at the document in other ways is not told any more.
+    """
+    frames = [_Frame(sees=True)]
+    reads: list[int] = []
+    for index, token in enumerate(tokens):
+        if frames[-1].sees:
+            if _is_beyond_us(tokens, index):
+                return reads, False
+            if (token.text == "." or token.kind == "field") and not (index and _ends_a_term(tokens[index - 1])):
+                reads.append(index)
+        _follow(frames, token)
+    return reads, True
 
 
 def _follow(frames: list[_Frame], token: Token) -> None:
@@ -113,16 +126,6 @@ def _is_beyond_us(tokens: Sequence[Token], index: int) -> bool:
             return token.text in _GIVES_UP_OPS or (token.text == '"' and is_key)
         case _:
             return False
-
-
-def _read_at(tokens: Sequence[Token], index: int) -> str | None:
-    """The member that a term beginning at ``index`` reads; empty: the document; ``None``: it reads neither."""
-    token = tokens[index]
-    if token.text != "." and token.kind != "field":
-        return None
-    if index > 0 and _ends_a_term(tokens[index - 1]):
-        return None
-    return token.text[1:]
 
 
 def _ends_a_term(before: Token) -> bool:
