@@ -51,7 +51,7 @@ class MappingFile:
         except ConfigurationError:
             expressions.close()
             raise
-        warnings = _told_once(lint(document), reader.warnings)
+        warnings = _told_once(lint(document), routes.warnings)
         return cls(
             path,
             document,

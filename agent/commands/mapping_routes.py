@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.domain.errors import ConfigurationError
-from agent.domain.invocation import InvocationKind
 from agent.domain.json import Json, JsonObject, as_object
 from agent.executors.http_url import UnsendableError, parsed, put_together
 from agent.net.headers import header_problem
@@ -21,14 +20,14 @@ from agent.routing.jq_cost import is_object_key
 from agent.routing.jq_paths import parse_path
 from agent.routing.jq_reroot import Reroot, rerooted
 from agent.routing.jq_tokens import Token, tokenize
-from agent.routing.mapping import FALSE_WORDS, TRUE_WORDS
+from agent.routing.mapping import ANY_KIND, FALSE_WORDS, TRUE_WORDS
 from agent.routing.places import item, member
 from agent.routing.templates import sole_expression
 
 _OWN_SECRET = "PORT_CLIENT_SECRET"  # noqa: S105 - the variable's name
 _ADDRESSED = (
     '(.action.invocationMethod.agent | tostring | ascii_downcase) == "true"\n'
-    'and (.message.context.runId != null or (.action.invocationMethod.url // "") != "")'
+    'and (.run.id != null or (.action.invocationMethod.url // "") != "")'
 )
 """What Port's own agent acts on at all: messages for agents, with a run or a target."""
 _METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -144,7 +143,7 @@ class _Mapping:
         variables, secrets = self._environment()
         route: dict[str, Json] = {
             "name": name,
-            "match": {"kind": [str(kind) for kind in InvocationKind], "when": condition},
+            "match": {"kind": list(ANY_KIND), "when": condition},
         }
         for key, value in (("env", variables), ("secrets", secrets), ("decrypt", decrypt)):
             if value:
@@ -170,6 +169,7 @@ class _Mapping:
             http["query"] = self._value(query, member(self.place, "query"))
         body = raw.get("body")
         http["body"] = self._value("." if body is None else body, member(self.place, "body"))
+        http["body_format"] = "json"
         return http
 
     def _headers(self, headers: Json) -> Json:
