@@ -12,6 +12,7 @@ import json
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -28,7 +29,7 @@ from agent.commands.doctor import run_doctor
 from agent.commands.explain import explain as explain_message
 from agent.composition import LAST_TASKS_S, Agent, Silent, open_registry
 from agent.dispatch.lifecycle import Stop
-from agent.domain.errors import ConfigurationError
+from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.invocation import Channel
 from agent.domain.redaction import Redactor
 from agent.leaving import HardEnd, leave
@@ -127,13 +128,23 @@ async def _end_tasks() -> None:
 
 
 @app.command()
-def check() -> None:
-    """Check settings and routes, and print every error."""
+def check(
+    *,
+    message: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="A recorded message to try on the mapping file; may be given more than once."
+        ),
+    ] = None,
+) -> None:
+    """Check settings and routes, or the mapping file, and print every error."""
+    messages = [(str(file), _message(file)) for file in message or ()]
+    problems: Sequence[Problem] = ()
     try:
         settings = load()
     except ConfigurationError as error:
-        raise typer.Exit(run_check(defaults(environment()), environment(), typer.echo, error.problems)) from None
-    raise typer.Exit(run_check(settings, environment(), typer.echo))
+        settings, problems = defaults(environment()), error.problems
+    raise typer.Exit(run_check(settings, environment(), typer.echo, problems, messages))
 
 
 @app.command()
@@ -149,11 +160,7 @@ def explain(
         settings = load(needs_credentials=False)
     except ConfigurationError as error:
         _give_up(error, _CANNOT_EXPLAIN)
-    try:
-        body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    except OSError as error:
-        typer.echo(f"{file}: cannot be read: {error.strerror}", err=True)
-        raise typer.Exit(_WRONG_SETTINGS) from None
+    body = _message(file)
     channel = Channel.CHANGE_LOG if change_log else Channel.RUNS
     try:
         code = asyncio.run(explain_message(settings, environment(), body, channel, typer.echo))
@@ -193,6 +200,15 @@ def sandbox(
     from agent import sandbox as the_sandbox  # noqa: PLC0415 - see above
 
     raise typer.Exit(the_sandbox.main(once=once, port=port, routes=routes))
+
+
+def _message(file: Path) -> bytes:
+    """The content of a file with a message, ``-`` is standard input; ends with 2 where it cannot be read."""
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        typer.echo(f"{file}: cannot be read: {error.strerror}", err=True)
+        raise typer.Exit(_WRONG_SETTINGS) from None
 
 
 def _settings(first_words: str = _CANNOT_START) -> Settings:

@@ -577,10 +577,10 @@ def defaults(given: Mapping[str, str] | None = None) -> Settings:
     Of what is ``given`` only what routes depend on counts.
     """
     given = given or {}
-    routes_path = given.get("AGENT_ROUTES_PATH")
+    paths = {name: given.get(name) for name in ("AGENT_ROUTES_PATH", "CONTROL_THE_PAYLOAD_CONFIG_PATH")}
     return Settings.model_construct(
         **_NO_ORGANISATION,
-        AGENT_ROUTES_PATH=Path(routes_path) if routes_path else None,
+        **{name: Path(path) if path else None for name, path in paths.items()},
         AGENT_PYTHONPATH=given.get("AGENT_PYTHONPATH", ""),
     )
 

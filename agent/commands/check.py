@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from agent.clock import SystemClock
+from agent.commands.mapping_file import MappingFile
 from agent.composition import (
     Silent,
     collector_secrets,
@@ -22,13 +24,21 @@ from agent.ports import Clock, Executor, Noting
 from agent.routing.route_set import RouteSet
 from agent.settings import SDK_SWITCH, Settings, misspelt
 
+Messages = Sequence[tuple[str, bytes]]
+"""Recorded messages, each with the name of its file."""
+
 
 async def check(
-    settings: Settings, environment: Mapping[str, str], show: Callable[[str], None], known: Sequence[Problem]
+    settings: Settings,
+    environment: Mapping[str, str],
+    show: Callable[[str], None],
+    known: Sequence[Problem],
+    messages: Messages = (),
 ) -> int:
     """Reads everything that ``run`` would read at start, and prints every problem. 0 if there is none, else 1.
 
-    ``known``: the problems of the settings themselves. ``show`` is given whole lines, masked.
+    ``known``: the problems of the settings themselves. ``messages`` are tried on a mapping file. ``show`` is given
+    whole lines, masked.
     """
     clock = SystemClock()
     redactor = Redactor((*settings.secrets, *collector_secrets(settings, environment)))
@@ -41,22 +51,55 @@ async def check(
         write(remark)
     problems.extend(await _trace_problems(settings, environment, clock))
     routes = await _read_routes(settings, environment, clock, problems)
-    for warning in () if routes is None else routes.warnings:
-        write(f"warning: {warning}")
+    about = _About() if routes is None else await _looked_over(settings, environment, routes, messages)
+    for line in (*(f"warning: {warning}" for warning in about.warnings), *about.of_messages):
+        write(line)
     if routes is None or problems:
         for problem in problems:
             write(str(problem))
         write(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} found")
         return 1
+    for line in (*_summary(settings, routes), *(f"note: {note}" for note in about.notes)):
+        write(line)
+    return 0
+
+
+def _summary(settings: Settings, routes: RouteSet) -> Iterator[str]:
+    """What is in order, with what is no error in it."""
     source = settings.routes_file or "the built-in routes (AGENT_ROUTES_PATH is not set)"
     count = len(routes.routes)
-    write(f"settings and routes are in order: {count} route{'s' if count != 1 else ''} from {source}")
+    yield (f"settings and routes are in order: {count} route{'s' if count != 1 else ''} from {source}")
     for route in routes.routes:
-        write(f"  {route.name}: {route.executor}, {_matches(route.match.actions, route.match.types)}")
+        yield f"  {route.name}: {route.executor}, {_matches(route.match.actions, route.match.types)}"
     for route in routes.routes:
         for note in _notes(route, routes.executor(route.name)):
-            write(f"note: {note}")
-    return 0
+            yield f"note: {note}"
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What there is to say of a file that is in force."""
+
+    warnings: Sequence[object] = ()
+    notes: Sequence[str] = ()
+    of_messages: Sequence[str] = ()
+
+
+_FOR_MAPPINGS = "--message is tried on mapping files alone; for routes there is `action-agent explain FILE`"
+
+
+async def _looked_over(
+    settings: Settings, environment: Mapping[str, str], routes: RouteSet, messages: Messages
+) -> _About:
+    path = settings.CONTROL_THE_PAYLOAD_CONFIG_PATH
+    if path is None or path != settings.routes_file:
+        return _About([*routes.warnings, *([_FOR_MAPPINGS] if messages else [])])
+    mapping = MappingFile.open(path, settings, environment)
+    try:
+        tried = [line for name, body in messages for line in mapping.tried(body, name)]
+    finally:
+        await mapping.close()
+    return _About(mapping.warnings, mapping.notes, tried)
 
 
 async def _read_routes(
@@ -129,6 +172,7 @@ def run_check(
     environment: Mapping[str, str],
     write: Callable[[str], None],
     known: Sequence[Problem] = (),
+    messages: Messages = (),
 ) -> int:
     """`check`, with an event loop of its own."""
-    return asyncio.run(check(settings, environment, write, known))
+    return asyncio.run(check(settings, environment, write, known, messages))

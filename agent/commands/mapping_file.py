@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,11 +89,3 @@ def _told_once(findings: Sequence[Problem], of_the_reader: Sequence[Problem]) ->
     """Without what jq says of a text that is no jq at all: the finding says what to write."""
     unquoted = {problem.path for problem in findings if problem.message.startswith(UNQUOTED)}
     return [*findings, *(problem for problem in of_the_reader if problem.path not in unquoted)]
-
-
-def read_message(file: Path, stdin: Callable[[], bytes]) -> bytes:
-    """A recorded message; ``-`` is standard input. Raises `ConfigurationError`."""
-    try:
-        return stdin() if str(file) == "-" else file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(Problem(str(file), f"cannot be read: {error.strerror}")) from None

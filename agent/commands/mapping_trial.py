@@ -67,7 +67,7 @@ class MappingTrial:
         for expression in expressions_of(raw, path):
             if expression.path == member(path, "enabled"):
                 continue
-            for said in self._said(expression, message):
+            if said := "; ".join(self._said(expression, message)):
                 yield f"{self.document.at(expression.path)}: {expression.path}: {said}"
 
     def _unlisted(self, invocation: Invocation, paths: Sequence[Json], path: str, name: str) -> Iterator[str]:
