@@ -577,12 +577,16 @@ def defaults(given: Mapping[str, str] | None = None) -> Settings:
     Of what is ``given`` only what routes depend on counts.
     """
     given = given or {}
-    paths = {name: given.get(name) for name in ("AGENT_ROUTES_PATH", "CONTROL_THE_PAYLOAD_CONFIG_PATH")}
     return Settings.model_construct(
         **_NO_ORGANISATION,
-        **{name: Path(path) if path else None for name, path in paths.items()},
+        AGENT_ROUTES_PATH=_optional_path(given.get("AGENT_ROUTES_PATH")),
+        CONTROL_THE_PAYLOAD_CONFIG_PATH=_optional_path(given.get("CONTROL_THE_PAYLOAD_CONFIG_PATH")),
         AGENT_PYTHONPATH=given.get("AGENT_PYTHONPATH", ""),
     )
+
+
+def _optional_path(text: str | None) -> Path | None:
+    return Path(text) if text else None
 
 
 def environment(env_file: Path = Path(".env")) -> Mapping[str, str]:

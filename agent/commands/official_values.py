@@ -1,0 +1,155 @@
+"""Turns a values file of Port's own chart (port-agent 0.8.15) into one of this project's chart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agent.commands.official_settings import CREDENTIALS, MAPPING_PATH, hides, is_kept
+from agent.domain.json import Json, JsonObject, as_object, as_text
+from agent.routing.document import Document
+from agent.routing.places import member
+from agent.settings import Settings
+
+SECRET_NAME = "action-agent-credentials"  # noqa: S105 - the name of a Secret
+"""The Secret that holds what stood in ``env.secret``; whoever migrates makes it."""
+
+_SAME = (
+    *("replicaCount", "imagePullSecrets", "nameOverride", "fullnameOverride", "extraLabels", "podAnnotations"),
+    *("podSecurityContext", "containerSecurityContext", "extraVolumes", "extraVolumeMounts", "nodeSelector"),
+    *("tolerations", "affinity", "selfSignedCertificate"),
+)
+"""Values that mean the same under the same name."""
+_READ = frozenset(
+    {
+        *_SAME,
+        "image",
+        "resources",
+        "env",
+        "secret",
+        "podServiceAccount",
+        "rolloutStrategy",
+        "controlThePayloadConfig",
+    }
+)
+_DEFAULT_RESOURCES: JsonObject = {
+    "requests": {"memory": "128Mi", "cpu": "100m"},
+    "limits": {"memory": "256Mi", "cpu": "200m"},
+}
+_OTHER_VALUES = {"PORT_ORG_ID": "orgId", "PORT_API_BASE_URL": "baseUrl"}
+"""Settings that the chart has values of its own for, under ``port``."""
+
+
+def variables_of(document: Document) -> tuple[dict[str, str], dict[str, str]]:
+    """The variables in ``env`` of a values file, and where each stands."""
+    given: dict[str, str] = {}
+    where: dict[str, str] = {}
+    for kind in ("normal", "secret"):
+        path = member("env", kind)
+        for name, value in as_object(as_object(as_object(document.value).get("env")).get(kind)).items():
+            if value is not None:
+                given[name] = as_text(value)
+                where[name] = document.at(member(path, name))
+    return given, where
+
+
+@dataclass
+class NewValues:
+    """The values on their way; ``remarks`` say what is not carried over, ``keys`` what the Secret must hold."""
+
+    old: JsonObject
+    routes: str | None
+    remarks: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+
+    def made(self) -> dict[str, Json]:
+        """The values; ``routes`` is the text of the routes file that they are to hold."""
+        old = self.old
+        new: dict[str, Json] = {}
+        self._settings(new)
+        if self.routes is not None:
+            new["routes"] = {"file": self.routes}
+        new.update({name: old[name] for name in _SAME if old.get(name) not in (None, "", {}, [])})
+        self._workload(new)
+        self._left_out()
+        return new
+
+    def _settings(self, new: dict[str, Json]) -> None:
+        env = as_object(self.old.get("env"))
+        normal, secret = as_object(env.get("normal")), as_object(env.get("secret"))
+        port: dict[str, Json] = {}
+        settings: dict[str, Json] = {}
+        extra: list[Json] = []
+        for name, value in normal.items():
+            text = "" if value is None else as_text(value)
+            if name in _OTHER_VALUES:
+                port[_OTHER_VALUES[name]] = text
+            elif hides(name, text):
+                self.keys.append(name)
+                self.remarks.append(
+                    f"env.normal.{name} looks like a secret and is not copied: it goes into the Secret"
+                )
+            elif name in Settings.model_fields:
+                if is_kept(name) and text:
+                    settings[name] = value
+            elif name != MAPPING_PATH:
+                extra.append({"name": name, "value": text})
+        self.keys += [name for name in secret if name not in self.keys]
+        if port:
+            new["port"] = port
+        new["secret"] = self._secret()
+        if settings:
+            new["settings"] = settings
+        if extra:
+            new["extraEnv"] = extra
+
+    def _secret(self) -> JsonObject:
+        """The Secret of the credentials and tokens: one that is there already, never their values."""
+        secret = as_object(self.old.get("secret"))
+        name = secret.get("name")
+        if secret.get("useExistingSecret") is True and name:
+            return {"useExistingSecret": True, "name": name}
+        for credential in CREDENTIALS:
+            if credential not in self.keys:
+                self.keys.append(credential)
+        self.remarks.append(
+            f"the values in env.secret are not copied: make a Secret {SECRET_NAME} with the keys "
+            f"{', '.join(self.keys)}"
+        )
+        return {"useExistingSecret": True, "name": SECRET_NAME}
+
+    def _workload(self, new: dict[str, Json]) -> None:
+        account = as_object(self.old.get("podServiceAccount")).get("name")
+        if account:
+            new["serviceAccount"] = {"create": False, "name": account}
+        strategy = self.old.get("rolloutStrategy")
+        if strategy:
+            new["strategy"] = (
+                {"type": strategy, "rollingUpdate": None} if strategy == "Recreate" else {"type": strategy}
+            )
+        resources = self.old.get("resources")
+        if resources == _DEFAULT_RESOURCES:
+            self.remarks.append("resources are those of the old chart and too small: this chart's own count")
+        elif resources:
+            new["resources"] = resources
+
+    def _left_out(self) -> None:
+        if as_object(self.old.get("image")):
+            self.remarks.append(
+                "image is that of the old agent: name your own under image.registry, repository, tag"
+            )
+        for name in self.old:
+            if name not in _READ:
+                self.remarks.append(f"{name} is no value of port-agent 0.8.15, and left out")
+
+
+def secret_of(old: JsonObject) -> str:
+    """The name of the Secret that the old release has made; empty where it is the release's own name."""
+    name = as_object(old.get("secret")).get("name") or old.get("fullnameOverride")
+    return name if isinstance(name, str) else ""
+
+
+def mapping_in(values: Mapping[str, Json]) -> str | None:
+    """The text of the mapping file in the values, if they have one."""
+    text = values.get("controlThePayloadConfig")
+    return text if isinstance(text, str) and text.strip() else None
