@@ -27,6 +27,8 @@ from agent.clock import SystemClock
 from agent.commands.check import run_check
 from agent.commands.doctor import run_doctor
 from agent.commands.explain import explain as explain_message
+from agent.commands.migrate import Given
+from agent.commands.migrate import migrate as run_migrate
 from agent.composition import LAST_TASKS_S, Agent, Silent, open_registry
 from agent.dispatch.lifecycle import Stop
 from agent.domain.errors import ConfigurationError, Problem
@@ -167,6 +169,34 @@ def explain(
     except ConfigurationError as error:
         _give_up(error, _CANNOT_EXPLAIN)
     raise typer.Exit(code)
+
+
+@app.command()
+def migrate(
+    *,
+    env: Annotated[Path | None, typer.Option(metavar="FILE", help="Its environment, as a .env file.")] = None,
+    values: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The values of its Helm release, chart port-agent.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its mapping file, control_the_payload_config.json.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIRECTORY", help="Write routes.yaml, and values.yaml or .env, into it."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there already.")] = False,
+) -> None:
+    """Say what Port's own agent's set-up means here, and write it anew.
+
+    Without --env and --values it is the environment of this command that counts. Without --out nothing is written.
+    What is secret is neither shown nor written: comments say where it stood.
+    """
+    given = Given(env=env, values=values, mapping=mapping, out=out, force=force)
+    try:
+        raise typer.Exit(run_migrate(given, environment(), typer.echo))
+    except ConfigurationError as error:
+        _give_up(error, "it cannot be migrated; what is wrong:")
 
 
 @app.command()

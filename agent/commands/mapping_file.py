@@ -23,12 +23,11 @@ from agent.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class MappingFile:
-    """The file at ``path``, with the routes that it becomes; to be closed.
+    """A mapping file with the routes that it becomes; to be closed.
 
     ``warnings``: what has no effect, or not the one that is meant; ``notes``: what jq 1.5 did otherwise.
     """
 
-    path: Path
     document: Document
     routes: RouteSet
     warnings: Sequence[Problem]
@@ -40,29 +39,24 @@ class MappingFile:
 
     @classmethod
     def open(cls, path: Path, settings: Settings, environment: Mapping[str, str]) -> MappingFile:
-        """Reads the file. Raises `ConfigurationError` where it is no mapping file."""
+        """Reads the file at ``path``. Raises `ConfigurationError` where it is no mapping file."""
+        return cls.parse(read_file(path), str(path), settings, environment)
+
+    @classmethod
+    def parse(cls, content: bytes, where: str, settings: Settings, environment: Mapping[str, str]) -> MappingFile:
+        """The same for a file that has been read; ``where`` is its name."""
         registry = open_registry(settings, environment, Silent(), SystemClock())
         expressions = Expressions(environment, settings.AGENT_JQ_TIMEOUT_S)
         try:
-            content = read_file(path)
             reader = MappingReader(registry, expressions, settings.AGENT_RUN_TIMEOUT_S)
-            routes = reader.parse(content, str(path))
-            document = parse(content, str(path))
+            routes = reader.parse(content, where)
+            document = parse(content, where)
         except ConfigurationError:
             expressions.close()
             raise
         warnings = _told_once(lint(document), routes.warnings)
-        return cls(
-            path,
-            document,
-            routes,
-            warnings,
-            dialect_notes(document),
-            expressions,
-            settings,
-            environment,
-            registry,
-        )
+        notes = dialect_notes(document)
+        return cls(document, routes, warnings, notes, expressions, settings, environment, registry)
 
     def tried(self, body: bytes, name: str) -> Iterator[str]:
         """What becomes of a recorded message, signed or not; see `MappingTrial`."""

@@ -33,7 +33,7 @@ _ADDRESSED = (
 _METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 _REPORT = {"status": "status", "link": "link", "summary": "summary", "externalRunId": "external_run_id"}
 _DOT_PATH = re.compile(r"[^.\s*]+(\.[^.\s*]+)*")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _BY_ACTION = re.compile(r'\s*\.action\s*==\s*"([A-Za-z0-9][A-Za-z0-9_.-]{0,90})"\s*')
 _CANNOT_FAIL = frozenset(["+", "//", "(", ")", "env", "$ENV"])
 _INSTEAD = {
@@ -178,7 +178,9 @@ class _Mapping:
         if isinstance(headers, Mapping):
             wrong = {name for name in headers if header_problem(name, "") is not None}
             for name in sorted(wrong):
-                self.remarks.append(f"left out: {name!r} is no header name; the mapping's requests all fail for it")
+                self.remarks.append(
+                    f"header {name!r} is left out: that is no name, and all requests of the mapping fail for it"
+                )
             kept = {name: value for name, value in headers.items() if name not in wrong}
         return self._value(kept, member(self.place, "headers"))
 
@@ -207,7 +209,7 @@ class _Mapping:
         for path in listed:
             if path not in fit:
                 self.remarks.append(
-                    f"left out of decrypt: {path!r} is no dot path, and opens nothing in the mapping"
+                    f"decrypt: {path!r} is left out: it is no dot path, and opens nothing in the mapping"
                 )
         return list(fit)
 
@@ -226,8 +228,8 @@ class _Mapping:
                 self.remarks.append(f"env.{name} is the agent's own and not given to routes: it is null there")
             elif not _VARIABLE.fullmatch(name):
                 self.remarks.append(
-                    f"the variable {name!r} cannot be listed under `env`, whose names have letters, digits and _ "
-                    "alone: keep the mapping file for this one, or give the variable another name"
+                    f"the variable {name!r} cannot be listed under `env`, which takes letters, digits, _ . and -: "
+                    "keep the mapping file for this one, or give the variable another name"
                 )
             else:
                 continue

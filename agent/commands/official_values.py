@@ -17,7 +17,7 @@ SECRET_NAME = "action-agent-credentials"  # noqa: S105 - the name of a Secret
 _SAME = (
     *("replicaCount", "imagePullSecrets", "nameOverride", "fullnameOverride", "extraLabels", "podAnnotations"),
     *("podSecurityContext", "containerSecurityContext", "extraVolumes", "extraVolumeMounts", "nodeSelector"),
-    *("tolerations", "affinity", "selfSignedCertificate"),
+    *("tolerations", "affinity"),
 )
 """Values that mean the same under the same name."""
 _READ = frozenset(
@@ -108,6 +108,7 @@ class NewValues:
         secret = as_object(self.old.get("secret"))
         name = secret.get("name")
         if secret.get("useExistingSecret") is True and name:
+            self.remarks.append(f"the Secret {name} must be in the new release's namespace as well")
             return {"useExistingSecret": True, "name": name}
         for credential in CREDENTIALS:
             if credential not in self.keys:
@@ -122,6 +123,9 @@ class NewValues:
         account = as_object(self.old.get("podServiceAccount")).get("name")
         if account:
             new["serviceAccount"] = {"create": False, "name": account}
+        certificate = as_object(self.old.get("selfSignedCertificate"))
+        if certificate.get("enabled") is True:
+            new["selfSignedCertificate"] = certificate
         strategy = self.old.get("rolloutStrategy")
         if strategy:
             new["strategy"] = (
@@ -141,12 +145,6 @@ class NewValues:
         for name in self.old:
             if name not in _READ:
                 self.remarks.append(f"{name} is no value of port-agent 0.8.15, and left out")
-
-
-def secret_of(old: JsonObject) -> str:
-    """The name of the Secret that the old release has made; empty where it is the release's own name."""
-    name = as_object(old.get("secret")).get("name") or old.get("fullnameOverride")
-    return name if isinstance(name, str) else ""
 
 
 def mapping_in(values: Mapping[str, Json]) -> str | None:

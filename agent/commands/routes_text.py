@@ -14,6 +14,8 @@ Of all of them: a plain path, such as .message.payload.properties.name, that mee
 ends the run as FAILURE, where the mapping went on with null.
 Inputs that a message lists as encrypted are opened for routes; in a mapping only `fieldsToDecryptPaths` are. Where
 a body sends the whole message, it sends them in clear text.
+A target that answers with an error is summed up in other words than before: where automations go by those, write
+them as `report.summary`.
 What is .message.payload.properties here can mostly be written .inputs, and .message.payload.entity .entity: see
 docs/routes.md.
 """

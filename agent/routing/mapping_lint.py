@@ -5,7 +5,6 @@ Port's own agent says nothing of any of it. The file stays in force.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -186,10 +185,10 @@ class _Mapping:
         )
         if not is_meant:
             return None
-        hint = f"write {json.dumps(json.dumps(source.strip(), ensure_ascii=False), ensure_ascii=False)}"
-        return self._problem(
-            path, "is read as jq, which gives no text here: a fixed text needs quotes of its own", hint
-        )
+        is_word = _METHOD_WORD.fullmatch(source) is not None  # of anything else no part is shown: it may be secret
+        shown = source.strip() if is_word else "…"
+        message = f"{UNQUOTED}, which gives no text here: a fixed text needs quotes of its own"
+        return self._problem(path, message, f'write "\\"{shown}\\""')
 
     def _status(self, source: Json) -> Iterator[Problem]:
         tokens = list(tokenize(source)) if isinstance(source, str) else []

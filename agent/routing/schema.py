@@ -15,7 +15,7 @@ from agent.ports import Executors
 _TEXT: JsonObject = {"type": "string", "minLength": 1}
 _VARIABLE: JsonObject = {
     "type": "string",
-    "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
+    "pattern": "^[A-Za-z_][A-Za-z0-9_.-]*$",  # hyphens: as in the names of GitLab's projects
     "x-expected": "the name of an environment variable",
 }
 _TEMPLATE = "Text with {{ jq }} inside; a value that is one expression keeps its type."

@@ -93,9 +93,9 @@ def test_nothing_is_found_in_files_that_work(path: Path) -> None:
                 'own (write "\\"POST\\"")'
             ),
         ),
-        ({"url": "https://ci.internal/x"}, 'write "\\"https://ci.internal/x\\""'),
-        ({"headers": {"Authorization": "Bearer abc"}}, 'write "\\"Bearer abc\\""'),
-        ({"headers": {"Content-Type": "application/json"}}, 'write "\\"application/json\\""'),
+        ({"url": "https://ci.internal/x"}, 'write "\\"…\\""'),
+        ({"headers": {"Authorization": "Bearer abc"}}, 'write "\\"…\\""'),
+        ({"headers": {"Content-Type": "application/json"}}, 'write "\\"…\\""'),
         ({"query": {"dry": "true"}}, "is jq's true, which Port's own agent sends as True"),
     ],
 )
@@ -104,6 +104,12 @@ def test_each_slip_has_its_place_and_its_remedy(mapping: dict[str, Any], finding
     assert len(found) == 1, found
     assert finding in found[0]
     assert found[0].startswith("mapping.json:")
+
+
+def test_a_text_without_quotes_may_be_a_secret_and_is_not_shown() -> None:
+    found = findings({"url": "https://ci.internal/hook?token=abc", "headers": {"Authorization": "Bearer abc"}})
+    assert len(found) == 2
+    assert not any("abc" in line for line in found)
 
 
 def test_the_line_is_the_slips_own() -> None:

@@ -1,0 +1,292 @@
+"""``action-agent migrate``: what settings, values and mapping file of Port's own agent mean here; writes ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+
+from agent.clock import SystemClock
+from agent.commands.mapping_file import MappingFile
+from agent.commands.mapping_routes import Converted, Known, convert
+from agent.commands.official_settings import MAPPING_PATH, assessed, hides, is_kept, is_official, refusals
+from agent.commands.official_values import NewValues, mapping_in, variables_of
+from agent.commands.routes_text import routes_text
+from agent.commands.yaml_text import comment, yaml_text
+from agent.composition import Silent, open_registry
+from agent.domain.errors import ConfigurationError, Problem
+from agent.domain.json import JsonObject, as_object
+from agent.routing.document import Document, parse, read_file
+from agent.routing.expressions import environment_reads
+from agent.routing.file import RoutesReader
+from agent.routing.jq_tokens import tokenize
+from agent.routing.mapping_lint import expressions_of
+from agent.settings import defaults
+
+Write = Callable[[str], None]
+
+ROUTES, ENV, VALUES = "routes.yaml", ".env", "values.yaml"
+"""The files that are written."""
+_PRIVATE = 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the command line names. Without ``env`` and ``values`` the command's own environment counts."""
+
+    env: Path | None = None
+    values: Path | None = None
+    mapping: Path | None = None
+    out: Path | None = None
+    force: bool = False
+
+
+@dataclass
+class _Old:
+    """What is known of the old agent: its variables with the place of each, its values, its mapping file."""
+
+    variables: dict[str, str] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)
+    values: Document | None = None
+    mapping: tuple[str, bytes] | None = None
+    is_own_environment: bool = False
+
+    @property
+    def known(self) -> Known:
+        """The variables that the mapping file may read."""
+        names = [name for name in self.variables if not is_official(name) or name == "GITLAB_URL"]
+        if self.is_own_environment:
+            names = [name for name in names if name == "GITLAB_URL" or hides(name, self.variables[name])]
+        return Known(names, frozenset(name for name in names if hides(name, self.variables[name])))
+
+
+def migrate(given: Given, environment: Mapping[str, str], write: Write) -> int:
+    """Reads what is given, says what changes, and writes files into ``given.out`` if that is named.
+
+    Nothing secret is shown or written. 0 when all is said and written, 1 where something cannot be carried over as
+    it is or a file is in the way. Raises `ConfigurationError` for what cannot be read.
+    """
+    return asyncio.run(_migrate(given, environment, write))
+
+
+async def _migrate(given: Given, environment: Mapping[str, str], write: Write) -> int:
+    old = _read(given, environment)
+    _say_settings(old, given, write)
+    problems = list(refusals(old.variables, old.where))
+    routes: str | None = None
+    if old.mapping is None:
+        write("")
+        write(
+            "mapping file: none is given. Without one this agent forwards webhooks and triggers GitLab's pipelines"
+        )
+        write("  as the old one does with the file that comes with it")
+    else:
+        name, content = old.mapping
+        mapping = MappingFile.parse(content, name, defaults(), old.variables)
+        try:
+            converted = convert(mapping.document, mapping.expressions, old.known)
+            _say_mappings(mapping, converted, old, write)
+            routes = routes_text(converted, name)
+        finally:
+            await mapping.close()
+        problems += await _refused_routes(routes, old.variables)
+    files = dict(_files(old, routes, write))
+    return _finish(given, files, problems, write)
+
+
+def _read(given: Given, environment: Mapping[str, str]) -> _Old:
+    old = _Old()
+    if given.values is not None:
+        old.values = parse(read_file(given.values), str(given.values))
+        if not isinstance(old.values.value, Mapping):
+            raise ConfigurationError(old.values.problem("", "holds no values; an object was expected"))
+        old.variables, old.where = variables_of(old.values)
+        text = mapping_in(old.values.value)
+        if text is not None:
+            old.mapping = (f"{given.values}: controlThePayloadConfig", text.encode())
+    if given.env is not None:
+        variables, where = _env_file(given.env)
+        old.variables |= variables
+        old.where |= where
+    if given.env is None and given.values is None:
+        old.is_own_environment = True
+        old.variables = dict(environment)
+        old.where = dict.fromkeys(environment, "the environment")
+    path = given.mapping or _mapping_beside(given.env, old.variables.get(MAPPING_PATH))
+    if path is not None:
+        old.mapping = (str(path), read_file(path))
+    return old
+
+
+def _env_file(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The variables of a dotenv file, and the line of each. Raises `ConfigurationError`."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            where = {one.key: f"{path}:{one.original.line}" for one in parse_stream(lines) if one.key is not None}
+        variables = {name: value for name, value in dotenv_values(path).items() if value is not None}
+    except UnicodeDecodeError:
+        raise ConfigurationError(Problem(str(path), "is not UTF-8 text")) from None
+    except OSError as error:
+        raise ConfigurationError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
+    return variables, where
+
+
+def _mapping_beside(env: Path | None, named: str | None) -> Path | None:
+    """The mapping file that the variable names, if it is on this machine: as it stands, or beside the env file."""
+    if not named:
+        return None
+    beside = [Path(named)] if env is None else [Path(named), env.parent / Path(named).name]
+    return next((path for path in beside if path.is_file()), None)
+
+
+def _say_settings(old: _Old, given: Given, write: Write) -> None:
+    if old.is_own_environment:
+        read = _variables_read(old)
+        shown = {name: v for name, v in old.variables.items() if is_official(name) or name in read}
+    else:
+        shown = old.variables
+    write(f"settings ({', '.join(str(p) for p in (given.values, given.env) if p) or 'of the environment'}):")
+    settings = list(assessed(shown, mapping_is_written=old.mapping is not None and given.out is not None))
+    width = max((len(setting.name) for setting in settings), default=0)
+    for setting in settings:
+        write(f"  {setting.name:<{width}}  {setting}")
+
+
+def _variables_read(old: _Old) -> set[str]:
+    """The variables that the mapping file names."""
+    if old.mapping is None:
+        return set()
+    raws = parse(old.mapping[1], old.mapping[0]).value
+    sources = (
+        e.source for raw in (raws if isinstance(raws, list) else []) for e in expressions_of(as_object(raw), "")
+    )
+    return {name for source in sources for name in environment_reads(list(tokenize(source))) if name is not None}
+
+
+def _say_mappings(mapping: MappingFile, converted: Sequence[Converted], old: _Old, write: Write) -> None:
+    write("")
+    write(f"mapping file ({mapping.document.where}): it can stay as it is; as routes it is")
+    raws = mapping.document.value if isinstance(mapping.document.value, list) else []
+    for one, raw in zip(converted, raws, strict=True):
+        if one.route is None:
+            write(f"  {one.place} ({one.line}): left out, for it is {'; '.join(one.remarks)}")
+            continue
+        write(f"  {one.place} ({one.line}): route {one.route['name']}")
+        for said in (*_deviations(as_object(raw)), *one.remarks, *_missing(one.route, old)):
+            write(f"      {said}")
+    for warning in mapping.warnings:
+        write(f"  warning: {warning}")
+    for note in mapping.notes:
+        write(f"  note: {note}")
+
+
+def _deviations(raw: JsonObject) -> Iterator[str]:
+    """What this agent does otherwise than the old one, of what the mapping uses; the same for file and route."""
+    if raw.get("url") is not None or raw.get("method") is not None:
+        yield "a url or method that comes out null ends the run as FAILURE with the reason; it was left in progress"
+    if raw.get("report"):
+        yield "a report expression that gives null leaves what is reported without it; it cancelled that as well"
+    if raw.get("fieldsToDecryptPaths"):
+        yield "a value that cannot be decrypted ends the run as FAILURE; it was sent as it came"
+
+
+def _missing(route: JsonObject, old: _Old) -> Iterator[str]:
+    names = route.get("env")
+    missing = [str(name) for name in (names if isinstance(names, list) else []) if name not in old.variables]
+    if missing:
+        yield f"not among the variables that are given: {', '.join(missing)}"
+
+
+async def _refused_routes(text: str, variables: Mapping[str, str]) -> Sequence[Problem]:
+    """What keeps the routes that were written from being read; a defect, or what the remarks name."""
+    registry = open_registry(defaults(), variables, Silent(), SystemClock())
+    reader = RoutesReader(registry, variables)
+    try:
+        reader.parse(text.encode(), ROUTES)
+    except ConfigurationError as error:
+        return error.problems
+    finally:
+        reader.close()
+        await registry.close()
+    return ()
+
+
+def _files(old: _Old, routes: str | None, write: Write) -> Iterator[tuple[str, str]]:
+    """Names and texts of the files; says what is not carried over into them."""
+    if routes is not None:
+        yield ROUTES, routes
+    if old.values is None:
+        yield ENV, _env_text(old, routes is not None)
+        return
+    values = NewValues(as_object(old.values.value), routes)
+    made = values.made()
+    write("")
+    write(f"values ({old.values.where}):")
+    for remark in values.remarks:
+        write(f"  {remark}")
+    begins = [f"Written by `action-agent migrate` from {old.values.where}, for the chart of the action agent."]
+    yield VALUES, comment([*begins, *values.remarks]) + yaml_text(made)
+
+
+def _env_text(old: _Old, has_routes: bool) -> str:  # noqa: FBT001 - of one caller
+    """The settings and variables without those that are secret, which stay where they are."""
+    lines = [
+        comment(
+            ["Written by `action-agent migrate`. What is secret is not copied; it is named with its old place."]
+        )
+    ]
+    known = set(old.known.names)
+    for name, value in old.variables.items():
+        if not (is_kept(name) or name in known):
+            continue
+        if hides(name, value):
+            lines.append(f"# {name}= (see {old.where[name]})\n")
+        elif value:
+            lines.append(f"{name}={_quoted(value)}\n")
+    if has_routes:
+        lines.append(f"AGENT_ROUTES_PATH={ROUTES}\n")
+    return "".join(lines)
+
+
+def _quoted(value: str) -> str:
+    """A value as dotenv files have it."""
+    if value.replace("_", "").replace("-", "").replace(".", "").replace("/", "").replace(":", "").isalnum():
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _finish(given: Given, files: Mapping[str, str], problems: Sequence[Problem], write: Write) -> int:
+    write("")
+    problems = [*problems, *_in_the_way(given, files)]
+    for problem in problems:
+        write(str(problem))
+    if problems:
+        write(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} found; nothing is written")
+        return 1
+    if given.out is None:
+        write(f"nothing is written; with --out DIRECTORY it would be {', '.join(files)}")
+        return 0
+    path = given.out
+    try:
+        given.out.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            path = given.out / name
+            path.touch(mode=_PRIVATE)
+            path.write_text(text, encoding="utf-8")
+            write(f"written: {path}")
+    except OSError as error:
+        write(str(Problem(str(path), f"cannot be written: {error.strerror}")))
+        return 1
+    return 0
+
+
+def _in_the_way(given: Given, files: Mapping[str, str]) -> Iterator[Problem]:
+    if given.out is None or given.force:
+        return
+    for name in files:
+        if (given.out / name).exists():
+            yield Problem(str(given.out / name), "exists already", hint="name another directory, or give --force")
