@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from agent.domain.errors import ConfigurationError
 from agent.domain.json import Json, JsonObject, as_object
+from agent.executors.http_request import header_name_problem
 from agent.executors.http_url import UnsendableError, parsed, put_together
-from agent.net.headers import header_problem
 from agent.routing.document import Document
 from agent.routing.expressions import LENIENT, Expressions, environment_reads
 from agent.routing.jq_cost import is_object_key
@@ -36,6 +36,17 @@ _DOT_PATH = re.compile(r"[^.\s*]+(\.[^.\s*]+)*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _BY_ACTION = re.compile(r'\s*\.action\s*==\s*"([A-Za-z0-9][A-Za-z0-9_.-]{0,90})"\s*')
 _CANNOT_FAIL = frozenset(["+", "//", "(", ")", "env", "$ENV"])
+_OBJECTS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        context trigger trigger.by trigger.by.user changelogDestination headers payload payload.action
+        payload.action.invocationMethod payload.properties payload.entity payload.entity.properties
+        payload.entity.relations
+        """,
+    )
+) | {""}
+"""What is an object, or null, in every message of Port."""
 _INSTEAD = {
     "debug": ".",
     "stderr": ".",
@@ -176,10 +187,10 @@ class _Mapping:
         """Without ``headers`` none, not those of the action."""
         kept: Json = {} if headers is None else headers
         if isinstance(headers, Mapping):
-            wrong = {name for name in headers if header_problem(name, "") is not None}
-            for name in sorted(wrong):
+            wrong = {name: reason for name in headers if (reason := header_name_problem(name)) is not None}
+            for name, reason in wrong.items():
                 self.remarks.append(
-                    f"header {name!r} is left out: that is no name, and all requests of the mapping fail for it"
+                    f"header {name!r} is left out: the mapping's requests all fail for it ({reason})"
                 )
             kept = {name: value for name, value in headers.items() if name not in wrong}
         return self._value(kept, member(self.place, "headers"))
@@ -272,7 +283,7 @@ class _Mapping:
             )
             return "null"
         seen = _rewritten(source, _of_the_message, ".message")
-        if parse_path(source) is not None or _is_sure(list(tokenize(source))):
+        if _is_sure(source) and not source.endswith("\n"):
             return seen
         return f"({seen})?"
 
@@ -315,9 +326,9 @@ def _of_the_exchange(name: str) -> str | None:
 def _rewritten(source: str, reroot: Reroot, whole: str) -> str:
     """``source`` for the document of routes: its reads written anew, or all of it behind a pipe."""
     anew = rerooted(source, reroot)
-    if anew is not None:
-        return anew if source.endswith("\n") else anew.strip()
-    return f"{whole} | ({source})"
+    if anew is None:
+        return f"{whole} | ({source})"
+    return f"({anew})" if source.endswith("\n") else anew.strip()  # brackets keep a comment's braces to itself
 
 
 def _literal(source: str) -> str | None:
@@ -332,14 +343,20 @@ def _literal(source: str) -> str | None:
     return text if isinstance(text, str) and "{{" not in text and text else None
 
 
-def _is_sure(tokens: Sequence[Token]) -> bool:
-    """Whether the expression cannot fail: texts and variables, put together."""
+def _is_sure(source: str) -> bool:
+    """Whether the expression does not fail: a path through Port's own objects, or texts and variables, added up."""
+    steps = parse_path(source)
+    if steps is not None:
+        return ".".join(map(str, steps[:-1])) in _OBJECTS
+    tokens = list(tokenize(source))
+    if len(tokens) == 1:
+        return tokens[0].kind in ("string", "number") or tokens[0].text in ("null", "true", "false")
     return all(
-        token.kind in ("string", "number")
+        token.kind == "string"
         or token.text in _CANNOT_FAIL
         or (token.kind == "field" and tokens[index - 1].text in ("env", "$ENV"))
         for index, token in enumerate(tokens)
-    ) and not (any(t.kind == "number" for t in tokens) and len(tokens) > 1)
+    )
 
 
 def _key(name: str) -> str:

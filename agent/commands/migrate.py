@@ -57,10 +57,13 @@ class _Old:
 
     @property
     def known(self) -> Known:
-        """The variables that the mapping file may read."""
+        """The variables that the mapping file may read.
+
+        Of the command's own environment, which has many others, those that look like tokens of GitLab's projects.
+        """
         names = [name for name in self.variables if not is_official(name) or name == "GITLAB_URL"]
         if self.is_own_environment:
-            names = [name for name in names if name == "GITLAB_URL" or hides(name, self.variables[name])]
+            names = [n for n in names if n == "GITLAB_URL" or (n != n.upper() and hides(n, self.variables[n]))]
         return Known(names, frozenset(name for name in names if hides(name, self.variables[name])))
 
 

@@ -10,8 +10,8 @@ from agent.commands.yaml_text import comment, yaml_text
 _HEADER = """\
 Written by `action-agent migrate`. Each route sends and reports what its mapping did. Where it does not, its
 comments say so.
-Of all of them: a plain path, such as .message.payload.properties.name, that meets a text or a number on its way
-ends the run as FAILURE, where the mapping went on with null.
+Of all of them: a plain path, such as .message.payload.properties.name, stands where all before its last name are
+objects in Port's messages. Should one be none, the run ends as FAILURE, where the mapping went on with null.
 Inputs that a message lists as encrypted are opened for routes; in a mapping only `fieldsToDecryptPaths` are. Where
 a body sends the whole message, it sends them in clear text.
 A target that answers with an error is summed up in other words than before: where automations go by those, write

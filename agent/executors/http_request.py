@@ -177,8 +177,13 @@ def _shown(value: Json) -> str:
 
 def _header_name_problems(headers: Json, path: str, templates: TemplateCompiler) -> list[Problem]:
     names = [name for name in as_object(headers) if templates.beginning(name)[1]]
-    reasons = {name: _name_problem(name) or header_problem(name, "") for name in names}
+    reasons = {name: header_name_problem(name) for name in names}
     return [Problem("routes", reason, f"{path}.{name}") for name, reason in reasons.items() if reason]
+
+
+def header_name_problem(name: str) -> str | None:
+    """Why no request can have a header of this name; ``None`` if it can."""
+    return _name_problem(name) or header_problem(name, "")
 
 
 def _name_problem(name: str) -> str | None:

@@ -41,9 +41,11 @@ def outcome(routes: RouteSet, invocation: Invocation, response: Mapping[str, Jso
     report = {}
     for name, template in reported_templates(routed):
         try:
-            report[name] = template.render(view)
+            value = template.render(view)
         except TemplateError:
-            report[name] = None
+            continue
+        if value is not None:
+            report[name] = value
     return sent, report
 
 

@@ -1,0 +1,289 @@
+"""`action-agent migrate`, and `check` of a mapping file, as commands."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dotenv import dotenv_values
+
+from tests.whole.commands import Ended, command
+
+VALUES = Path(__file__).parent.parent / "chart" / "port_agent_values.yaml"
+MESSAGE = json.loads(
+    (Path(__file__).parent.parent / "drop_in" / "cases" / "argo_resubmit_ok.json").read_text(encoding="utf-8")
+)["message_raw"]
+SECRETS = ("cS9Qz1TestOnlyClientSecret0123456789abcdefXYZ", "glptt-1f2e3d4c5b", "proxy-passw0rd")
+ENV = f"""\
+# of the old agent
+PORT_ORG_ID=org_1
+PORT_CLIENT_ID=client-1
+export PORT_CLIENT_SECRET="{SECRETS[0]}"
+STREAMER_NAME=KAFKA
+KAFKA_CONSUMER_GROUP_ID=org_1.production
+KAFKA_CONSUMER_BROKERS=b1:9196
+DETAILED_LOGGING=true
+
+GITLAB_URL=https://gitlab.internal/
+my-group_api={SECRETS[1]}
+HTTP_PROXY=http://user:{SECRETS[2]}@proxy:3128
+CONTROL_THE_PAYLOAD_CONFIG_PATH=/app/config/mapping.json
+REGION=it's here
+"""
+MAPPING: list[dict[str, Any]] = [
+    {
+        "enabled": '.payload.action.invocationMethod.type == "GITLAB"',
+        "url": 'env.GITLAB_URL + "api"',
+        "body": {"token": 'env[.payload.action.invocationMethod.groupName + "_api"]', "region": "env.REGION"},
+    },
+    {
+        "enabled": '.action == "trigger_a_workflow"',
+        "url": '"https://ci.internal/deploy"',
+        "headers": {"A": ".payload.properties.memoised"},
+        "fieldsToDecryptPaths": ["payload.properties.token"],
+        "report": {"link": ".response.json.link", "externalRunID": ".response.json.id"},
+    },
+]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "old.env").write_text(ENV)
+    (tmp_path / "mapping.json").write_text(json.dumps(MAPPING, indent=1))
+    return tmp_path
+
+
+def migrate(home: Path, *arguments: str, **env: str) -> Ended:
+    ended = command("migrate", *arguments, env=env, cwd=home)
+    for secret in SECRETS:
+        assert secret not in ended.stdout + ended.stderr
+        assert not any(secret in path.read_text() for path in home.rglob("new*/*"))
+    return ended
+
+
+def settings_said(ended: Ended) -> dict[str, str]:
+    lines = ended.stdout.partition("\n\n")[0].splitlines()[1:]
+    return {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
+
+
+def test_each_setting_has_its_verdict(home: Path) -> None:
+    ended = migrate(home, "--env", "old.env")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    said = settings_said(ended)
+    assert said["PORT_ORG_ID"] == "keeps its meaning"
+    assert said["DETAILED_LOGGING"].startswith("no longer matters: ")
+    assert said["KAFKA_CONSUMER_BROKERS"].startswith("no longer matters: Port's API names the brokers")
+    assert said["KAFKA_CONSUMER_GROUP_ID"].startswith("keeps its meaning: this agent begins where the old one")
+    assert said["my-group_api"] == said["REGION"] == "a variable for expressions"
+    assert said["CONTROL_THE_PAYLOAD_CONFIG_PATH"] == "keeps its meaning: the file is read as it is"
+
+
+def test_each_mapping_is_told_with_what_changes_for_it(home: Path) -> None:
+    """The file is found beside the environment, for its own path is one in a container."""
+    lines = migrate(home, "--env", "old.env").stdout.splitlines()
+    first = lines.index("  [0] (mapping.json:2): route mapping-1")
+    second = next(i for i, line in enumerate(lines) if line.startswith("  [1] ("))
+    assert lines[second].endswith("route trigger_a_workflow")
+    assert any("computes the name of a variable" in line for line in lines[first:second])
+    assert any("a value that cannot be decrypted ends the run as FAILURE" in line for line in lines[second:])
+    assert any("a report expression that gives null" in line for line in lines[second:])
+    assert any("warning: mapping.json:" in line and "did you mean externalRunId?" in line for line in lines)
+
+
+def test_without_out_nothing_is_written(home: Path) -> None:
+    before = sorted(home.rglob("*"))
+    ended = migrate(home, "--env", "old.env")
+    assert sorted(home.rglob("*")) == before
+    assert ended.stdout.splitlines()[-1] == "nothing is written; with --out DIRECTORY it would be routes.yaml, .env"
+
+
+def test_what_is_written_is_accepted_once_the_secrets_are_there(home: Path) -> None:
+    ended = migrate(home, "--env", "old.env", "--out", "new")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.splitlines()[-2:] == [f"written: new/{name}" for name in ("routes.yaml", ".env")]
+    written = (home / "new" / ".env").read_text()
+    for name, line in (("PORT_CLIENT_SECRET", 4), ("my-group_api", 11), ("HTTP_PROXY", 12)):
+        assert f"# {name}= (see old.env:{line})\n" in written
+    assert stat.S_IMODE((home / "new" / ".env").stat().st_mode) == 0o600
+    secrets = {"PORT_CLIENT_SECRET": SECRETS[0], "my-group_api": SECRETS[1]}
+    checked = command("check", env=secrets, cwd=home / "new")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "2 routes from routes.yaml" in checked.stdout
+    assert "warning" not in checked.stdout
+    region = "region: '{{ env.REGION }}'"
+    assert region in (home / "new" / "routes.yaml").read_text()
+
+
+def test_values_of_a_variable_survive_the_new_file(home: Path) -> None:
+    (home / "old.env").write_text('PORT_ORG_ID=o\nKAFKA_RUNS_TOPIC="a b\'c\\\\d#e$f"\nLOG_LEVEL=\n')
+    assert migrate(home, "--env", "old.env", "--out", "new").returncode == 0
+    old, new = dotenv_values(home / "old.env"), dotenv_values(home / "new" / ".env")
+    assert new["KAFKA_RUNS_TOPIC"] == old["KAFKA_RUNS_TOPIC"] == "a b'c\\d#e$f"
+    assert "LOG_LEVEL" not in new
+
+
+def test_files_that_are_there_are_kept_unless_forced(home: Path) -> None:
+    (home / "new").mkdir()
+    (home / "new" / "routes.yaml").write_text("mine")
+    ended = migrate(home, "--env", "old.env", "--out", "new")
+    assert ended.returncode == 1
+    assert "new/routes.yaml: exists already (name another directory, or give --force)" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "1 problem found; nothing is written"
+    assert (home / "new" / "routes.yaml").read_text() == "mine"
+    assert not (home / "new" / ".env").exists()
+    assert migrate(home, "--env", "old.env", "--out", "new", "--force").returncode == 0
+    assert "routes:" in (home / "new" / "routes.yaml").read_text()
+
+
+def test_a_directory_that_cannot_be_made_is_a_problem(home: Path) -> None:
+    ended = migrate(home, "--env", "old.env", "--out", "old.env/new")
+    assert ended.returncode == 1
+    assert "old.env/new: cannot be written: " in ended.stdout
+
+
+def test_values_become_ours_without_their_secrets(home: Path) -> None:
+    ended = migrate(home, "--values", str(VALUES), "--out", "new")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert (
+        "make a Secret action-agent-credentials with the keys PORT_CLIENT_ID, PORT_CLIENT_SECRET, " in ended.stdout
+    )
+    text = (home / "new" / "values.yaml").read_text()
+    assert "client-secret" not in text
+    assert "glptt-1" not in text
+    values = yaml.safe_load(text)
+    assert values["secret"] == {"useExistingSecret": True, "name": "action-agent-credentials"}
+    assert values["port"] == {"orgId": "org_BneDtWovPqXaA2VZ", "baseUrl": "https://api.getport.io"}
+    assert values["settings"]["KAFKA_CONSUMER_GROUP_ID"] == "org_BneDtWovPqXaA2VZ.production"
+    assert "DETAILED_LOGGING" not in values["settings"]
+    assert values["strategy"] == {"type": "Recreate", "rollingUpdate": None}
+    assert not {"image", "resources", "env", "controlThePayloadConfig"} & values.keys()
+    assert values["routes"]["file"] == (home / "new" / "routes.yaml").read_text()
+    assert not (home / "new" / ".env").exists()
+
+
+def test_a_secret_that_is_there_already_stays_the_secret(home: Path) -> None:
+    old = {
+        "secret": {"useExistingSecret": True, "name": "ours"},
+        "env": {"normal": {"PORT_ORG_ID": "o", "API_TOKEN": SECRETS[1], "PORT_CLIENT_SECRET": SECRETS[0]}},
+        "podServiceAccount": {"name": "account"},
+        "resources": {"limits": {"memory": "1Gi"}},
+        "nonsense": 1,
+    }
+    (home / "values.yaml").write_text(yaml.safe_dump(old))
+    ended = migrate(home, "--values", "values.yaml", "--out", "new")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    values = yaml.safe_load((home / "new" / "values.yaml").read_text())
+    assert values["secret"] == old["secret"]
+    assert values["serviceAccount"] == {"create": False, "name": "account"}
+    assert values["resources"] == {"limits": {"memory": "1Gi"}}
+    assert "routes" not in values
+    for said in (
+        "env.normal.API_TOKEN looks like a secret",
+        "nonsense is no value of port-agent",
+        "Secret ours must be",
+    ):
+        assert said in ended.stdout
+
+
+def test_what_the_new_agent_would_refuse_is_a_problem_with_its_place(home: Path) -> None:
+    (home / "old.env").write_text("PORT_ORG_ID=o\nSTREAMER_NAME=KafkaToWebhookStreamer\nWEBHOOK_VERIFY_SSL=maybe\n")
+    ended = migrate(home, "--env", "old.env", "--out", "new")
+    assert ended.returncode == 1
+    assert "old.env:2: STREAMER_NAME: is refused here: " in ended.stdout
+    assert "old.env:3: WEBHOOK_VERIFY_SSL: is refused here: " in ended.stdout
+    assert not (home / "new").exists()
+
+
+def test_without_files_the_commands_own_environment_counts(home: Path) -> None:
+    env = {"PORT_ORG_ID": "o", "REGION": "eu", "UNRELATED": "thing", "my-group_api": SECRETS[1]}
+    ended = migrate(home, "--mapping", "mapping.json", "--out", "new", **env)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    said = settings_said(ended)
+    assert {"PORT_ORG_ID", "REGION", "KAFKA_CONSUMER_GROUP_ID"} == said.keys()
+    assert said["KAFKA_CONSUMER_GROUP_ID"].startswith("changed: is not given")
+    routes = yaml.safe_load((home / "new" / "routes.yaml").read_text())["routes"]
+    assert routes[0]["env"] == ["GITLAB_URL", "REGION", "my-group_api"]
+    assert routes[0]["secrets"] == ["my-group_api"]
+    assert "not among the variables that are given: GITLAB_URL" in ended.stdout
+
+
+def test_without_a_mapping_file_that_is_said(home: Path) -> None:
+    (home / "mapping.json").unlink()
+    ended = migrate(home, "--env", "old.env", "--out", "new")
+    assert ended.returncode == 0
+    assert "mapping file: none is given" in ended.stdout
+    assert "AGENT_ROUTES_PATH" not in (home / "new" / ".env").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--env", "none.env"), "none.env: cannot be read: No such file or directory"),
+        (("--values", "none.yaml"), "none.yaml: there is no such file"),
+        (("--mapping", "none.json"), "none.json: there is no such file"),
+        (("--mapping", "broken.json"), "broken.json:1: [0].url: is a number; expected is a jq expression"),
+        (("--values", "list.yaml"), "list.yaml:1: holds no values"),
+        (("--env", "latin.env"), "latin.env: is not UTF-8 text"),
+    ],
+)
+def test_what_cannot_be_read_ends_it_with_2(home: Path, arguments: tuple[str, ...], words: str) -> None:
+    (home / "broken.json").write_text('[{"url": 3}]')
+    (home / "list.yaml").write_text("[1]")
+    (home / "latin.env").write_bytes(b"A=\xe4\n")
+    ended = migrate(home, *arguments)
+    assert ended.returncode == 2
+    assert words in ended.stderr
+
+
+def check(home: Path, *arguments: str, **env: str) -> Ended:
+    given = {"PORT_ORG_ID": "o", "PORT_CLIENT_ID": "i", "PORT_CLIENT_SECRET": SECRETS[0]}
+    given |= {"CONTROL_THE_PAYLOAD_CONFIG_PATH": "mapping.json"}
+    return command("check", *arguments, env=given | env, cwd=home)
+
+
+def test_check_looks_over_the_mapping_file_that_is_in_force(home: Path) -> None:
+    (home / "mapping.json").write_text(json.dumps([{"method": "POST", "link": 1, "url": ".a | @uri"}]))
+    ended = check(home)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    warnings = [line for line in ended.stdout.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 2, warnings
+    assert "unknown key `link`" in warnings[0]
+    assert '(write "\\"POST\\"")' in warnings[1]
+    assert "note: mapping.json:1: `@uri` in [0].url: escapes" in ended.stdout
+
+
+def test_check_tries_messages_on_it_and_shows_none_of_their_values(home: Path) -> None:
+    (home / "one.json").write_text(MESSAGE)
+    (home / "two.json").write_text("{")
+    ended = check(home, "--message", "one.json", "--message", "two.json", REGION="eu")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    lines = ended.stdout.splitlines()
+    assert "one.json: [0] does not take it: `when` gave false, not true" in lines
+    assert any(line.startswith("one.json: [1] takes it (mapping.json:") for line in lines)
+    assert any(
+        "[1].headers.A: gives null on this message; `.payload.properties.memoised`: `.payload.properties` has "
+        "memoized, namespace" in line
+        for line in lines
+    )
+    assert any("fieldsToDecryptPaths[0]: nothing to decrypt in one.json: " in line for line in lines)
+    assert any(line.startswith("two.json: is no message that can be tried: ") for line in lines)
+    assert "hello-world-x9w5h" not in ended.stdout
+
+
+def test_check_says_that_messages_are_for_mapping_files(home: Path) -> None:
+    (home / "one.json").write_text(MESSAGE)
+    ended = check(home, "--message", "one.json", CONTROL_THE_PAYLOAD_CONFIG_PATH="")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert (
+        "--message is tried on mapping files alone; for routes there is `action-agent explain FILE`" in ended.stdout
+    )
+
+
+def test_check_of_a_message_that_is_not_there_ends_with_2(home: Path) -> None:
+    ended = check(home, "--message", "none.json")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "none.json: cannot be read" in ended.stderr
