@@ -10,7 +10,7 @@ from agent.domain.errors import ConfigurationError, DecryptionError, TemplateErr
 from agent.domain.invocation import Channel, Invocation, View
 from agent.domain.json import Json, JsonObject, as_object
 from agent.intake.reader import MessageIntake
-from agent.ports import Decoded, NotOurs, Unacceptable, Unexecutable
+from agent.ports import Decoded, NotOurs, Unacceptable, Unexecutable, Verdict
 from agent.routing.document import Document
 from agent.routing.expressions import Expressions, environment_reads
 from agent.routing.jq_tokens import tokenize
@@ -34,17 +34,17 @@ class MappingTrial:
 
     def lines(self, body: bytes, name: str) -> Iterator[str]:
         """What there is to say of one message, with names and never with values of it; ``name`` is its file's."""
-        # The change log's messages have no method beside their destination; see `agent.intake.parse`.
         verdict = self.intake.decode(body, Channel.RUNS)
-        if isinstance(verdict, NotOurs):
-            verdict = self.intake.decode(body, Channel.CHANGE_LOG)
+        if not _is_for_agents(verdict):
+            of_change_log = self.intake.decode(body, Channel.CHANGE_LOG)
+            verdict = of_change_log if _is_for_agents(of_change_log) else verdict
         match verdict:
             case Decoded(invocation):
                 yield from self._tried(invocation, name)
             case Unacceptable(_, detail) | Unexecutable(_, detail):
                 yield f"{name}: is no message that can be tried: {detail}"
-            case NotOurs():  # pragma: no cover - the change log takes whatever is JSON
-                yield f"{name}: is for nobody here"
+            case NotOurs():
+                yield f"{name}: is not for agents (`agent: true`): no mapping takes it"
 
     def _tried(self, invocation: Invocation, name: str) -> Iterator[str]:
         verdicts = self.routes.explain(invocation)
@@ -117,6 +117,10 @@ class MappingTrial:
                 missing = where_it_ends(document, steps)
                 if missing:
                     yield f"`{_shown(steps)}`: {missing}"
+
+
+def _is_for_agents(verdict: Verdict) -> bool:
+    return isinstance(verdict, Decoded) and verdict.invocation.for_agents
 
 
 def where_it_ends(document: Json, steps: Sequence[str]) -> str:

@@ -57,7 +57,10 @@ class Setting:
 
 
 _SAID = {
-    "DETAILED_LOGGING": (Verdict.IDLE, "messages, bodies and answers never stand in logs"),
+    "DETAILED_LOGGING": (
+        Verdict.CHANGED,
+        "messages and bodies never stand in logs; false keeps a target's answer out of summaries",
+    ),
     "USING_LOCAL_PORT_INSTANCE": (Verdict.IDLE, "brokers set by hand are taken as they are"),
     "KAFKA_CONSUMER_BROKERS": (
         Verdict.IDLE,

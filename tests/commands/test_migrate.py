@@ -27,6 +27,7 @@ STREAMER_NAME=KAFKA
 KAFKA_CONSUMER_GROUP_ID=org_1.production
 KAFKA_CONSUMER_BROKERS=b1:9196
 DETAILED_LOGGING=true
+USING_LOCAL_PORT_INSTANCE=false
 
 GITLAB_URL=https://gitlab.internal/
 my-group_api={SECRETS[1]}
@@ -75,7 +76,8 @@ def test_each_setting_has_its_verdict(home: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     said = settings_said(ended)
     assert said["PORT_ORG_ID"] == "keeps its meaning"
-    assert said["DETAILED_LOGGING"].startswith("no longer matters: ")
+    assert said["DETAILED_LOGGING"].startswith("changed: messages and bodies never stand in logs")
+    assert said["USING_LOCAL_PORT_INSTANCE"].startswith("no longer matters: ")
     assert said["KAFKA_CONSUMER_BROKERS"].startswith("no longer matters: Port's API names the brokers")
     assert said["KAFKA_CONSUMER_GROUP_ID"].startswith("keeps its meaning: this agent begins where the old one")
     assert said["my-group_api"] == said["REGION"] == "a variable for expressions"
@@ -106,7 +108,7 @@ def test_what_is_written_is_accepted_once_the_secrets_are_there(home: Path) -> N
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.splitlines()[-2:] == [f"written: new/{name}" for name in ("routes.yaml", ".env")]
     written = (home / "new" / ".env").read_text()
-    for name, line in (("PORT_CLIENT_SECRET", 4), ("my-group_api", 11), ("HTTP_PROXY", 12)):
+    for name, line in (("PORT_CLIENT_SECRET", 4), ("my-group_api", 12), ("HTTP_PROXY", 13)):
         assert f"# {name}= (see old.env:{line})\n" in written
     assert stat.S_IMODE((home / "new" / ".env").stat().st_mode) == 0o600
     secrets = {"PORT_CLIENT_SECRET": SECRETS[0], "my-group_api": SECRETS[1]}
@@ -158,7 +160,7 @@ def test_values_become_ours_without_their_secrets(home: Path) -> None:
     assert values["secret"] == {"useExistingSecret": True, "name": "action-agent-credentials"}
     assert values["port"] == {"orgId": "org_BneDtWovPqXaA2VZ", "baseUrl": "https://api.getport.io"}
     assert values["settings"]["KAFKA_CONSUMER_GROUP_ID"] == "org_BneDtWovPqXaA2VZ.production"
-    assert "DETAILED_LOGGING" not in values["settings"]
+    assert values["settings"]["DETAILED_LOGGING"] == "true"
     assert values["strategy"] == {"type": "Recreate", "rollingUpdate": None}
     assert not {"image", "resources", "env", "controlThePayloadConfig"} & values.keys()
     assert values["routes"]["file"] == (home / "new" / "routes.yaml").read_text()

@@ -46,6 +46,21 @@ def test_what_it_does_here(word: str, source: str, result: Json) -> None:
         assert jq.compile(source).input_value(None).first() == result
 
 
+@pytest.mark.parametrize(
+    ("source", "result"),
+    [
+        ("2 | if . == 1 then 3 end", 2),
+        ('"a" * 0', ""),
+        ("[-1 as $x | 1, $x]", [1, -1]),
+        ("1.0 | tostring", "1.0"),
+        ("100000000000000000001 | tostring", "100000000000000000001"),
+        ('"abc" | indices("")', []),
+    ],
+)
+def test_what_no_word_tells(source: str, result: Json) -> None:
+    assert jq.compile(source).input_value(None).first() == result
+
+
 def test_all_of_them_are_looked_at() -> None:
     assert {word for word, _, _ in HERE} == set(DIFFERENCES)
 
