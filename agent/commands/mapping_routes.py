@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agent.commands.route_expressions import (
+    is_sure,
+    literal,
+    of_the_exchange,
+    of_the_message,
+    rewritten,
+    without_other_input,
+)
 from agent.domain.errors import ConfigurationError
 from agent.domain.json import Json, JsonObject, as_object
 from agent.executors.http_request import header_name_problem
 from agent.executors.http_url import UnsendableError, parsed, put_together
 from agent.routing.document import Document
-from agent.routing.expressions import LENIENT, Expressions, environment_reads
-from agent.routing.jq_cost import is_object_key
-from agent.routing.jq_paths import parse_path
-from agent.routing.jq_reroot import Reroot, rerooted
-from agent.routing.jq_tokens import Token, tokenize
+from agent.routing.expressions import Expressions, environment_reads
+from agent.routing.jq_tokens import tokenize
 from agent.routing.mapping import ANY_KIND, FALSE_WORDS, TRUE_WORDS
 from agent.routing.places import item, member
 from agent.routing.templates import sole_expression
@@ -35,27 +40,6 @@ _REPORT = {"status": "status", "link": "link", "summary": "summary", "externalRu
 _DOT_PATH = re.compile(r"[^.\s*]+(\.[^.\s*]+)*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _BY_ACTION = re.compile(r'\s*\.action\s*==\s*"([A-Za-z0-9][A-Za-z0-9_.-]{0,90})"\s*')
-_CANNOT_FAIL = frozenset(["+", "//", "(", ")", "env", "$ENV"])
-_OBJECTS = frozenset(
-    re.findall(
-        r"\S+",
-        """
-        context trigger trigger.by trigger.by.user changelogDestination headers payload payload.action
-        payload.action.invocationMethod payload.properties payload.entity payload.entity.properties
-        payload.entity.relations
-        """,
-    )
-) | {""}
-"""What is an object, or null, in every message of Port."""
-_INSTEAD = {
-    "debug": ".",
-    "stderr": ".",
-    "inputs": "empty",
-    "input_filename": "null",
-    "input_line_number": "0",
-    "input": 'error("there is no further input")',
-}
-"""What mapping files make of jq's words for other input and output, written with words that routes may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +121,7 @@ class _Mapping:
         if source is None:
             self.why_never = "takes no message: jq cannot compile its `enabled`"
             return None
-        seen = _rewritten(source, _of_the_message, ".message")
+        seen = rewritten(source, of_the_message, ".message")
         return f"{_ADDRESSED}\nand {seen if _BY_ACTION.fullmatch(source) else f'({seen}) == true'}"
 
     def wanted_name(self, index: int) -> str:
@@ -205,12 +189,12 @@ class _Mapping:
             source = self._usable(value, member(place, theirs))
             if source is None:
                 continue
-            literal = _literal(source)
-            if literal is not None and not literal.startswith((".", "$")):
-                written[ours] = literal
+            text = literal(source)
+            if text is not None and not text.startswith((".", "$")):
+                written[ours] = text
                 continue
             whole = "{body: .message, request: .request, response: .response}"
-            written[ours] = f"{{{{ {_rewritten(source, _of_the_exchange, whole)} }}}}"
+            written[ours] = f"{{{{ {rewritten(source, of_the_exchange, whole)} }}}}"
         return written
 
     def _decrypt(self) -> list[Json]:
@@ -263,13 +247,10 @@ class _Mapping:
     def _written(self, text: str, place: str, fits: re.Pattern[str] | None = None) -> Json:
         """One expression as a template; a constant text as it is, where it ``fits``."""
         source = self._usable(text, place)
-        literal = None if source is None else _literal(source)
-        if (
-            literal is not None
-            and (fits is None or fits.fullmatch(literal))
-            and (fits is not _URL or _callable(literal))
-        ):
-            return literal
+        fixed = None if source is None else literal(source)
+        is_fit = fixed is not None and (fits is None or fits.fullmatch(fixed) is not None)
+        if fixed is not None and is_fit and (fits is not _URL or _callable(fixed)):
+            return fixed
         template = f"{{{{ {self._expression(text, place, source)} }}}}"
         assert sole_expression(template) is not None, f"{place}: not one expression"  # noqa: S101 - jq compiled it
         return template
@@ -282,8 +263,8 @@ class _Mapping:
                 f"{_within(place, self.place)}: jq cannot compile it, so it is null for every message"
             )
             return "null"
-        seen = _rewritten(source, _of_the_message, ".message")
-        if _is_sure(source) and not source.endswith("\n"):
+        seen = rewritten(source, of_the_message, ".message")
+        if is_sure(source) and not source.endswith("\n"):
             return seen
         return f"({seen})?"
 
@@ -299,7 +280,7 @@ class _Mapping:
                 self._reads_any_variable = True
             else:
                 self._variables[name] = None
-        source = _without_other_input(text, tokens)
+        source = without_other_input(text, tokens)
         return f"{source}\n" if "#" in source else source
 
 
@@ -315,50 +296,6 @@ def _callable(url: str) -> bool:
     return True
 
 
-def _of_the_message(name: str) -> str:
-    return f".message.{name}" if name else ".message"
-
-
-def _of_the_exchange(name: str) -> str | None:
-    return {"body": ".message", "request": ".request", "response": ".response"}.get(name)
-
-
-def _rewritten(source: str, reroot: Reroot, whole: str) -> str:
-    """``source`` for the document of routes: its reads written anew, or all of it behind a pipe."""
-    anew = rerooted(source, reroot)
-    if anew is None:
-        return f"{whole} | ({source})"
-    return f"({anew})" if source.endswith("\n") else anew.strip()  # brackets keep a comment's braces to itself
-
-
-def _literal(source: str) -> str | None:
-    """The text, if the expression is a constant one that needs no braces."""
-    tokens = list(tokenize(source))
-    if [token.kind for token in tokens] != ["string"]:
-        return None
-    try:
-        text = json.loads(tokens[0].text)
-    except ValueError:
-        return None
-    return text if isinstance(text, str) and "{{" not in text and text else None
-
-
-def _is_sure(source: str) -> bool:
-    """Whether the expression does not fail: a path through Port's own objects, or texts and variables, added up."""
-    steps = parse_path(source)
-    if steps is not None:
-        return ".".join(map(str, steps[:-1])) in _OBJECTS
-    tokens = list(tokenize(source))
-    if len(tokens) == 1:
-        return tokens[0].kind in ("string", "number") or tokens[0].text in ("null", "true", "false")
-    return all(
-        token.kind == "string"
-        or token.text in _CANNOT_FAIL
-        or (token.kind == "field" and tokens[index - 1].text in ("env", "$ENV"))
-        for index, token in enumerate(tokens)
-    )
-
-
 def _key(name: str) -> str:
     """A member's name, so that it stays what it is."""
     return name if "{{" not in name else f"{{{{ {json.dumps(name, ensure_ascii=False)} }}}}"
@@ -366,33 +303,3 @@ def _key(name: str) -> str:
 
 def _within(place: str, mapping: str) -> str:
     return place.removeprefix(mapping).lstrip(".")
-
-
-def _without_other_input(source: str, tokens: Sequence[Token]) -> str:
-    """``debug``, ``input`` and the like are told apart by their names; routes refuse the names."""
-    pieces: list[str] = []
-    done = 0
-    for start, end, instead in _other_input(source, tokens):
-        pieces += (source[done:start], instead)
-        done = end
-    return "".join([*pieces, source[done:]])
-
-
-def _other_input(source: str, tokens: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
-    until = 0
-    for index, token in enumerate(tokens):
-        if token.kind != "name" or token.text not in LENIENT or is_object_key(tokens, index) or token.start < until:
-            continue
-        until = token.start + len(token.text)
-        if index + 1 < len(tokens) and tokens[index + 1].text == "(":
-            until = _closing(source, tokens, index + 1)
-        yield token.start, until, _INSTEAD[token.text]
-
-
-def _closing(source: str, tokens: Sequence[Token], opening: int) -> int:
-    depth = 0
-    for token in tokens[opening:]:
-        depth += (token.text in ("(", "\\(")) - (token.text == ")")
-        if depth == 0:
-            return token.start + 1
-    return len(source)

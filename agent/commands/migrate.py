@@ -54,6 +54,7 @@ class _Old:
     values: Document | None = None
     mapping: tuple[str, bytes] | None = None
     is_own_environment: bool = False
+    has_env_file: bool = False
 
     @property
     def known(self) -> Known:
@@ -112,6 +113,7 @@ def _read(given: Given, environment: Mapping[str, str]) -> _Old:
         if text is not None:
             old.mapping = (f"{given.values}: controlThePayloadConfig", text.encode())
     if given.env is not None:
+        old.has_env_file = True
         variables, where = _env_file(given.env)
         old.variables |= variables
         old.where |= where
@@ -222,8 +224,9 @@ def _files(old: _Old, routes: str | None, write: Write) -> Iterator[tuple[str, s
     """Names and texts of the files; says what is not carried over into them."""
     if routes is not None:
         yield ROUTES, routes
-    if old.values is None:
+    if old.values is None or old.has_env_file:
         yield ENV, _env_text(old, routes is not None)
+    if old.values is None:
         return
     values = NewValues(as_object(old.values.value), routes)
     made = values.made()

@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 _WIDTH = 110
+_LIKE_A_NUMBER = tuple("+-.0123456789")
+"""How texts begin that YAML 1.2 takes for numbers, and the library, which goes by 1.1, for texts: 1e3, 0o7."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -22,7 +24,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
+    style = "|" if "\n" in text else "'" if text[:1] in _LIKE_A_NUMBER else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

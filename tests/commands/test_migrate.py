@@ -167,6 +167,13 @@ def test_values_become_ours_without_their_secrets(home: Path) -> None:
     assert not (home / "new" / ".env").exists()
 
 
+def test_both_are_written_where_both_are_given(home: Path) -> None:
+    ended = migrate(home, "--values", str(VALUES), "--env", "old.env", "--mapping", "mapping.json", "--out", "new")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert {path.name for path in (home / "new").iterdir()} == {"routes.yaml", "values.yaml", ".env"}
+    assert "trigger_a_workflow" in (home / "new" / "routes.yaml").read_text(), "the file of the option wins"
+
+
 def test_a_secret_that_is_there_already_stays_the_secret(home: Path) -> None:
     old = {
         "secret": {"useExistingSecret": True, "name": "ours"},
