@@ -77,31 +77,26 @@ class NewValues:
     def _settings(self, new: dict[str, Json]) -> None:
         env = as_object(self.old.get("env"))
         normal, secret = as_object(env.get("normal")), as_object(env.get("secret"))
-        port: dict[str, Json] = {}
-        settings: dict[str, Json] = {}
-        extra: list[Json] = []
+        given = {**secret, **normal}
+        port: JsonObject = {ours: given[name] for name, ours in _OTHER_VALUES.items() if given.get(name)}
+        self.keys += [name for name in secret if name not in _OTHER_VALUES]
+        plain: dict[str, Json] = {}
         for name, value in normal.items():
-            text = "" if value is None else as_text(value)
-            if name in _OTHER_VALUES:
-                port[_OTHER_VALUES[name]] = text
-            elif hides(name, text):
+            if name in CREDENTIALS or hides(name, "" if value is None else as_text(value)):
                 self.keys.append(name)
-                self.remarks.append(
-                    f"env.normal.{name} looks like a secret and is not copied: it goes into the Secret"
-                )
-            elif name in Settings.model_fields:
-                if is_kept(name) and text:
-                    settings[name] = value
-            elif name != MAPPING_PATH:
-                extra.append({"name": name, "value": text})
-        self.keys += [name for name in secret if name not in self.keys]
-        if port:
-            new["port"] = port
-        new["secret"] = self._secret()
-        if settings:
-            new["settings"] = settings
-        if extra:
-            new["extraEnv"] = extra
+                self.remarks.append(f"env.normal.{name} is not copied: it goes into the Secret instead")
+            elif name not in _OTHER_VALUES:
+                plain[name] = value
+        settings = {
+            name: v for name, v in plain.items() if _is_setting(name) and is_kept(name) and v not in (None, "")
+        }
+        extra: list[Json] = [
+            {"name": name, "value": "" if value is None else as_text(value)}
+            for name, value in plain.items()
+            if not _is_setting(name)
+        ]
+        parts: JsonObject = {"port": port, "secret": self._secret(), "settings": settings, "extraEnv": extra}
+        new.update({name: part for name, part in parts.items() if part})
 
     def _secret(self) -> JsonObject:
         """The Secret of the credentials and tokens: one that is there already, never their values."""
@@ -145,6 +140,10 @@ class NewValues:
         for name in self.old:
             if name not in _READ:
                 self.remarks.append(f"{name} is no value of port-agent 0.8.15, and left out")
+
+
+def _is_setting(name: str) -> bool:
+    return name in Settings.model_fields or name == MAPPING_PATH
 
 
 def mapping_in(values: Mapping[str, Json]) -> str | None:

@@ -177,7 +177,16 @@ def test_both_are_written_where_both_are_given(home: Path) -> None:
 def test_a_secret_that_is_there_already_stays_the_secret(home: Path) -> None:
     old = {
         "secret": {"useExistingSecret": True, "name": "ours"},
-        "env": {"normal": {"PORT_ORG_ID": "o", "API_TOKEN": SECRETS[1], "PORT_CLIENT_SECRET": SECRETS[0]}},
+        "env": {
+            "normal": {
+                "PORT_CLIENT_ID": "i",
+                "API_TOKEN": SECRETS[1],
+                "PORT_CLIENT_SECRET": SECRETS[0],
+                "EMPTY": None,
+                "WEBHOOK_VERIFY_SSL": False,
+            },
+            "secret": {"PORT_ORG_ID": "org_of_secret"},
+        },
         "podServiceAccount": {"name": "account"},
         "resources": {"limits": {"memory": "1Gi"}},
         "nonsense": 1,
@@ -187,11 +196,14 @@ def test_a_secret_that_is_there_already_stays_the_secret(home: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     values = yaml.safe_load((home / "new" / "values.yaml").read_text())
     assert values["secret"] == old["secret"]
+    assert values["port"] == {"orgId": "org_of_secret"}
+    assert values["extraEnv"] == [{"name": "EMPTY", "value": ""}]
+    assert values["settings"] == {"WEBHOOK_VERIFY_SSL": False}
     assert values["serviceAccount"] == {"create": False, "name": "account"}
     assert values["resources"] == {"limits": {"memory": "1Gi"}}
     assert "routes" not in values
     for said in (
-        "env.normal.API_TOKEN looks like a secret",
+        "env.normal.API_TOKEN is not copied",
         "nonsense is no value of port-agent",
         "Secret ours must be",
     ):

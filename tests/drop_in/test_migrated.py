@@ -46,7 +46,8 @@ def outcome(routes: RouteSet, invocation: Invocation, response: Mapping[str, Jso
             continue
         if value is not None:
             report[name] = value
-    return sent, report
+    options = routed.route.options
+    return sent, report, options["mode"], options["body_format"]
 
 
 def reported_templates(routed: Routed) -> list[tuple[str, Any]]:
