@@ -102,8 +102,8 @@ HEAD = "routes:\n  - name: a\n    match: {action: x}\n    "
             ),
         ),
         (
-            HEAD + "http: {}\n    env: [A-B]",
-            "5: routes[0].env[0]: must be the name of an environment variable, not 'A-B'",
+            HEAD + "http: {}\n    env: [A B]",
+            "5: routes[0].env[0]: must be the name of an environment variable, not 'A B'",
         ),
         (
             HEAD + "http: {}\n    env: [PORT_CLIENT_SECRET]",
