@@ -126,6 +126,10 @@ def test_what_stands_behind_a_mapping_that_takes_all_is_never_reached(enabled: A
     assert "[1] before it takes every message" in reached[0]
 
 
+def test_of_several_that_take_all_the_first_is_named() -> None:
+    assert all("[0] before it takes every message" in line for line in findings({}, {}, {"enabled": ".a"}))
+
+
 @pytest.mark.parametrize(
     "mapping",
     [
