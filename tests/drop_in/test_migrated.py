@@ -23,7 +23,7 @@ from agent.routing.document import parse
 from agent.routing.file import RoutesReader
 from agent.routing.route_set import RouteSet
 from agent.testing import fake_services
-from tests.drop_in.test_requests import CASES, SECRET, Case, reader
+from tests.drop_in.mapping_rig import CASES, SECRET, Case, reader
 
 
 def outcome(routes: RouteSet, invocation: Invocation, response: Mapping[str, Json]) -> Any:
