@@ -9,25 +9,32 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
 
 from agent.commands.route_expressions import (
+    is_number,
+    is_object,
     is_sure,
+    is_text,
     literal,
     of_the_exchange,
     of_the_message,
     rewritten,
     without_other_input,
 )
+from agent.commands.route_values import CAPITALS, TEXT_OR_NULL, of_headers, of_query
 from agent.domain.errors import ConfigurationError
 from agent.domain.json import Json, JsonObject, as_object
 from agent.executors.http_request import header_name_problem
 from agent.executors.http_url import UnsendableError, parsed, put_together
+from agent.net.headers import CONNECTION_HEADERS
 from agent.routing.document import Document
 from agent.routing.expressions import Expressions, environment_reads
 from agent.routing.jq_tokens import tokenize
-from agent.routing.mapping import ANY_KIND, FALSE_WORDS, TRUE_WORDS
+from agent.routing.mapping import ANY_KIND, FALSE_WORDS, TRUE_WORDS, is_true_word
+from agent.routing.mapping_templates import as_source, is_hollow
 from agent.routing.places import item, member
-from agent.routing.templates import sole_expression
+from agent.routing.templates import kind, sole_expression
 
 _OWN_SECRET = "PORT_CLIENT_SECRET"  # noqa: S105 - the variable's name
 _ADDRESSED = (
@@ -115,8 +122,8 @@ class _Mapping:
         value = self.raw.get("enabled", True)
         words = str(value).lower()
         if not isinstance(value, str) or words in TRUE_WORDS | FALSE_WORDS:
-            self.why_never = "" if words in TRUE_WORDS else "off: `enabled` is false"
-            return _ADDRESSED if words in TRUE_WORDS else None
+            self.why_never = "" if is_true_word(value) else "off: `enabled` is false"
+            return _ADDRESSED if is_true_word(value) else None
         source = self._usable(value, member(self.place, "enabled"))
         if source is None:
             self.why_never = "takes no message: jq cannot compile its `enabled`"
@@ -156,28 +163,73 @@ class _Mapping:
             if isinstance(value, str):
                 http[name] = self._written(value, member(self.place, name), fits=_FITS[name])
         http["headers"] = self._headers(raw.get("headers"))
-        query = raw.get("query")
-        if isinstance(query, str):
-            expression = self._expression(query, member(self.place, "query"))
-            http["query"] = f"{{{{ first({expression}, null) | if . == null then {{}} else . end }}}}"
-        elif query:
-            http["query"] = self._value(query, member(self.place, "query"))
+        if query := self._query(raw.get("query")):
+            http["query"] = query
         body = raw.get("body")
         http["body"] = self._value("." if body is None else body, member(self.place, "body"))
         http["body_format"] = "json"
+        http["follow_redirects"] = True
         return http
 
     def _headers(self, headers: Json) -> Json:
-        """Without ``headers`` none, not those of the action."""
-        kept: Json = {} if headers is None else headers
-        if isinstance(headers, Mapping):
-            wrong = {name: reason for name in headers if (reason := header_name_problem(name)) is not None}
-            for name, reason in wrong.items():
+        """Without ``headers`` none, not those of the action. What comes out as no text fails the run."""
+        place = member(self.place, "headers")
+        if isinstance(headers, str):
+            return _braced(f"{self._expression(headers, place)}\n{of_headers(headers)}")
+        kept: dict[str, Json] = {}
+        for name, value in as_object(headers).items():
+            source = as_source(value)
+            if is_hollow(value) or source is None:
+                continue
+            if name.lower() in CONNECTION_HEADERS:
+                self.remarks.append(f"header {name!r} is left out, as in the mapping: it is part of the connection")
+            elif reason := header_name_problem(name) or (
+                "" if isinstance(source, str) else f"it is {kind(source)}"
+            ):
                 self.remarks.append(
                     f"header {name!r} is left out: the mapping's requests all fail for it ({reason})"
                 )
-            kept = {name: value for name, value in headers.items() if name not in wrong}
-        return self._value(kept, member(self.place, "headers"))
+            elif isinstance(source, str):
+                guard = f" | {TEXT_OR_NULL.format(json.dumps(f'header {name} is no text'))}"
+                kept[_key(name)] = self._written(
+                    source, member(place, name), guard="" if is_text(source) else guard
+                )
+        return kept
+
+    def _query(self, query: Json) -> Json:
+        """Nothing where it adds nothing."""
+        place = member(self.place, "query")
+        if isinstance(query, str):
+            text = literal(query)
+            if text is not None:
+                return _parameters(text)
+            if not is_object(query):
+                self.remarks.append(
+                    "query: should it be a text with a broken percent-encoding, it is sent as it is"
+                )
+            return _braced(f"first({self._expression(query, place)}, null)\n{of_query(query)}")
+        return {
+            _key(name): self._parameter(as_source(part) if isinstance(part, bool) else part, member(place, name))
+            for name, part in as_object(query).items()
+            if not is_hollow(part)
+        }
+
+    def _parameter(self, value: Json, place: str) -> Json:
+        """One value of the query; true and false are sent as `True` and `False`."""
+        match value:
+            case str():
+                is_none = is_text(value) or is_number(value)
+                return self._written(value, place, guard="" if is_none else f" | {CAPITALS}")
+            case list():
+                items = [(part, item(place, index)) for index, part in enumerate(value)]
+                return [
+                    self._value(part, at) if isinstance(part, list) else self._parameter(part, at)
+                    for part, at in items
+                ]
+            case bool():
+                return str(value)
+            case _:
+                return self._value(value, place)
 
     def _report(self) -> dict[str, Json]:
         raw, place = as_object(self.raw.get("report")), member(self.place, "report")
@@ -199,7 +251,7 @@ class _Mapping:
 
     def _decrypt(self) -> list[Json]:
         paths = self.raw.get("fieldsToDecryptPaths")
-        listed = [str(path).removeprefix(".") for path in paths] if isinstance(paths, list) else []
+        listed = [str(path) for path in paths] if isinstance(paths, list) else []
         fit = [path for path in dict.fromkeys(listed) if _DOT_PATH.fullmatch(path)]
         for path in listed:
             if path not in fit:
@@ -238,25 +290,29 @@ class _Mapping:
             case str():
                 return self._written(value, place)
             case Mapping():
-                return {_key(name): self._value(part, member(place, name)) for name, part in value.items()}
+                return {
+                    _key(name): self._value(part, member(place, name))
+                    for name, part in value.items()
+                    if not is_hollow(part)
+                }
             case list():
                 return [self._value(part, item(place, index)) for index, part in enumerate(value)]
             case _:
                 return value
 
-    def _written(self, text: str, place: str, fits: re.Pattern[str] | None = None) -> Json:
-        """One expression as a template; a constant text as it is, where it ``fits``."""
+    def _written(self, text: str, place: str, fits: re.Pattern[str] | None = None, guard: str = "") -> Json:
+        """One expression as a template, with ``guard`` behind it; a constant text as it is, where it ``fits``."""
         source = self._usable(text, place)
         fixed = None if source is None else literal(source)
         is_fit = fixed is not None and (fits is None or fits.fullmatch(fixed) is not None)
         if fixed is not None and is_fit and (fits is not _URL or _callable(fixed)):
             return fixed
-        template = f"{{{{ {self._expression(text, place, source)} }}}}"
-        assert sole_expression(template) is not None, f"{place}: not one expression"  # noqa: S101 - jq compiled it
-        return template
+        expression = self._expression(text, place, source)
+        return _braced(expression if source is None else expression + guard)
 
     def _expression(self, text: str, place: str, source: str | None = None) -> str:
         """The expression over the view; null where the mapping's fails."""
+        text = text if any(tokenize(text)) else "."
         source = self._usable(text, place) if source is None else source
         if source is None:
             self.remarks.append(
@@ -296,8 +352,22 @@ def _callable(url: str) -> bool:
     return True
 
 
+def _braced(expression: str) -> str:
+    template = f"{{{{ {expression} }}}}"
+    assert sole_expression(template) is not None, f"not one expression: {expression}"  # noqa: S101 - jq compiled it
+    return template
+
+
+def _parameters(text: str) -> Json:
+    """A constant query ``a=1&b=2`` as an object."""
+    pairs: dict[str, list[Json]] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        pairs.setdefault(_key(name), []).append(_key(value))
+    return {name: values if len(values) > 1 else values[0] for name, values in pairs.items()}
+
+
 def _key(name: str) -> str:
-    """A member's name, so that it stays what it is."""
+    """A member's name, or a text, so that it stays what it is."""
     return name if "{{" not in name else f"{{{{ {json.dumps(name, ensure_ascii=False)} }}}}"
 
 

@@ -74,7 +74,7 @@ class MappingTrial:
         """Of what is to be decrypted, what the message does not have."""
         for index, one in enumerate(paths):
             place = item(member(path, "fieldsToDecryptPaths"), index)
-            steps = str(one).removeprefix(".").split(".")
+            steps = str(one).split(".")
             missing = where_it_ends(invocation.document, steps)
             if missing:
                 yield f"{self.document.at(place)}: {place}: nothing to decrypt in {name}: {missing}"

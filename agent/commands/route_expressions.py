@@ -25,6 +25,17 @@ _OBJECTS = frozenset(
     )
 ) | {""}
 """What is an object, or null, in every message of Port."""
+_TEXTS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        action resourceType context.runId context.entity context.blueprint trigger.at trigger.by.userId
+        trigger.by.orgId trigger.by.user.email payload.entity.identifier payload.entity.title
+        payload.entity.blueprint payload.action.identifier payload.action.invocationMethod.type
+        """,
+    )
+)
+"""What is a text, or null, in every message of Port."""
 _INSTEAD = {
     "debug": ".",
     "stderr": ".",
@@ -80,6 +91,47 @@ def is_sure(source: str) -> bool:
         or (token.kind == "field" and tokens[index - 1].text in ("env", "$ENV"))
         for index, token in enumerate(tokens)
     )
+
+
+def is_text(source: str) -> bool:
+    """Whether what the expression gives, if it gives anything, is a text or null."""
+    steps = parse_path(source)
+    if steps is not None:
+        return ".".join(map(str, steps)) in _TEXTS
+    tokens = list(tokenize(source))
+    if [token.text for token in tokens[-2:]] in (["|", "tostring"], ["|", "tojson"]):
+        return not tokens[-2].enclosing
+    text = tokens[1:] if tokens and tokens[0].kind == "format" else tokens
+    if text and text[0].text == '"' and all(token.enclosing or token.text == "\\(" for token in text[1:]):
+        return True  # with interpolations
+    if not is_sure(source) or is_number(source):
+        return False
+    return all(
+        tokens[index + 1 : index + 2] and tokens[index + 1].kind == "field"
+        for index, token in enumerate(tokens)
+        if token.kind in ("name", "variable") and token.text != "null"
+    )
+
+
+def is_number(source: str) -> bool:
+    """Whether the expression is a number as it stands."""
+    return [token.kind for token in tokenize(source)] == ["number"]
+
+
+def is_object(source: str) -> bool:
+    """Whether the expression makes an object, and does nothing with it."""
+    tokens = list(tokenize(source))
+    return bool(tokens) and tokens[0].text == "{" and _is_one(tokens)
+
+
+def _is_one(tokens: Sequence[Token]) -> bool:
+    """Whether the bracket that begins them is closed by the last one, and not before."""
+    depth = 0
+    for index, token in enumerate(tokens):
+        depth += (token.text in ("{", "[", "(", "\\(")) - (token.text in ("}", "]", ")"))
+        if depth == 0:
+            return index == len(tokens) - 1
+    return False
 
 
 def without_other_input(source: str, tokens: Sequence[Token]) -> str:

@@ -12,6 +12,8 @@ Written by `action-agent migrate`. Each route sends and reports what its mapping
 comments say so.
 Of all of them: a plain path, such as .message.payload.properties.name, stands where all before its last name are
 objects in Port's messages. Should one be none, the run ends as FAILURE, where the mapping went on with null.
+In a header and in the query one that is a text in Port's messages, such as .message.context.runId, stands without
+what others have behind them: headers that are no text fail the run, and true and false are sent as True and False.
 Inputs that a message lists as encrypted are opened for routes; in a mapping only `fieldsToDecryptPaths` are. Where
 a body sends the whole message, it sends them in clear text.
 A target that answers with an error is summed up in other words than before: where automations go by those, write

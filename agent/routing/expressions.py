@@ -48,7 +48,7 @@ _REFUSED = {
 }
 LENIENT = frozenset({"input", "inputs", "input_line_number", "debug", "stderr", "input_filename"})
 """Of these, what `_LENIENT_PRELUDE` defines."""
-_FORMATS = ("@text", "@json", "@html", "@uri", "@csv", "@tsv", "@sh", "@base64", "@base64d")
+_FORMATS = ("@text", "@json", "@html", "@uri", "@urid", "@csv", "@tsv", "@sh", "@base64", "@base64d")
 _ESCAPED_SURROGATE = re.compile(r"\\(?:\\|u[dD][89abAB][0-9a-fA-F]{2}|u[dD][c-fC-F][0-9a-fA-F]{2})")
 
 

@@ -112,7 +112,7 @@ class _Reading:
         if isinstance(value, str) and value.lower() not in TRUE_WORDS | FALSE_WORDS:
             strict = replace(templates, forgives=False)
             return Addressed(strict.expression(value, member(self.path, "enabled")))
-        return Addressed(Constant(value == 1 or str(value).lower() in TRUE_WORDS))
+        return Addressed(Constant(is_true_word(value)))
 
     def _secrets(self) -> Iterator[str]:
         """The variables that its expressions name and whose values are to be masked."""
@@ -124,6 +124,11 @@ class _Reading:
     def _warn(self, problem: Problem) -> None:
         place = problem.path or problem.where
         self.warnings.append(self.document.problem(place, problem.message, problem.hint))
+
+
+def is_true_word(enabled: Json) -> bool:
+    """Whether ``enabled`` is true as it stands, without jq: also ``1``, ``1.0``, ``yes``."""
+    return enabled == 1 or str(enabled).lower() in TRUE_WORDS
 
 
 def _options(raw: JsonObject) -> JsonObject:

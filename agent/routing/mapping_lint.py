@@ -17,7 +17,7 @@ from agent.routing.document import Document
 from agent.routing.jq_dialect import DIFFERENCES, differences
 from agent.routing.jq_reroot import document_reads
 from agent.routing.jq_tokens import Token, tokenize
-from agent.routing.mapping import FALSE_WORDS, TRUE_WORDS
+from agent.routing.mapping import FALSE_WORDS, TRUE_WORDS, is_true_word
 from agent.routing.places import item, member
 
 KEYS = ("enabled", "method", "url", "headers", "query", "body", "report", "fieldsToDecryptPaths")
@@ -58,7 +58,7 @@ def lint(document: Document) -> list[Problem]:
             hint = "put it before that one, or say there in `enabled` which messages it is for"
             found.append(document.problem(path, message, hint))
         found += _Mapping(document, raw, path).findings()
-        if not takes_all and _takes_all(raw.get("enabled", True)):
+        if not takes_all and is_true_word(raw.get("enabled", True)):
             takes_all = path
     return found
 
@@ -114,10 +114,6 @@ def _texts(value: Json, path: str) -> Iterator[tuple[str, str]]:
             pass
 
 
-def _takes_all(enabled: Json) -> bool:
-    return str(enabled).lower() in TRUE_WORDS
-
-
 @dataclass(frozen=True, slots=True)
 class _Mapping:
     """One mapping, looked over."""
@@ -151,12 +147,12 @@ class _Mapping:
         if isinstance(value, bool) or value is None:
             return
         word = str(value).lower()
-        if word in TRUE_WORDS | FALSE_WORDS:
+        if not isinstance(value, str) or word in TRUE_WORDS | FALSE_WORDS:
             if word not in ("true", "false"):
-                meant = "true" if word in TRUE_WORDS else "false"
+                meant = "true" if is_true_word(value) else "false"
                 yield self._problem(path, f"{value!r} is taken for {meant}, and not for jq", f"write {meant}")
             return
-        tokens = list(tokenize(str(value)))
+        tokens = list(tokenize(value))
         given = _plain_kind(tokens)
         if given:
             yield self._problem(path, f"gives {given} and never true: the mapping takes nothing", _compare(tokens))

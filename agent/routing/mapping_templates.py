@@ -187,7 +187,7 @@ class MappingTemplates:
         """
         template: Template
         if isinstance(value, Mapping) and path in (member(self.place, "headers"), member(self.place, "query")):
-            value = {name: _source(part) for name, part in value.items()}
+            value = {name: as_source(part) for name, part in value.items()}
         match value:
             case str():
                 template = self.expression(value, path)
@@ -195,7 +195,7 @@ class MappingTemplates:
                 pairs = (
                     (Constant(name), self.template(part, member(path, name)))
                     for name, part in value.items()
-                    if not _is_hollow(part)
+                    if not is_hollow(part)
                 )
                 template = Members(tuple(pairs), path)
             case list():
@@ -225,10 +225,11 @@ class MappingTemplates:
         return Forgiven(template) if self.forgives else template
 
 
-def _source(part: Json) -> Json:
+def as_source(part: Json) -> Json:
     """Headers and parameters are expressions even where the file has a number, or true, which jq does not know."""
     return str(part) if isinstance(part, int | float) else part
 
 
-def _is_hollow(value: Json) -> bool:
-    return isinstance(value, Mapping) and all(map(_is_hollow, value.values()))
+def is_hollow(value: Json) -> bool:
+    """Whether it is an object with nothing in it but such objects; these are left out of what is sent."""
+    return isinstance(value, Mapping) and all(map(is_hollow, value.values()))

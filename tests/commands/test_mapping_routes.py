@@ -121,7 +121,21 @@ def test_bodies(body: Any) -> None:
                 "F": "env.EMPTY",
             }
         },
+        {"headers": {"A": ".payload.properties.memoized"}},
+        {"headers": {"A": ".payload.properties.nothing", "B": ".action, 5", "C": '"\\(.action) x"', "D": "true"}},
+        {"headers": {"A": True, "B": {}, "C": {"D": {}}, "E": ".payload.entity.title.x"}},
+        {"headers": {"A": 5}},
+        {"headers": {"A": "env"}},
+        {"headers": {"A": "$ENV"}},
+        {"headers": {"A": ".action | length | tostring", "B": "(.action | length), 1"}},
+        {"headers": {"A": "(.action | tostring) as $x | [$x | tostring]"}},
+        {"headers": {"A": ".action", "Content-Length": "5", "connection": '"x"'}},
+        {"headers": ""},
         {"headers": '{"X-Run": .context.runId}'},
+        {"headers": '{"X-Run": .context.runId, "Content-Length": 5}'},
+        {"headers": '{"X-Run": .context.runId, A: null, B: true}'},
+        {"headers": '{} | .["tE"] = "x" | .a = "b"'},
+        {"headers": '{a: "b"} + {TE: "x"}'},
         {"headers": "null"},
         {"headers": ".action"},
         {"headers": {"Content-Type": '"application/x-www-form-urlencoded"'}, "body": {"a": ".action"}},
@@ -131,6 +145,28 @@ def test_bodies(body: Any) -> None:
         {"query": "empty"},
         {"query": ".action[0]"},
         {"query": '{"a": .action}'},
+        {"query": '{a: true, b: [false, 1, null, "x", [true]], c: [], d: null, e: {f: true}}'},
+        {"query": '{a: true} + {b: "x"}'},
+        {"query": {"a": True, "b": 5, "c": 1.5, "d": [True, ".action == 1", [True]], "e": {}, "f": {"g": "true"}}},
+        {"query": {"a": ".payload.properties.memoized", "b": "[true, 1]", "{{c}}": ".action", "d": "[]"}},
+        {"query": {"a": "1 == 1", "b": ".payload.properties", "c": "[[true], 1]", "d": "env.TOKEN", "e": '"true"'}},
+        {"query": '"a=1&b=&a=x+y%20z&&c&=d&e=f=g&%7B%7Bh=%7B%7Bi"'},
+        {"query": '"a=1&b=&a=x+y%20z&&c&=d&e=f=g&%7B%7Bh=%7B%7Bi&j=" + .action'},
+        {"query": '[["a", 1], ["b", true], ["a", null], ["c", [true, "x"]], [1, 2], [null, {a: true}], ["d", []]]'},
+        {"query": '[["a", 1], ["b"]]'},
+        {"query": '["a"]'},
+        {"query": "0"},
+        {"query": "0.0"},
+        {"query": "5"},
+        {"query": "true"},
+        {"query": "[]"},
+        {"query": '""'},
+        {"query": '.action | ""'},
+        {"query": ""},
+        {"query": ".a |"},
+        {"enabled": 1.0, "body": "", "method": "#", "report": {"link": ""}},
+        {"body": "", "report": {"link": " ", "summary": "#"}},
+        {"fieldsToDecryptPaths": [".payload.properties.x"]},
         {"query": "false"},
         {"query": {}},
         {"enabled": "yes", "body": ".action"},
@@ -253,12 +289,41 @@ def test_variables_that_routes_cannot_have_are_named() -> None:
 
 def test_what_cannot_be_carried_over_is_named() -> None:
     assert "body.a[0]: jq cannot compile it, so it is null for every message" in remarks({"body": {"a": [".b ||"]}})
-    assert "decrypt: 'a.*' is left out" in remarks({"fieldsToDecryptPaths": ["a.*", ".b.c", "b.c"]})
+    assert "decrypt: 'a.*' is left out" in remarks({"fieldsToDecryptPaths": ["a.*", "b.c"]})
+    assert "decrypt: '.b.c' is left out: it is no dot path" in remarks({"fieldsToDecryptPaths": [".b.c", "b.c"]})
     assert "header 'a b' is left out" in remarks({"headers": {"a b": "1"}})
-    assert "header 'Content-Length' is left out" in remarks({"headers": {"Content-Length": "1"}})
+    assert "header 'A' is left out: the mapping's requests all fail for it (it is a list)" in remarks(
+        {"headers": {"A": ["1"]}}
+    )
+    assert "header 'TE' is left out, as in the mapping: it is part" in remarks({"headers": {"TE": "1"}})
+    assert "with a broken percent-encoding" in remarks({"query": ".a"})
+    assert "percent-encoding" not in remarks({"query": "{a: .b}"}) + remarks({"query": '"a=1"'})
 
 
-def test_paths_to_decrypt_lose_their_leading_dot_as_they_are_read() -> None:
-    (one,) = converted({"fieldsToDecryptPaths": [".b.c", "b.c", "d.0.e"]})
+def test_headers_and_parameters_that_are_plainly_texts_need_no_more() -> None:
+    plain = {
+        "A": '"Bearer " + env.TOKEN',
+        "B": ".context.runId",
+        "C": '"run \\(.context.runId)"',
+        "D": '@base64 "a:\\(env.TOKEN)"',
+        "E": ".payload.properties.count | tostring",
+        "F": "env.TOKEN",
+    }
+    (one,) = converted({"headers": plain, "query": plain})
+    assert one.route is not None
+    http: Any = one.route["http"]
+    assert http["headers"] == http["query"]
+    assert http["headers"] == {
+        "A": '{{ "Bearer " + env.TOKEN }}',
+        "B": "{{ .message.context.runId }}",
+        "C": '{{ ("run \\(.message.context.runId)")? }}',
+        "D": '{{ (@base64 "a:\\(env.TOKEN)")? }}',
+        "E": "{{ (.message.payload.properties.count | tostring)? }}",
+        "F": "{{ env.TOKEN }}",
+    }
+
+
+def test_paths_to_decrypt_are_those_that_open_something() -> None:
+    (one,) = converted({"fieldsToDecryptPaths": [".b.c", "b.c", "d.0.e", "b.c"]})
     assert one.route is not None
     assert one.route["decrypt"] == ["b.c", "d.0.e"]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.drop_in.mapping_rig import SECRET
 
 from agent.commands.mapping_file import MappingFile
 from agent.commands.mapping_trial import where_it_ends
 from agent.domain.json import Json
 from agent.settings import defaults
+from tests.drop_in.mapping_rig import SECRET
 
 CASES = Path(__file__).parent.parent / "drop_in" / "cases"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from agent.commands.mapping_routes import Known, convert
 from agent.commands.routes_text import routes_text
 from agent.domain.errors import TemplateError
 from agent.domain.invocation import Invocation
-from agent.domain.json import Json
+from agent.domain.json import Json, as_text
 from agent.executors.registry import ExecutorRegistry
 from agent.intake.reader import MessageIntake
 from agent.ports import ExecutorSettings, Routed
@@ -34,7 +34,7 @@ def outcome(routes: RouteSet, invocation: Invocation, response: Mapping[str, Jso
     intake = MessageIntake(lambda: [SECRET], SystemClock())
     opened, _ = intake.unlock(invocation, routed.route.decrypt, listed=routed.route.decrypts_listed)
     try:
-        sent = dict(asyncio.run(routed.executor.preview(opened.view)))
+        sent: dict[str, Any] = dict(asyncio.run(routed.executor.preview(opened.view)))
     except TemplateError:
         return "not sent"
     view = opened.view.extended(request=sent, response=response, outputs={})
@@ -47,7 +47,16 @@ def outcome(routes: RouteSet, invocation: Invocation, response: Mapping[str, Jso
         if value is not None:
             report[name] = value
     options = routed.route.options
-    return sent, report, options["mode"], options["body_format"]
+    sent["query"] = list(pairs(sent["query"]))
+    return sent, report, options["mode"], options["body_format"], options["follow_redirects"]
+
+
+def pairs(query: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
+    """What is sent of a query."""
+    for name, value in query.items():
+        yield from (
+            (name, as_text(one)) for one in (value if isinstance(value, list) else [value]) if one is not None
+        )
 
 
 def reported_templates(routed: Routed) -> list[tuple[str, Any]]:

@@ -77,7 +77,7 @@ _WORDS = [
     select sort sort_by startswith strings to_entries todate tojson tonumber tostring type unique
     unique_by values with_entries range limit repeat recurse test gsub split path getpath input debug
     tojson ascii explode implode ltrimstr splits halt halt_error input_filename get_search_list
-    @text @json @html @uri @csv @tsv @sh @base64 @base64d $ENV $__env $__loc__ $__prog_args $x f a::b
+    @text @json @html @uri @urid @csv @tsv @sh @base64 @base64d $ENV $__env $__loc__ $__prog_args $x f a::b
     " "a" "" "REGION" "\( 0 1 -1 1e1000 .5 nan infinite .inputs .secret .pin .text .list .message .a .b
     .[] .[0] .["a"] [.] [.,.] {a:.}
     """,

@@ -145,7 +145,10 @@ def test_what_reaches_outside_is_refused(templates: RouteTemplates, source: str,
             "map(\n.x |\n  foo)",
             ("p: `map( .x | foo)`: foo/0 is not defined (line 3, column 3) (text needs double quotes)"),
         ),
-        ("@yaml", "p: `@yaml` is not a format (jq has @text @json @html @uri @csv @tsv @sh @base64 @base64d)"),
+        (
+            "@yaml",
+            "p: `@yaml` is not a format (jq has @text @json @html @uri @urid @csv @tsv @sh @base64 @base64d)",
+        ),
         (
             '"abc',
             (

@@ -20,9 +20,19 @@ def findings(*mappings: Any) -> list[str]:
 CASES = sorted((Path(__file__).parent.parent / "drop_in" / "cases").glob("*.json"))
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+WORTH_A_WORD = "decrypt_path_with_leading_dot"
+
+
+@pytest.mark.parametrize("path", [path for path in CASES if path.stem != WORTH_A_WORD], ids=lambda path: path.stem)
 def test_nothing_is_found_in_files_that_work(path: Path) -> None:
     assert findings(*json.loads(path.read_text(encoding="utf-8"))["mapping_config"]) == []
+
+
+def test_a_path_that_decrypts_nothing_is_found() -> None:
+    path = next(path for path in CASES if path.stem == WORTH_A_WORD)
+    (found,) = findings(*json.loads(path.read_text(encoding="utf-8"))["mapping_config"])
+    assert "'.payload.properties.key' is no dot path" in found
+    assert found.endswith("(write payload.properties.key)")
 
 
 @pytest.mark.parametrize(
@@ -79,6 +89,9 @@ def test_nothing_is_found_in_files_that_work(path: Path) -> None:
         ({"fieldsToDecryptPaths": [3]}, "[0].fieldsToDecryptPaths[0]: is no text"),
         ({"enabled": "yes"}, "'yes' is taken for true, and not for jq (write true)"),
         ({"enabled": "Off"}, "'Off' is taken for false, and not for jq (write false)"),
+        ({"enabled": 1.0}, "1.0 is taken for true, and not for jq (write true)"),
+        ({"enabled": 0}, "0 is taken for false, and not for jq (write false)"),
+        ({"enabled": 2}, "2 is taken for false, and not for jq (write false)"),
         ({"enabled": 1}, "1 is taken for true, and not for jq (write true)"),
         ({"enabled": '"true"'}, "gives a text and never true: the mapping takes nothing (write true)"),
         ({"enabled": '"deploy"'}, '(write .action == "deploy", if that is the action\'s name)'),
@@ -117,7 +130,7 @@ def test_the_line_is_the_slips_own() -> None:
     assert str(lint(parse(content, "m.json"))[0]).startswith("m.json:4: [1].url: ")
 
 
-@pytest.mark.parametrize("enabled", [True, "true", "ON", 1, None])
+@pytest.mark.parametrize("enabled", [True, "true", "ON", 1, 1.0, None])
 def test_what_stands_behind_a_mapping_that_takes_all_is_never_reached(enabled: Any) -> None:
     first = {} if enabled is None else {"enabled": enabled}
     found = findings({"enabled": ".a"}, first, {"enabled": ".b"}, {})
