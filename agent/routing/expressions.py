@@ -19,8 +19,8 @@ from agent.domain.route import Template
 from agent.ports import Encode
 from agent.routing.environment_secrets import TakenFromEnvironment, is_secret, secret_values
 from agent.routing.jq_cost import is_affordable, is_object_key, weight
-from agent.routing.jq_errors import compile_error, shown, without_values
-from agent.routing.jq_hints import compile_hint, dotted, subtraction_hint, unseen_hint
+from agent.routing.jq_errors import compile_error, compile_error_alone, shown, without_values
+from agent.routing.jq_hints import compile_hint, compile_hint_alone, dotted, subtraction_hint, unseen_hint
 from agent.routing.jq_names import top_names
 from agent.routing.jq_paths import PathError, PlainPath, parse_path, walk
 from agent.routing.jq_tokens import Token, tokenize
@@ -140,7 +140,8 @@ class Expressions:
 class RouteTemplates:
     """Implements `agent.ports.TemplateCompiler` for one route; ``names`` ``None``: it may read any variable.
 
-    ``is_lenient``: what jq's program has beside a pure language does nothing, where others are refused for it.
+    ``is_lenient``: what jq's program has beside a pure language does nothing, where others are refused for it; and
+    of what does not compile no word is told, for in a mapping file it may be a secret that lacks its quotes.
     """
 
     names: tuple[str, ...] | None
@@ -182,18 +183,28 @@ class RouteTemplates:
         if (steps := parse_path(source)) is not None:
             return PathExpression(source, path, steps)
         prelude, allowed = (_LENIENT_PRELUDE, LENIENT) if self.is_lenient else (_PRELUDE, frozenset[str]())
-        if problems := [*_refusals(tokens, path, allowed), *self._hidden(tokens, path)]:
+        if problems := [*_refusals(tokens, path, allowed, tells=not self.is_lenient), *self._hidden(tokens, path)]:
             raise ConfigurationError(*problems)
-        hint = ""
         try:
             gentle = self.compile_program(prelude, source, tuple(self.environment.items()))
             return JqExpression(source, path, self.environment, gentle, self.worker, prelude)
         except (ValueError, JqFailure) as error:
-            message = compile_error(str(error), first_line=1 + _PRELUDE_LINES)
-            hint = compile_hint(message, source, _known_functions())
+            problem = self._uncompiled(str(error), source, path)
         except WorkerError as error:
-            message = f"compiling it {error}"
-        raise ConfigurationError(Problem(path, f"`{shown(source)}`: {message}", hint=hint))
+            told = f"compiling it {error}"
+            problem = Problem(path, told if self.is_lenient else f"`{shown(source)}`: {told}")
+        raise ConfigurationError(problem)
+
+    def _uncompiled(self, said: str, source: str, path: str) -> Problem:
+        """Why jq does not compile the source; ``said`` is what jq says."""
+        first_line = 1 + _PRELUDE_LINES
+        message = compile_error(said, first_line)
+        if not self.is_lenient:
+            return Problem(
+                path, f"`{shown(source)}`: {message}", hint=compile_hint(message, source, _known_functions())
+            )
+        hint = compile_hint_alone(message, source)
+        return Problem(path, f"is no jq: {compile_error_alone(said, first_line)}", hint=hint)
 
     def _unseen(self, source: str, path: str, tokens: Sequence[Token]) -> Iterator[Problem]:
         """Top-level names that the expression reads and no view will ever have."""
@@ -285,10 +296,12 @@ def environment_reads(tokens: Sequence[Token]) -> Iterator[str | None]:
             yield _member_read(tokens, index + 1)
 
 
-def _refusals(tokens: Sequence[Token], path: str, allowed: Collection[str] = ()) -> Iterator[Problem]:
+def _refusals(tokens: Sequence[Token], path: str, allowed: Collection[str], *, tells: bool) -> Iterator[Problem]:
+    """``tells``: whether the expression's own words may be repeated."""
     for index, token in enumerate(tokens):
         if token.kind == "format" and token.text not in _FORMATS:
-            yield Problem(path, f"`{token.text}` is not a format", hint=f"jq has {' '.join(_FORMATS)}")
+            named = f"`{token.text}` is not a format" if tells else "there is a format in it that jq has not"
+            yield Problem(path, named, hint=f"jq has {' '.join(_FORMATS)}")
         if (
             token.kind == "name"
             and token.text in _REFUSED
@@ -296,7 +309,7 @@ def _refusals(tokens: Sequence[Token], path: str, allowed: Collection[str] = ())
             and not is_object_key(tokens, index)
         ):
             message = f"`{token.text}` is not available: {_REFUSED[token.text]}"
-            yield Problem(path, message, hint=dotted(tokens, index))
+            yield Problem(path, message, hint=dotted(tokens, index) if tells else "")
 
 
 def _member_read(tokens: Sequence[Token], index: int) -> str | None:

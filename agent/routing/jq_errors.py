@@ -42,6 +42,7 @@ _VALUE = re.compile(
     re.DOTALL,
 )
 _PLACE = re.compile(r" at <top-level>, line (\d+), column (\d+):.*", re.DOTALL)
+_COLUMN = re.compile(r" \((?:line \d+, )?column \d+\)\Z")
 _PLAIN_WORDS = {
     "IDENT": "a name",
     "FIELD": "a field",
@@ -81,6 +82,21 @@ def without_values(message: str, source: str) -> str:
         if words and all(word.removesuffix("()").lower() in _WORDS or word in own for word in words):
             return " ".join(bare.split()).replace(" ,", ",")
     return WITHHELD
+
+
+def compile_error_alone(message: str, first_line: int) -> str:
+    """The same with no word of the expression, which may be a secret that lacks its quotes.
+
+    Syntax errors name kinds of words and never the words themselves.
+    """
+    said = compile_error(message, first_line)
+    place = _COLUMN.search(said)
+    if place is None:
+        return "jq refuses it"
+    if said.startswith("syntax error"):
+        return said
+    is_unknown = said[: place.start()].endswith(" is not defined")
+    return f"jq knows no such name{place[0]}" if is_unknown else f"jq refuses it{place[0]}"
 
 
 def compile_error(message: str, first_line: int) -> str:

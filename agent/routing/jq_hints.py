@@ -96,6 +96,13 @@ def compile_hint(message: str, source: str, known: Sequence[str]) -> str:
     return ""
 
 
+def compile_hint_alone(message: str, source: str) -> str:
+    """The same with no word of ``source``."""
+    if _UNKNOWN.search(message):
+        return "text needs double quotes"
+    return compile_hint("", source, ())
+
+
 def _function_hint(name: str, tokens: Sequence[Token], known: Sequence[str]) -> str:
     if name in known:
         return f"{name} takes another number of arguments"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
+import jq  # type: ignore[import-not-found]  # ships no types
 import pytest
 
-from agent.routing.jq_errors import WITHHELD, compile_error, shown, without_values
+from agent.routing.jq_errors import WITHHELD, compile_error, compile_error_alone, shown, without_values
+from agent.routing.jq_hints import compile_hint_alone
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,26 @@ def test_compile_errors_without_a_place_are_told_too() -> None:
 def test_expressions_are_shown_on_one_line_and_cut() -> None:
     assert shown(".a\n  | .b") == ".a | .b"
     assert shown("x" * 200) == "x" * 119 + "…"
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("Bearer s3cret", "syntax error, unexpected a name, expecting end of file (column 8)"),
+        (".a\n| Bearer s3cret", "syntax error, unexpected a name, expecting end of file (line 2, column 10)"),
+        ("s3cret", "jq knows no such name (column 1)"),
+        ("$s3cret", "jq knows no such name (column 1)"),
+        ("s3cret::s3cret", "jq knows no such name (column 1)"),
+        ("break $s3cret", "jq knows no such name (column 1)"),
+        ('"s3cret\\s3cret"', "jq refuses it (column 8)"),
+        ("{(1234): 1}", "jq refuses it (column 3)"),
+        ('import "s3cret" as $x; 1', "jq refuses it"),
+        ("if s3cret then 1", "syntax error, unexpected end of file (column 16)"),
+    ],
+)
+def test_of_an_expression_that_does_not_compile_no_word_is_repeated(source: str, told: str) -> None:
+    with pytest.raises(ValueError, match="jq: error") as caught:
+        jq.compile(source)
+    found = compile_error_alone(str(caught.value), 1)
+    assert found == told
+    assert "s3cret" not in found + compile_hint_alone(str(caught.value), source)

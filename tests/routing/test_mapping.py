@@ -389,3 +389,46 @@ def test_a_query_is_read_as_ports_own_agent_reads_it(reader: MappingReader, quer
 def test_what_jq_had_once_is_still_there(reader: MappingReader, expression: str, value: Json) -> None:
     found = rendered(read(reader, {"body": {"it": expression}}), message())
     assert found["body"] == {"it": value}
+
+
+SECRET = "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("Bearer s3cret", "is no jq: syntax error, unexpected a name, expecting end of file (column 8)"),
+        ("s3cret", "is no jq: jq knows no such name (column 1)"),
+        (".context.s3cret-s3cret", "is no jq: jq knows no such name (column 17)"),
+        ("payload.s3cret", "is no jq: jq knows no such name (column 1)"),
+        ("$s3cret", "is no jq: jq knows no such name (column 1)"),
+        ("'s3cret'", "is no jq: syntax error, unexpected character (column 1)"),
+        ('"s3cret\\s3cret"', "is no jq: jq refuses it (column 8)"),
+        ("Token @s3cret", "there is a format in it that jq has not"),
+        ("halt.s3cret", "`halt` is not available: an expression cannot stop the agent; use `error` or `empty`"),
+    ],
+)
+def test_of_a_text_without_quotes_nothing_is_told_for_it_may_be_a_secret(
+    reader: MappingReader, source: str, told: str
+) -> None:
+    report: Json = {"summary": source}
+    routes = read(
+        reader, {"headers": {"A": source}, "enabled": source, "report": report}, {"headers": {"A": source}}
+    )
+    assert [warning.path for warning in routes.warnings] == [
+        "[0].enabled",
+        "[0].report.summary",
+        "[0].headers.A",
+        "[1].headers.A",
+    ]
+    assert all(warning.message == told for warning in routes.warnings)
+    assert SECRET not in "".join(map(str, routes.warnings))
+    invocation = message()
+    assert rendered(routes, invocation)["headers"] == {}
+    assert invocation.view.notes == [f"[1].headers.A: {told}; null is sent instead"]
+    rule = routes.routes[0].report.summary
+    assert rule is not None
+    with pytest.raises(TemplateError) as caught:
+        rule.render(invocation.view)
+    assert SECRET not in str(caught.value)
+    assert SECRET not in str(routes.explain(invocation))
