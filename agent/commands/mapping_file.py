@@ -16,7 +16,7 @@ from agent.intake.signature import SignatureMode
 from agent.routing.document import Document, parse, read_file
 from agent.routing.expressions import Expressions
 from agent.routing.mapping import MappingReader
-from agent.routing.mapping_lint import UNQUOTED, dialect_notes, lint
+from agent.routing.mapping_lint import UNQUOTED, dialect_notes, lint, takes_everything
 from agent.routing.route_set import RouteSet
 from agent.settings import Settings
 
@@ -54,7 +54,7 @@ class MappingFile:
         except ConfigurationError:
             expressions.close()
             raise
-        warnings = _told_once(lint(document), routes.warnings)
+        warnings = [*_told_once(lint(document), routes.warnings), *_left_over(document, settings)]
         notes = dialect_notes(document)
         return cls(document, routes, warnings, notes, expressions, settings, environment, registry)
 
@@ -83,3 +83,15 @@ def _told_once(findings: Sequence[Problem], of_the_reader: Sequence[Problem]) ->
     """Without what jq says of a text that is no jq at all: the finding says what to write."""
     unquoted = {problem.path for problem in findings if problem.message.startswith(UNQUOTED)}
     return [*findings, *(problem for problem in of_the_reader if problem.path not in unquoted)]
+
+
+def _left_over(document: Document, settings: Settings) -> Iterator[Problem]:
+    """What becomes of messages that no mapping takes, unless one takes all or the operator has said it."""
+    is_said = "AGENT_UNROUTED" in settings.model_fields_set and settings.AGENT_UNROUTED
+    if takes_everything(document) or is_said:
+        return
+    yield document.problem(
+        "",
+        "action runs that no mapping takes are left to others, as before (AGENT_UNROUTED=fail ends them as "
+        "FAILURE); workflow nodes end as FAILED",
+    )

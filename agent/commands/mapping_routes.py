@@ -61,13 +61,14 @@ class Known:
 class Converted:
     """One mapping as a route; ``route`` is ``None`` where there is nothing to write: ``remarks`` say why.
 
-    ``place`` is the mapping's place in its file, ``line`` where that is.
+    ``place`` is the mapping's place in its file, ``line`` where that is; ``takes_all``: its `enabled` is true.
     """
 
     place: str
     line: str
     route: JsonObject | None
     remarks: tuple[str, ...] = ()
+    takes_all: bool = False
 
 
 def convert(document: Document, expressions: Expressions, known: Known) -> list[Converted]:
@@ -88,7 +89,7 @@ def convert(document: Document, expressions: Expressions, known: Known) -> list[
             because = f"never reached: {conditions[condition]} before it has the same `enabled`"
         else:
             route = one.route(condition, _free_name(one.wanted_name(index), taken))
-            converted.append(Converted(place, line, route, tuple(one.remarks)))
+            converted.append(Converted(place, line, route, tuple(one.remarks), condition == _ADDRESSED))
             conditions[condition] = place
             takes_all = place if condition == _ADDRESSED else ""
             continue

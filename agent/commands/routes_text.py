@@ -22,10 +22,16 @@ What is .message.payload.properties here can mostly be written .inputs, and .mes
 docs/routes.md.
 """
 
+_LEFT_OVER = """\
+Action runs that none of them takes end as FAILURE. With the mapping file they were left to others; so they are with
+AGENT_UNROUTED=ignore.
+"""
+
 
 def routes_text(converted: Sequence[Converted], source: str) -> str:
     """The routes file; ``source`` names the mapping file."""
-    parts = ["".join(f"# {line}\n" for line in _HEADER.splitlines())]
+    header = _HEADER if any(one.takes_all for one in converted) else _HEADER + _LEFT_OVER
+    parts = ["".join(f"# {line}\n" for line in header.splitlines())]
     routes = [one for one in converted if one.route is not None]
     parts.append("routes:\n" if routes else "routes: []\n")
     for one in converted:

@@ -63,6 +63,12 @@ def lint(document: Document) -> list[Problem]:
     return found
 
 
+def takes_everything(document: Document) -> bool:
+    """Whether there is a mapping whose ``enabled`` is true as it stands, or missing."""
+    raws = document.value if isinstance(document.value, list) else []
+    return any(is_true_word(raw.get("enabled", True)) for raw in raws if isinstance(raw, Mapping))
+
+
 def dialect_notes(document: Document) -> list[str]:
     """One line for each word whose meaning changed since jq 1.5, with the places that use it."""
     places: dict[str, list[str]] = {}

@@ -277,6 +277,25 @@ def test_check_looks_over_the_mapping_file_that_is_in_force(home: Path) -> None:
     assert "note: mapping.json:1: `@uri` in [0].url: escapes" in ended.stdout
 
 
+LEFT_OVER = (
+    "warning: mapping.json:1: action runs that no mapping takes are left to others, as before "
+    "(AGENT_UNROUTED=fail ends them as FAILURE); workflow nodes end as FAILED"
+)
+
+
+def test_where_no_mapping_takes_everything_it_is_said_what_becomes_of_the_rest(home: Path) -> None:
+    assert check(home).stdout.splitlines().count(LEFT_OVER) == 1
+    assert "no mapping takes" not in check(home, AGENT_UNROUTED="fail").stdout
+    ended = migrate(home, "--env", "old.env", "--out", "new")
+    assert ended.stdout.splitlines().count(f"  {LEFT_OVER}") == 1
+    assert "AGENT_UNROUTED=ignore" in (home / "new" / "routes.yaml").read_text()
+    (home / "mapping.json").write_text(json.dumps([*MAPPING, {"enabled": "yes"}]))
+    assert "no mapping takes" not in check(home).stdout
+    ended = migrate(home, "--env", "old.env", "--out", "all")
+    assert "no mapping takes" not in ended.stdout
+    assert "AGENT_UNROUTED" not in (home / "all" / "routes.yaml").read_text()
+
+
 def test_check_tries_messages_on_it_and_shows_none_of_their_values(home: Path) -> None:
     (home / "one.json").write_text(MESSAGE)
     (home / "two.json").write_text("{")
