@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from agent.routing.expressions import LENIENT
 from agent.routing.jq_cost import is_object_key
 from agent.routing.jq_paths import parse_path
 from agent.routing.jq_reroot import Reroot, rerooted
@@ -43,8 +42,10 @@ _INSTEAD = {
     "input_filename": "null",
     "input_line_number": "0",
     "input": 'error("there is no further input")',
+    "leaf_paths": "paths(scalars)",
+    "recurse_down": "recurse",
 }
-"""What mapping files make of jq's words for other input and output, written with words that routes may use."""
+"""What mapping files make of jq's words for other input and output and for what is gone, in words of routes."""
 
 
 def of_the_message(name: str) -> str:
@@ -147,7 +148,12 @@ def without_other_input(source: str, tokens: Sequence[Token]) -> str:
 def _other_input(source: str, tokens: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
     until = 0
     for index, token in enumerate(tokens):
-        if token.kind != "name" or token.text not in LENIENT or is_object_key(tokens, index) or token.start < until:
+        if (
+            token.kind != "name"
+            or token.text not in _INSTEAD
+            or is_object_key(tokens, index)
+            or token.start < until
+        ):
             continue
         until = token.start + len(token.text)
         if index + 1 < len(tokens) and tokens[index + 1].text == "(":

@@ -12,7 +12,6 @@ _ANCHORS = (
     "`^` matches at the beginning of the text alone; jq 1.5 let it match anew behind each replacement, and never "
     "ended where a match was empty"
 )
-_GONE = "jq 1.5 had it, here there is no such function"
 
 DIFFERENCES = {
     "@uri": "escapes ! * ' ( ) too; jq 1.5 left these as they are",
@@ -32,8 +31,6 @@ DIFFERENCES = {
     "recurse": "gives values that are null too; jq 1.5 left them out",
     "map_values": "leaves out what gives nothing; jq 1.5 gave null for the whole",
     "|=": "leaves out what gives nothing; jq 1.5 gave null for the whole",
-    "leaf_paths": f"{_GONE}: write `paths(scalars)`",
-    "recurse_down": f"{_GONE}: write `recurse`",
     "try": "catches errors of its own expression alone; in jq 1.5 those behind it as well",
 }
 """By a word of jq, what differs where it is used."""

@@ -71,6 +71,8 @@ BODIES: list[Any] = [
     ".payload.action.invocationMethod.synchronized | not",
     '@base64 "\\(.action)"',
     "@json",
+    "[leaf_paths], [recurse_down | numbers], {leaf_paths: 1}",
+    {"a": "[.payload.properties | recurse_down]", "b": ".payload | [leaf_paths]"},
     "..|.title?",
     {"sha": '"12e45"', "octal": '"0o7"', "date": '"2024-01-01"', "yes": '"yes"', "null": '"null"', "1e3": '".5"'},
     '"raw\nline"',

@@ -20,6 +20,7 @@ from tests.docs.test_documents import ROOT, blocks
 
 DOCUMENT = ROOT / "docs" / "migrating.md"
 TOKENS = {"DEPLOY_TOKEN": "token-of-deploy", "GITLAB_TRIGGER_TOKEN": "glptt-of-gitlab"}
+PORT = {"PORT_ORG_ID": "org", "PORT_CLIENT_ID": "id", "PORT_CLIENT_SECRET": "a secret of the examples, long enough"}
 DEPLOY, GITLAB = [text for language, name, text in blocks(DOCUMENT) if language == "yaml" and not name]
 
 
@@ -61,6 +62,51 @@ def test_the_mapping_and_its_route_make_the_same_request(tmp_path: Path) -> None
     assert old(mapping["headers"]["Authorization"]) == f"Bearer {TOKENS['DEPLOY_TOKEN']}"
     assert request["headers"]["Authorization"] == "Bearer [masked]"
     assert TOKENS["DEPLOY_TOKEN"] not in said
+
+
+def test_commands_for_the_mapping_file_say_what_they_are_said_to(tmp_path: Path) -> None:
+    commands = [
+        line
+        for language, _, text in blocks(DOCUMENT)
+        if language == "sh"
+        for line in text.splitlines()
+        if "action-agent " in line and "mapping.json" in line
+    ]
+    (tmp_path / "mapping.json").write_text(
+        next(text for _, name, text in blocks(DOCUMENT) if name == "mapping.json")
+    )
+    entity: JsonObject = {"identifier": "shop", "title": "Shop", "properties": {}}
+    click = Click("r_1", "deploy", blueprint="service", inputs={"version": "1.2.3"}, entity=entity)
+    signed = messages.signed_message(messages.webhook(click, "https://ci.internal"), PORT["PORT_CLIENT_SECRET"])
+    (tmp_path / "message.json").write_text(signed)
+    said = {command.split("action-agent ")[1]: typed(command, tmp_path) for command in commands}
+    assert said.keys() == {
+        "explain message.json",
+        "check",
+        "check --message message.json",
+        "migrate --mapping mapping.json --out new",
+    }
+    assert "https://ci.internal/deploy/shop" in said["explain message.json"]
+    assert "no mapping takes" in said["check"]
+    assert "message.json: [0] takes it" in said["check --message message.json"]
+    assert "route deploy" in said["migrate --mapping mapping.json --out new"]
+    assert "name: deploy" in (tmp_path / "new" / "routes.yaml").read_text()
+
+
+def typed(command: str, directory: Path) -> str:
+    """All that a command says, which ends well."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["/bin/sh", "-e", "-c", command],
+        cwd=directory,
+        env={"PATH": path, **PORT, **TOKENS},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def test_the_route_for_gitlab_asks_for_the_pipeline_that_the_old_agent_asked_for(tmp_path: Path) -> None:

@@ -30,8 +30,6 @@ HERE: list[tuple[str, str, Json]] = [
     ("recurse", "[{a: null} | recurse]", [{"a": None}, None]),
     ("map_values", "{a: 1} | map_values(empty)", {}),
     ("|=", "{a: 1} | .a |= empty", {}),
-    ("leaf_paths", "leaf_paths", FAILS),
-    ("recurse_down", "recurse_down", FAILS),
     ("try", '[try 1 | error("x")]', FAILS),
 ]
 
