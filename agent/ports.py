@@ -72,6 +72,13 @@ class Source(Protocol):
     def name(self) -> str:
         """``kafka`` or ``polling``: a metric label."""
 
+    @property
+    def begins_for_good(self) -> bool:
+        """Whether nobody else gets a delivery any more once `begin` was asked for, even if it is withdrawn.
+
+        A stop lets such a beginning come to its end, and its work with it.
+        """
+
     async def start(self) -> None:
         """Begins to fetch. Returns at once; an unreachable broker is retried for ever and told to observers."""
 

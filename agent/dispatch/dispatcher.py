@@ -274,7 +274,7 @@ class Dispatcher:
         """
         claim = ticket.item.claim
         try:
-            may_go_on = await claim.begin() if isinstance(decision, Begin) else claim.take_up()
+            may_go_on = await self._make_known(ticket.item) if isinstance(decision, Begin) else claim.take_up()
             if may_go_on and isinstance(decision, Begin) and await self._redelivery.has_ended_since(ticket.item):
                 decision = Over()
         except asyncio.CancelledError:
@@ -286,6 +286,12 @@ class Dispatcher:
             log.exception(DEFECT)
             decision, may_go_on = Conclude(broken_off()), claim.take_up()
         return decision if may_go_on else None
+
+    async def _make_known(self, job: Job) -> bool:
+        """A drain does not break off what nobody else would get: of what came again, nobody has to be told."""
+        if self._source.begins_for_good and job.delivery.earlier is None:
+            self._leave_beginning()
+        return await job.claim.begin()
 
     def _leave_beginning(self) -> None:
         """From here on a drain waits for the run, and does not break it off."""

@@ -100,6 +100,7 @@ class Lives:
         self._settings = settings
         self._active: dict[ActiveRun, float] = {}
         self._learned: set[str] = set()
+        self._stopped: CancelReason | None = None
 
     def executing_for(self, at_least_s: float) -> frozenset[RunId]:
         """The action runs that have been executed for so long."""
@@ -117,7 +118,8 @@ class Lives:
                 run.stop(reason)
 
     def stop_all(self, reason: CancelReason) -> None:
-        """Asks every executing run to end; the first reason that a run hears is the one that counts."""
+        """Asks every executing run to end, and those to come; the first reason that a run hears counts."""
+        self._stopped = reason
         for run in self._active:
             run.stop(reason)
 
@@ -239,6 +241,8 @@ class Lives:
     async def _supervise(
         self, job: Job, invocation: Invocation, report: RunReport, started_s: float, attempt: int
     ) -> tuple[Outcome, ActiveRun | None]:
+        if self._stopped is not None:
+            return Cancelled(self._stopped, "the agent was stopped before this run began"), None
         route, trace = job.routed.route, job.delivery.trace
         workspace = Workspace(self._settings.workspaces)
         deadline_s = started_s + route.timeout_s

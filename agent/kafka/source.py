@@ -66,6 +66,11 @@ class KafkaSource:
         """``kafka``."""
         return "kafka"
 
+    @property
+    def begins_for_good(self) -> bool:
+        """No: what was read is anybody's until it is committed."""
+        return False
+
     async def start(self) -> None:
         """Begins to connect, in the background."""
         self._handoff = Handoff(

@@ -100,6 +100,11 @@ class PollingSource:
         """``polling``."""
         return "polling"
 
+    @property
+    def begins_for_good(self) -> bool:
+        """Yes: Port gives to nobody what was acknowledged."""
+        return True
+
     async def start(self) -> None:
         """Begins to poll, in the background."""
         now_s = self._succeeded_at_s = self._clock.monotonic()

@@ -79,6 +79,7 @@ class MemorySource:
     name = "memory"
 
     def __init__(self) -> None:
+        self.begins_for_good = False
         self.queue: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self.settled: dict[object, Settlement] = {}
         self.begun: list[object] = []

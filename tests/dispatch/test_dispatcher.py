@@ -13,6 +13,7 @@ from agent.dispatch.life import Ended
 from agent.domain.earlier import Earlier, Ending, Past
 from agent.domain.errors import TemplateError, UnevaluatedError
 from agent.domain.events import (
+    DrainStarted,
     MessageIgnored,
     MessageRejected,
     RunFinished,
@@ -722,6 +723,33 @@ def test_runs_of_a_key_keep_their_order_when_their_partition_went_and_came_back(
 
     asyncio.run(go())
     assert order == ["r_a-1", "r_a-2", "r_a-3"]
+
+
+@pytest.mark.parametrize("drain_s", [20.0, 0.0])
+def test_what_nobody_else_would_get_is_begun_and_told_though_the_agent_stops(
+    tmp_path: Path, drain_s: float
+) -> None:
+    """Its time to drain over, it is told that it was stopped."""
+
+    async def go() -> House:
+        house = House([(route(), returning(Succeeded()))], tmp_path, timeline=Timeline(drain_s, 5.0, 5.0))
+        house.source.begins_for_good = True
+        house.source.hold = asyncio.Event()
+        house.source.put("a-1")
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        await house.until(lambda: house.source.begun == ["a-1"])
+        house.stop.ask()
+        await house.until(lambda: bool(house.events.of(DrainStarted)))
+        await asyncio.sleep(0.05)
+        house.source.hold.set()
+        assert await agent == 0
+        return house
+
+    house = asyncio.run(go())
+    assert house.source.withdrawn == []
+    assert house.source.settled == {"a-1": Settlement.ACCEPT}
+    [outcome] = [report.outcome for report in house.reporter.reports.values()]
+    assert isinstance(outcome, Succeeded if drain_s else Cancelled)
 
 
 @pytest.mark.parametrize("is_lost", [True, False])

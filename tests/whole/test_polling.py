@@ -237,6 +237,20 @@ def test_stopped_in_order_its_run_is_begun_anew_by_the_next_life(port_alone: Wor
         assert executions(port_alone) == [run_id, run_id]
 
 
+def test_stopped_while_it_is_acknowledged_its_run_is_executed_and_told(port_alone: World) -> None:
+    """Port gives it to nobody any more, and the directory of its agent may go with it."""
+    agent = Poller(port_alone, "last", "fail")
+    with at_work(agent):
+        port_alone.misbehave(Fault(path=ACK, effect=Effect.DROP_REPLY, delay_s=1.0))
+        run_id = pend(port_alone)
+        agent.wait_until(lambda: port_alone.ledger.pending.runs[run_id].claims, "the claim")
+        agent.wait_until(lambda: port_alone.ledger.pending.runs[run_id].is_acknowledged, "the acknowledgement")
+        agent.send(signal.SIGTERM)
+        assert agent.wait_end() == 0
+        assert port_alone.ledger.runs[run_id].terminal_statuses == ["SUCCESS"]
+        assert executions(port_alone) == [run_id]
+
+
 def test_an_outage_is_waited_out_with_growing_waits(port_alone: World) -> None:
     agent = Poller(port_alone, "outage", "fail")
     with at_work(agent):
