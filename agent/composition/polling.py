@@ -66,6 +66,8 @@ def _acknowledged(answer: Answer) -> Acknowledged:
     detail = f"{answer.status_code}: {excerpt(answer.message)}"
     if answer.ok and read_acknowledged(answer.body):
         return Acknowledged(Verdict.OURS)
+    if answer.status_code in (401, 403):
+        return Acknowledged(Verdict.UNANSWERED, detail)  # of the agent, not of the run: it may be right again
     if answer.ok or answer.status_code in (404, 409):
         return Acknowledged(Verdict.PERHAPS if answer.maybe_repeated else Verdict.TAKEN, detail)
     return Acknowledged(Verdict.UNANSWERED if answer.maybe_repeated else Verdict.REFUSED, detail)

@@ -150,6 +150,17 @@ def test_a_refusal_and_a_silence_are_told_apart() -> None:
     with_rig(scenario)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_what_is_refused_of_the_agent_says_nothing_of_the_run(status: int) -> None:
+    """It may have been acknowledged before the secret was renewed."""
+
+    async def scenario(rig: Rig) -> None:
+        rig.faults(Fault(path="*/ack", status=status, times=None))
+        assert (await acknowledged(rig, ACTION, "r_1")).verdict is Verdict.UNANSWERED
+
+    with_rig(scenario)
+
+
 # ── from the settings ────────────────────────────────────────────────────────────────────────────────
 
 
