@@ -70,6 +70,15 @@ class Keeper:
             self._changed.notify()
         return done
 
+    async def keep(self, kept: Kept, timeout_s: float) -> bool:
+        """As `put`, but waits for ``timeout_s`` at most: a disk that hangs costs no more than one that fails."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self.put(kept)
+        except TimeoutError:
+            self._tell(ClaimsKept(f"the disk has not answered for {timeout_s:g} s", self._told.note))
+            return False
+
     def drop(self, run_id: RunId) -> None:
         """It need not be kept any more."""
         with self._changed:

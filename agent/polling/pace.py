@@ -9,6 +9,9 @@ from agent.domain.retry import Backoff
 
 _LEAST_S = 0.05
 """Never asked more often than this, whatever the settings say: requests are counted."""
+_LOOK_S = 2.0
+"""How soon it is looked for room again: that costs no request."""
+_MOST_FACTOR = 1_000.0
 _ABSENT_S = 300.0
 """How soon a way of asking is tried again that Port does not know."""
 
@@ -31,7 +34,8 @@ class Pace:
 
     def backoff_s(self, failures: int, random01: float) -> float:
         """The wait after so many failures in a row; ``random01`` is drawn by the caller."""
-        backoff = Backoff(self.first_backoff_s, self.backoff_factor, self.max_backoff_s, jitter=0.0)
+        factor = min(self.backoff_factor, _MOST_FACTOR)  # the power of a larger one is no number any more
+        backoff = Backoff(self.first_backoff_s, factor, self.max_backoff_s, jitter=0.0)
         return max(_LEAST_S, backoff.wait_s(failures, 0.0)) * (1 + self.jitter * random01)
 
 
@@ -44,21 +48,22 @@ class Line:
         self._pace = pace
         self._asked_at_s = now_s
         self._failures = 0
+        self._failing_since_s = now_s
         self._has_more = False
 
     @property
-    def is_failing(self) -> bool:
-        """Whether the last claim failed."""
-        return self._failures > 0
+    def failing_since_s(self) -> float | None:
+        """When the first claim failed of those that failed in a row; ``None`` where the last one did not."""
+        return self._failing_since_s if self._failures else None
 
     def asked(self, now_s: float) -> None:
         """A claim is made now."""
         self._asked_at_s = now_s
 
     def had_no_room(self, now_s: float) -> None:
-        """Nothing could be asked for: no slot is free, nor will be before one is."""
+        """Nothing could be asked for: no slot is free, as far as is known yet."""
         self._has_more = True
-        self.next_at_s = now_s + max(_LEAST_S, self._pace.interval_s)
+        self.next_at_s = now_s + max(_LEAST_S, min(_LOOK_S, self._pace.interval_s))
 
     def gave(self, count: int, limit: int, now_s: float) -> None:
         """The claim gave ``count`` of the ``limit`` that were asked for: as many mean that there may be more."""
@@ -68,6 +73,8 @@ class Line:
 
     def failed(self, wait_s: float, random01: float, now_s: float) -> float:
         """The claim failed, and Port wants to be left alone for ``wait_s``; returns how long is waited."""
+        if not self._failures:
+            self._failing_since_s = now_s
         self._failures += 1
         waited_s = max(wait_s, self._pace.backoff_s(self._failures, random01))
         self.next_at_s = now_s + waited_s

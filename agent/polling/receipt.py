@@ -17,7 +17,8 @@ class Receipt:
 
     ``mark`` is ``None`` until it is to be acknowledged. ``is_acknowledged``: Port gives it to nobody any more.
     ``is_at_work``: its work goes on here. ``is_lost``: it was said once that it is not ours, which is final.
-    ``is_withdrawn``: whoever began it wants it no more.
+    ``is_withdrawn``: whoever began it wants it no more. ``given_at_s`` is when it was handed over, ``None`` before.
+    ``was_asked``: it was to be acknowledged under an earlier claim; that may have come to pass late.
     """
 
     run_id: RunId
@@ -35,6 +36,8 @@ class Receipt:
     is_lost: bool = False
     is_withdrawn: bool = False
     is_settled: bool = False
+    given_at_s: float | None = None
+    was_asked: bool = False
 
     @classmethod
     def of_kept(cls, kept: Kept, earlier: Earlier | None) -> Receipt:
@@ -63,6 +66,10 @@ class Receipt:
         if self.is_settled or self.is_lost or self.is_acknowledged:
             return False
         return self.mark is Mark.ASKED or now_s < self.until_s
+
+    def was_given_before(self, time_s: float) -> bool:
+        """Whether it was handed over before that time."""
+        return self.given_at_s is not None and self.given_at_s < time_s
 
     def kept(self, mark: Mark) -> Kept:
         """What is to be kept of it from now on."""

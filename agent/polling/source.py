@@ -36,6 +36,13 @@ _PASSED_OVER_S = 300.0
 """For so long: routes may change."""
 _COMES_AGAIN_S = 60.0
 """After this a run comes again that was given back though nobody stops: a defect shall not turn in circles."""
+_HELD_UP_AFTER_S = 2.0
+"""What was handed over so long ago, and did not begin, waits for its route's limit or its key."""
+_HELD_UP = 500
+_HELD_UP_BYTES = 64 * 1024 * 1024
+"""So many runs may do that, and be so large, before they count as what takes slots."""
+_EXCLUDED = 1_000
+_DISK_S = 5.0
 _LEAST_TIME_S = 1.0
 _OPENING_S = 5.0
 _QUESTIONS = 20
@@ -228,17 +235,18 @@ class PollingSource:
             run.is_at_work = True
             run.begun += 1
             run.agent = self._settings.agent_name
-            await self._keep(run, Mark.BEGUN)
+            await self._keeping.keep(run.kept(Mark.BEGUN), _DISK_S)
         return not run.is_withdrawn
 
     async def _acknowledged(self, run: Receipt) -> bool:
         kept = run.kept(Mark.ASKED)
-        await self._keeping.put(kept)
+        await self._keeping.keep(kept, _DISK_S)
         left_s = max(_LEAST_TIME_S, run.until_s - self._clock.monotonic())
         answer = await self._api.acknowledge(run.kind, run.run_id, left_s)
-        in_time = self._clock.monotonic() < run.until_s
+        in_time = self._clock.monotonic() < run.until_s and self._clock.epoch() < run.until_epoch_s
         self._observer.notify(ClaimAcknowledged(str(run.kind), str(answer.verdict), answer.detail))
-        match answer.verdict:
+        is_late_echo = answer.verdict is Verdict.TAKEN and run.was_asked
+        match Verdict.PERHAPS if is_late_echo else answer.verdict:
             case Verdict.OURS:
                 run.is_acknowledged = True
             case Verdict.PERHAPS if in_time:  # nobody else was given it meanwhile
@@ -279,16 +287,22 @@ class PollingSource:
     async def _poll(self) -> None:
         await self._keeping.tried(_OPENING_S)
         while self._failure is None and not self._stopped:
-            for _ in range(len(self._lines)):
-                line = self._lines[0]
-                if self._clock.monotonic() >= line.next_at_s:
-                    await self._resolve_doubts()
-                    await self._claim(line)
-                self._lines.rotate(-1)
-            self._lines.rotate(-1)  # who was first is last next time
+            await self._ask_for_what_is_due()
             self._hand_out_again()
             self._give_up_if_in_vain()
             await self._wait()
+
+    async def _ask_for_what_is_due(self) -> None:
+        """The kind that was asked for first is the last one next time: it may have taken all the room."""
+        asked: Line | None = None
+        for line in [*self._lines]:
+            if self._clock.monotonic() >= line.next_at_s:
+                await self._resolve_doubts()
+                if await self._claim(line) and asked is None:
+                    asked = line
+        if asked is not None:
+            self._lines.remove(asked)
+            self._lines.append(asked)
 
     async def _wait(self) -> None:
         self._nudge.clear()
@@ -298,12 +312,13 @@ class PollingSource:
                 async with asyncio.timeout(due_s):  # `wait_for` may swallow a cancellation
                     await self._nudge.wait()
 
-    async def _claim(self, line: Line) -> None:
+    async def _claim(self, line: Line) -> bool:
+        """Whether Port was asked: there may be no room for what it gives."""
         limit = min(self._settings.batch_size, self._room())
         asked_s, asked_epoch_s = self._clock.monotonic(), self._clock.epoch()
         if limit <= 0:
             line.had_no_room(asked_s)
-            return
+            return False
         line.asked(asked_s)
         visibility_s = self._settings.visibility_s
         answer = await self._api.claim(line.kind, limit, visibility_s, self._excluded())
@@ -317,6 +332,7 @@ class PollingSource:
             self._arrival.set()
         else:
             self._note_failure(line, answer, now_s)
+        return True
 
     def _note_failure(self, line: Line, answer: NotClaimed, now_s: float) -> None:
         if answer.is_absent and line.kind is InvocationKind.NODE_RUN:
@@ -327,10 +343,22 @@ class PollingSource:
         self._observer.notify(ClaimsAsked(str(line.kind), "failed", 0, answer.reason, waited_s))
 
     def _room(self) -> int:
-        """How many more runs may be claimed, so that all that wait here can be begun soon."""
+        """How many more runs may be claimed, so that all that can be begun here is begun soon.
+
+        What is held up by its route's limit or its key takes no slot, lest it keep all others out.
+        """
         now_s = self._clock.monotonic()
-        taken = sum(run.is_at_work or run.waits(now_s) for run in self._open.values())
-        return self._settings.slots - taken
+        at_work = sum(run.is_at_work for run in self._open.values())
+        waiting = [run for run in self._open.values() if run.waits(now_s)]
+        return self._settings.slots - at_work - len(waiting) + self._held_up(waiting, now_s)
+
+    def _held_up(self, waiting: Sequence[Receipt], now_s: float) -> int:
+        """How many of those that wait are; none where what is in hand would become too much."""
+        too_early_s = now_s - _HELD_UP_AFTER_S
+        held_up = sum(run.mark is None and run.was_given_before(too_early_s) for run in waiting)
+        in_hand = [run for run in self._open.values() if not run.is_acknowledged]
+        is_much = len(in_hand) >= _HELD_UP or sum(len(run.body) for run in in_hand) >= _HELD_UP_BYTES
+        return 0 if is_much else held_up
 
     def _excluded(self) -> Sequence[RunId]:
         """Those that are not for us, and those in hand; but not those whose claim ended, for it may be renewed."""
@@ -338,12 +366,14 @@ class PollingSource:
         while self._passed_over and next(iter(self._passed_over.values())) <= now_s:
             self._passed_over.popitem(last=False)
         in_hand = [run.run_id for run in self._open.values() if run.waits(now_s)]
-        return [*in_hand, *self._passed_over]
+        return [*in_hand, *self._passed_over][:_EXCLUDED]
 
     def _take(self, claimed: ClaimedRun, until_s: float, until_epoch_s: float) -> None:
         """One that waits here already has its claim renewed, and keeps its place."""
         run_id = claimed.run_id
-        self._doubts.pop(run_id, None)  # that it is pending tells that it was not acknowledged
+        was_asked = self._doubts.pop(run_id, None) is not None
+        if was_asked:  # it is pending, so that it was not acknowledged
+            self._keeping.drop(run_id)
         known = self._open.get(run_id)
         if known is not None:
             if known.mark is None:
@@ -351,13 +381,13 @@ class PollingSource:
             return
         if run_id in self._passed_over:
             return
-        run = Receipt(run_id, claimed.kind, message_of(claimed), until_s, until_epoch_s)
+        run = Receipt(run_id, claimed.kind, message_of(claimed), until_s, until_epoch_s, was_asked=was_asked)
         self._open[run_id] = run
         self._ready.append(run)
 
     def _delivery(self, run: Receipt) -> Delivery:
-        now_s = self._clock.monotonic()
-        return Delivery(run.body, run, Channel.POLLED, now_s, run.origin, run.earlier)
+        run.given_at_s = self._clock.monotonic()
+        return Delivery(run.body, run, Channel.POLLED, run.given_at_s, run.origin, run.earlier)
 
     def _slots_became_free(self) -> None:
         for line in self._lines:
@@ -416,9 +446,12 @@ class PollingSource:
 
     def _give_up_if_in_vain(self) -> None:
         """Never while work goes on here: a restart would cut it short, and Port's absence is not its fault."""
-        limit_s, failing_s = self._settings.max_failure_s, self._clock.monotonic() - self._succeeded_at_s
-        is_failing = all(line.is_failing for line in self._lines if line.kind is InvocationKind.ACTION_RUN)
-        if not limit_s or not is_failing or failing_s < limit_s:
+        limit_s = self._settings.max_failure_s
+        since_s = next(line.failing_since_s for line in self._lines if line.kind is InvocationKind.ACTION_RUN)
+        if not limit_s or since_s is None:
+            return
+        failing_s = self._clock.monotonic() - max(since_s, self._succeeded_at_s)
+        if failing_s < limit_s:
             return
         if any(run.is_at_work for run in self._open.values()):
             return

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+import threading
+import time
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,12 +15,12 @@ import pytest
 
 from agent.domain.earlier import Ending, Past
 from agent.domain.errors import SourceLostError
-from agent.domain.events import ClaimAcknowledged, ClaimsAsked, SourceFailed
+from agent.domain.events import ClaimAcknowledged, ClaimsAsked, ClaimsKept, SourceFailed
 from agent.domain.invocation import Channel, InvocationKind, RunId
 from agent.domain.json import JsonObject
 from agent.domain.settlement import Settlement
 from agent.polling.api import Acknowledged, Claimed, ClaimedRun, NotClaimed, Verdict
-from agent.polling.claims_file import ClaimsFile, Mark
+from agent.polling.claims_file import ClaimsFile, Kept, Mark
 from agent.polling.pace import Pace
 from agent.polling.source import PollingSettings, PollingSource
 from agent.ports import Delivery
@@ -169,6 +171,79 @@ def test_a_run_that_waits_is_claimed_anew_and_keeps_its_place(tmp_path: Path) ->
     asyncio.run(go())
 
 
+def test_what_is_held_up_though_slots_are_free_keeps_no_other_out(tmp_path: Path) -> None:
+    """As by the limit of its route. It is not asked for once more meanwhile."""
+
+    async def go() -> None:
+        async with stage(tmp_path) as on:
+            on.port.pend("r_1", "r_2", "r_3", "r_4")
+            held_up = [await on.next() for _ in range(3)]
+            assert await on.source.begin(held_up[0].receipt)
+            on.clock.ahead_s = 3.0
+            assert (await on.next()).origin == "polling[r_4]"
+            assert on.port.claims[-1][1] <= 2  # one works
+            await until(lambda: sorted(on.port.claims[-1][2]) == ["r_2", "r_3", "r_4"])
+            assert await on.source.begin(held_up[1].receipt)
+
+    asyncio.run(go())
+
+
+def test_what_is_being_acknowledged_has_its_slot_however_long_that_takes(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with stage(tmp_path, FakePort(hold=asyncio.Event()), replace(SETTINGS, slots=1)) as on:
+            on.port.pend("r_1", "r_2")
+            beginning = asyncio.ensure_future(on.source.begin((await on.next()).receipt))
+            await until(lambda: on.port.acknowledged == ["r_1"])
+            on.clock.ahead_s = 3.0
+            waiting = asyncio.create_task(on.source.next())
+            await asyncio.sleep(0.1)  # five intervals
+            assert not waiting.done()
+            waiting.cancel()
+            assert on.port.hold is not None
+            on.port.hold.set()
+            assert await beginning
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("bound", ["_HELD_UP", "_HELD_UP_BYTES"])
+def test_what_is_held_up_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    monkeypatch.setattr(f"agent.polling.source.{bound}", 3)
+
+    async def go() -> None:
+        async with stage(tmp_path) as on:
+            on.port.pend("r_1", "r_2", "r_3", "r_4")
+            held_up = [await on.next() for _ in range(3)]
+            on.clock.ahead_s = 3.0
+            waiting = asyncio.create_task(on.source.next())
+            await asyncio.sleep(0.1)  # five intervals
+            assert not waiting.done()
+            on.source.settle(held_up[0].receipt, Settlement.RELEASE)
+            assert await asyncio.wait_for(waiting, 10) is not None
+
+    asyncio.run(go())
+
+
+def test_with_more_of_both_kinds_than_there_are_slots_they_take_turns(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with stage(tmp_path, settings=replace(SETTINGS, slots=1)) as on:
+            on.port.pend(*(f"r_{n}" for n in range(9)))
+            on.port.pend(*(f"wfnr_{n}" for n in range(9)), kind=NODE)
+            came = []
+            for nudges in (0, 1, 2, 0, 1, 2, 1, 1):
+                delivery = await on.next()
+                came.append(delivery.origin)
+                assert await on.source.begin(delivery.receipt)
+                for _ in range(nudges):  # how often it is looked in vain must not matter
+                    on.source._nudge.set()
+                    await until(lambda: not on.source._nudge.is_set())
+                on.source.settle(delivery.receipt, Settlement.ACCEPT)
+        kinds = [origin.startswith("polling[wfnr_") for origin in came]
+        assert kinds in ([False, True] * 4, [True, False] * 4)
+
+    asyncio.run(go())
+
+
 @pytest.mark.parametrize("verdict", [Verdict.TAKEN, Verdict.REFUSED])
 def test_what_is_not_acknowledged_is_not_begun_nor_kept(tmp_path: Path, verdict: Verdict) -> None:
     async def go() -> None:
@@ -271,6 +346,79 @@ def test_one_that_is_pending_again_was_not_acknowledged(tmp_path: Path) -> None:
     asyncio.run(go())
 
 
+def test_pending_again_and_left_to_others_it_is_not_kept(tmp_path: Path) -> None:
+    """Else the next life would ask for it, and take it for one that another agent has lost."""
+
+    async def go() -> None:
+        port = FakePort(verdicts={"r_1": [Verdict.UNANSWERED] * 9})
+        async with stage(tmp_path, port) as on:
+            on.port.pend("r_1")
+            assert not await on.source.begin((await on.next()).receipt)
+            on.port.pend("r_1")
+            on.source.settle((await on.next()).receipt, Settlement.ACCEPT)
+        assert marks_in(tmp_path) == {}
+
+    asyncio.run(go())
+
+
+def test_an_acknowledgement_that_came_to_pass_after_the_run_was_claimed_anew_is_ours(tmp_path: Path) -> None:
+    async def go() -> None:
+        port = FakePort(verdicts={"r_1": [Verdict.UNANSWERED] * 99})
+        async with stage(tmp_path, port) as on:
+            on.port.pend("r_1")
+            assert not await on.source.begin((await on.next()).receipt)
+            on.port.pend("r_1")
+            again = await on.next()
+            on.port.verdicts["r_1"][:] = [Verdict.TAKEN]
+            assert await on.source.begin(again.receipt)
+
+    asyncio.run(go())
+
+
+def test_a_claim_that_ended_while_the_machine_slept_makes_nothing_ours(tmp_path: Path) -> None:
+    """The clock that only goes forward may stand still meanwhile."""
+
+    async def go() -> None:
+        port = FakePort(verdicts={"r_1": [Verdict.PERHAPS] * 2}, hold=asyncio.Event())
+        async with stage(tmp_path, port) as on:
+            on.port.pend("r_1")
+            beginning = asyncio.ensure_future(on.source.begin((await on.next()).receipt))
+            await until(lambda: on.port.acknowledged == ["r_1"])
+            on.clock.epoch = lambda: time.time() + 61.0  # type: ignore[method-assign]  # it alone goes on
+            assert port.hold is not None
+            port.hold.set()
+            assert not await beginning
+
+    asyncio.run(go())
+
+
+def test_a_disk_that_hangs_holds_up_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.polling.source._DISK_S", 0.1)
+    gate = threading.Event()
+
+    class Hanging(ClaimsFile):
+        def write(self, puts: Iterable[Kept], drops: Iterable[RunId]) -> None:
+            gate.wait(20)
+            super().write(puts, drops)
+
+    async def go() -> None:
+        port, facts = FakePort(), Facts()
+        port.pend("r_1")
+        open_file = partial(Hanging.open_first_free, tmp_path, 1 << 24)
+        source = PollingSource(SETTINGS, port, open_file, facts, ShiftedClock())
+        await source.start()
+        delivery = await asyncio.wait_for(source.next(), 10)
+        assert delivery is not None
+        assert await asyncio.wait_for(source.begin(delivery.receipt), 10)
+        assert "disk has not answered" in facts.of(ClaimsKept)[-1].problem
+        gate.set()
+        await until(lambda: facts.of(ClaimsKept)[-1].problem == "")
+        await source.close(10)
+        assert marks_in(tmp_path) == {"r_1": Mark.BEGUN}
+
+    asyncio.run(go())
+
+
 def test_what_is_passed_over_is_left_out_of_claims_for_a_while(tmp_path: Path) -> None:
     async def go() -> None:
         async with stage(tmp_path) as on:
@@ -321,6 +469,41 @@ def test_after_failing_for_too_long_the_source_is_lost(tmp_path: Path) -> None:
     asyncio.run(go())
 
 
+def test_while_a_run_executes_it_does_not_give_up(tmp_path: Path) -> None:
+    async def go() -> None:
+        settings = replace(SETTINGS, max_failure_s=100.0)
+        async with stage(tmp_path, FakePort(), settings) as on:
+            on.port.pend("r_1")
+            delivery = await on.next()
+            assert await on.source.begin(delivery.receipt)
+            on.port.failure = NotClaimed("503")
+            await on.nothing_comes()
+            on.clock.ahead_s = 101.0
+            await on.nothing_comes()
+            on.source.settle(delivery.receipt, Settlement.ACCEPT)
+            with pytest.raises(SourceLostError):
+                await on.next()
+
+    asyncio.run(go())
+
+
+def test_the_time_without_a_question_is_none_of_failure(tmp_path: Path) -> None:
+    """Slots may be taken for hours: the first question after that that fails is no reason to give up."""
+
+    async def go() -> None:
+        settings = replace(SETTINGS, slots=1, max_failure_s=100.0)
+        async with stage(tmp_path, FakePort(), settings) as on:
+            on.port.pend("r_1")
+            delivery = await on.next()
+            assert await on.source.begin(delivery.receipt)
+            on.port.failure = NotClaimed("503")
+            on.clock.ahead_s = 7200.0
+            on.source.settle(delivery.receipt, Settlement.ACCEPT)
+            await on.nothing_comes()
+
+    asyncio.run(go())
+
+
 def test_zero_never_gives_up(tmp_path: Path) -> None:
     async def go() -> None:
         settings = replace(SETTINGS, max_failure_s=0.0)
@@ -367,6 +550,30 @@ def test_withdrawn_while_it_is_acknowledged_it_is_kept_for_the_next_life(tmp_pat
     asyncio.run(go())
 
 
+@pytest.mark.parametrize("comes_to", ["repeated", "withdrawn", "secured"])
+def test_how_far_it_was_is_known_to_the_next_life(tmp_path: Path, comes_to: str) -> None:
+    async def go() -> None:
+        async with stage(tmp_path) as on:
+            on.port.pend("r_1")
+            receipt = (await on.next()).receipt
+            if comes_to == "secured":
+                assert await on.source.secure(receipt)
+            else:
+                assert await on.source.begin(receipt)
+            if comes_to == "repeated":
+                on.source.settle(receipt, Settlement.REPEAT)
+            if comes_to == "withdrawn":
+                on.source.withdraw(receipt)
+        async with stage(tmp_path) as on:
+            earlier = (await on.next()).earlier
+            assert earlier is not None
+            expected = (Past.STOPPED, 1) if comes_to == "repeated" else (Past.UNKNOWN, 0)
+            assert (earlier.past, earlier.begun) == expected
+            assert on.port.acknowledged == []
+
+    asyncio.run(go())
+
+
 def test_what_was_acknowledged_and_is_given_back_comes_again_from_here(tmp_path: Path) -> None:
     """Nobody stops, so that no other life would take it up."""
 
@@ -387,8 +594,11 @@ def test_what_was_acknowledged_and_is_given_back_comes_again_from_here(tmp_path:
     asyncio.run(go())
 
 
-def test_a_run_whose_work_has_ended_takes_no_slot_and_more_is_claimed_at_once(tmp_path: Path) -> None:
+def test_a_run_whose_work_has_ended_takes_no_slot_and_more_is_claimed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its report may take long; and the next question is not due for an hour."""
+    monkeypatch.setattr("agent.polling.pace._LOOK_S", 3600.0)
 
     async def go() -> None:
         rare = replace(SETTINGS, slots=1, pace=replace(SETTINGS.pace, interval_s=3600.0))
