@@ -187,7 +187,7 @@ class Settings(BaseSettings):
     POLLING_INTERVAL_SECONDS: Seconds = Field(
         10.0, description="From one question for pending runs to the next, while there are none. Seconds."
     )
-    POLLING_RUNS_BATCH_SIZE: Annotated[int, Field(ge=1, le=1000)] = Field(
+    POLLING_RUNS_BATCH_SIZE: Annotated[int, Field(ge=1)] = Field(
         100, description="How many runs one claim takes at most; never more than may be begun soon."
     )
     POLLING_INITIAL_BACKOFF_SECONDS: Seconds = Field(
@@ -413,11 +413,15 @@ class Settings(BaseSettings):
         """Settings of the official agent that are given and mean nothing here, each with the reason."""
         reasons = {}
         if "USING_LOCAL_PORT_INSTANCE" in self.model_fields_set:
-            reasons["USING_LOCAL_PORT_INSTANCE"] = "KAFKA_CONSUMER_BOOTSTRAP_SERVERS is used wherever it is set"
+            used = "Kafka is not used" if self.polls else "KAFKA_CONSUMER_BOOTSTRAP_SERVERS is used wherever it is set"
+            reasons["USING_LOCAL_PORT_INSTANCE"] = used
         if "DETAILED_LOGGING" in self.model_fields_set and self.DETAILED_LOGGING:
             reasons["DETAILED_LOGGING"] = "messages and bodies are never logged"
         for name in sorted(self._left_behind):
             reasons[name] = "the official agent's bundle, which is not here; the system's own roots are trusted"
+        idle = "KAFKA_" if self.polls else "POLLING_"
+        for name in sorted(given for given in self.model_fields_set if given.startswith(idle)):
+            reasons.setdefault(name, f"STREAMER_NAME is {self.STREAMER_NAME}")
         return reasons
 
     @property

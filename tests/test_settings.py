@@ -194,6 +194,16 @@ def test_what_is_given_and_has_no_effect_is_known_with_the_reason(monkeypatch: p
     assert "not here" in idle["SSL_CERT_FILE"]
 
 
+def test_what_is_given_for_the_other_source_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"KAFKA_RUNS_TOPIC": "runs", "POLLING_INTERVAL_SECONDS": "5"}
+    assert settings(monkeypatch, **given).without_effect == {"POLLING_INTERVAL_SECONDS": "STREAMER_NAME is KAFKA"}
+    given |= {"STREAMER_NAME": "polling", "USING_LOCAL_PORT_INSTANCE": "true"}
+    assert settings(monkeypatch, **given).without_effect == {
+        "KAFKA_RUNS_TOPIC": "STREAMER_NAME is POLLING",
+        "USING_LOCAL_PORT_INSTANCE": "Kafka is not used",
+    }
+
+
 THEIR_CAS = "/tmp/port-agent/ca-certificates"
 
 

@@ -22,6 +22,8 @@ from agent.runs_api.wire import excerpt, read_acknowledged
 from agent.settings import Settings
 
 _CLAIMS_BYTES = 256 * 1024 * 1024
+_BATCH = 1_000
+"""The official agent takes any number: a larger one is no reason not to start."""
 
 
 class PortClaims:
@@ -90,7 +92,7 @@ def polling_settings(settings: Settings) -> PollingSettings:
     )
     return PollingSettings(
         pace=pace,
-        batch_size=settings.POLLING_RUNS_BATCH_SIZE,
+        batch_size=min(settings.POLLING_RUNS_BATCH_SIZE, _BATCH),
         slots=settings.AGENT_MAX_CONCURRENT_RUNS,
         max_failure_s=settings.POLLING_MAX_FAILURE_DURATION_SECONDS,
         agent_name=socket.gethostname(),

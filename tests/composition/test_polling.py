@@ -195,6 +195,10 @@ def test_each_setting_has_its_place() -> None:
     assert (made.batch_size, made.slots, made.max_failure_s) == (7, 4, 60.0)
 
 
+def test_a_batch_is_bounded_whatever_the_official_agent_was_told() -> None:
+    assert polling_settings(settings(POLLING_RUNS_BATCH_SIZE=5_000)).batch_size == 1_000
+
+
 def test_another_organisations_runs_are_not_taken_up(tmp_path: Path) -> None:
     file = open_claims_file(settings(AGENT_STATE_DIR=tmp_path))
     assert file.path.parent == tmp_path / "claims" / "org%2F1"
