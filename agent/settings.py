@@ -413,7 +413,9 @@ class Settings(BaseSettings):
         """Settings of the official agent that are given and mean nothing here, each with the reason."""
         reasons = {}
         if "USING_LOCAL_PORT_INSTANCE" in self.model_fields_set:
-            used = "Kafka is not used" if self.polls else "KAFKA_CONSUMER_BOOTSTRAP_SERVERS is used wherever it is set"
+            used = (
+                "Kafka is not used" if self.polls else "KAFKA_CONSUMER_BOOTSTRAP_SERVERS is used wherever it is set"
+            )
             reasons["USING_LOCAL_PORT_INSTANCE"] = used
         if "DETAILED_LOGGING" in self.model_fields_set and self.DETAILED_LOGGING:
             reasons["DETAILED_LOGGING"] = "messages and bodies are never logged"

@@ -50,6 +50,7 @@ class Line:
         self._failures = 0
         self._failing_since_s = now_s
         self._has_more = False
+        self._was_put_off = False
 
     @property
     def failing_since_s(self) -> float | None:
@@ -59,6 +60,15 @@ class Line:
     def asked(self, now_s: float) -> None:
         """A claim is made now."""
         self._asked_at_s = now_s
+        self._was_put_off = False
+
+    def put_off(self, until_s: float) -> bool:
+        """Leaves the next claim to others until then. ``False`` the second time, lest it is never made."""
+        if self._was_put_off:
+            return False
+        self._was_put_off = True
+        self.next_at_s = until_s
+        return True
 
     def had_no_room(self, now_s: float) -> None:
         """Nothing could be asked for: no slot is free, as far as is known yet."""

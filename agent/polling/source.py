@@ -34,6 +34,8 @@ _PASSED_OVER = 1_000
 """So many runs are remembered, and left out of claims, that are not for us: each claim would hide them again."""
 _PASSED_OVER_S = 300.0
 """For so long: routes may change."""
+_YIELD_S = 2.0
+_MOST_YIELD_S = 30.0
 _COMES_AGAIN_S = 60.0
 """After this a run comes again that was given back though nobody stops: a defect shall not turn in circles."""
 _HELD_UP_AFTER_S = 2.0
@@ -95,6 +97,8 @@ class PollingSource:
         """Acknowledged runs that were given back, and when they come again: Port gives them to nobody."""
         self._passed_over: OrderedDict[RunId, float] = OrderedDict()
         """Runs that are not for us, and until when they are left out."""
+        self._hidden: dict[RunId, float] = {}
+        """Nodes of workflows that are for others, and until when our claims hide them: none can be left out."""
         self._arrival = asyncio.Event()
         self._nudge = asyncio.Event()
         self._failure: SourceLostError | None = None
@@ -187,7 +191,7 @@ class PollingSource:
         is_done = settlement in (Settlement.ACCEPT, Settlement.REJECT)
         if run.mark is None:
             if is_done:
-                self._pass_over(run.run_id)
+                self._pass_over(run)
         elif is_done:
             self._keeping.drop(run.run_id)
         elif settlement is Settlement.REPEAT:
@@ -276,11 +280,16 @@ class PollingSource:
         if self._open.get(run.run_id) is run:
             del self._open[run.run_id]
 
-    def _pass_over(self, run_id: RunId) -> None:
-        self._passed_over[run_id] = self._clock.monotonic() + _PASSED_OVER_S
-        self._passed_over.move_to_end(run_id)
+    def _pass_over(self, run: Receipt) -> None:
+        self._hide(run.kind, run.run_id, run.until_s)
+        self._passed_over[run.run_id] = self._clock.monotonic() + _PASSED_OVER_S
+        self._passed_over.move_to_end(run.run_id)
         if len(self._passed_over) > _PASSED_OVER:
             self._passed_over.popitem(last=False)
+
+    def _hide(self, kind: InvocationKind, run_id: RunId, until_s: float) -> None:
+        if kind is InvocationKind.NODE_RUN:
+            self._hidden[run_id] = until_s
 
     # ── what comes in ────────────────────────────────────────────────────────────────────────────────
 
@@ -296,13 +305,23 @@ class PollingSource:
         """The kind that was asked for first is the last one next time: it may have taken all the room."""
         asked: Line | None = None
         for line in [*self._lines]:
-            if self._clock.monotonic() >= line.next_at_s:
+            if self._clock.monotonic() >= line.next_at_s and not self._yields(line):
                 await self._resolve_doubts()
                 if await self._claim(line) and asked is None:
                     asked = line
         if asked is not None:
             self._lines.remove(asked)
             self._lines.append(asked)
+
+    def _yields(self, line: Line) -> bool:
+        """Lets other agents ask first for their nodes that are pending for all again: we would hide them anew."""
+        if line.kind is not InvocationKind.NODE_RUN:
+            return False
+        now_s = self._clock.monotonic()
+        for_s = min(self._settings.pace.interval_s + _YIELD_S, _MOST_YIELD_S)
+        self._hidden = {run_id: until_s for run_id, until_s in self._hidden.items() if now_s < until_s + for_s}
+        ends_s = [until_s + for_s for until_s in self._hidden.values() if until_s <= now_s]
+        return bool(ends_s) and line.put_off(max(ends_s))
 
     async def _wait(self) -> None:
         self._nudge.clear()
@@ -380,6 +399,7 @@ class PollingSource:
                 known.until_s, known.until_epoch_s = until_s, until_epoch_s
             return
         if run_id in self._passed_over:
+            self._hide(claimed.kind, run_id, until_s)
             return
         run = Receipt(run_id, claimed.kind, message_of(claimed), until_s, until_epoch_s, was_asked=was_asked)
         self._open[run_id] = run

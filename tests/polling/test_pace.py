@@ -70,6 +70,16 @@ def test_what_port_does_not_know_is_asked_for_rarely() -> None:
     assert one.failing_since_s is None
 
 
+def test_a_claim_is_put_off_once_and_then_made() -> None:
+    one = line()
+    assert one.put_off(12.0)
+    assert one.next_at_s == 12.0
+    assert not one.put_off(24.0)
+    assert one.next_at_s == 12.0
+    one.asked(12.0)
+    assert one.put_off(24.0)
+
+
 @given(
     st.builds(
         Pace,

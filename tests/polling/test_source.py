@@ -46,6 +46,9 @@ class FakePort:
         document: JsonObject = {"payload": method, "config": method}
         self.pending += [ClaimedRun(kind, RunId(name), document) for name in names]
 
+    def asked_for(self, kind: InvocationKind) -> int:
+        return sum(asked is kind for asked, _, _ in self.claims)
+
     async def claim(
         self, kind: InvocationKind, limit: int, visibility_s: float, exclude: Collection[RunId]
     ) -> Claimed | NotClaimed:
@@ -85,6 +88,14 @@ class Stage:
         before = len(self.port.claims)
         waiting = asyncio.create_task(self.source.next())
         await until(lambda: len(self.port.claims) > before + 6)
+        assert not waiting.done()
+        waiting.cancel()
+
+    async def nothing_comes_of(self, kind: InvocationKind) -> None:
+        """Through three claims of this kind."""
+        before = self.port.asked_for(kind)
+        waiting = asyncio.create_task(self.source.next())
+        await until(lambda: self.port.asked_for(kind) > before + 3)
         assert not waiting.done()
         waiting.cancel()
 
@@ -434,6 +445,36 @@ def test_what_is_passed_over_is_left_out_of_claims_for_a_while(tmp_path: Path) -
             on.port.pend("r_1")
             assert (await on.next()).origin == "polling[r_1]"
         assert marks_in(tmp_path) == {}
+
+    asyncio.run(go())
+
+
+def test_nodes_of_others_are_left_to_them_when_they_come_to_light_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They cannot be left out of a claim. But it is made in the end: the others may be gone."""
+    monkeypatch.setattr("agent.polling.source._YIELD_S", 29.0)
+
+    async def go() -> None:
+        async with stage(tmp_path) as on:
+            nodes = partial(on.port.asked_for, NODE)
+            on.port.pend("wfnr_1", kind=NODE)
+            on.source.settle((await on.next()).receipt, Settlement.ACCEPT)
+            seen = nodes()
+            await until(lambda: nodes() > seen + 2)  # it is hidden: whoever asks takes nothing from anybody
+            on.clock.ahead_s = 60.5
+            await on.nothing_comes_of(ACTION)
+            seen = nodes()
+            await on.nothing_comes_of(ACTION)
+            assert nodes() == seen
+            on.clock.ahead_s = 95.0
+            on.port.pend("wfnr_1", "wfnr_2", kind=NODE)
+            assert (await on.next()).origin == "polling[wfnr_2]"
+            on.clock.ahead_s = 156.0  # what is passed over, and was claimed again, is hidden again
+            await on.nothing_comes_of(ACTION)
+            seen = nodes()
+            await on.nothing_comes_of(ACTION)
+            assert nodes() == seen
 
     asyncio.run(go())
 
