@@ -66,7 +66,10 @@ def _acknowledged(answer: Answer) -> Acknowledged:
     if isinstance(answer, Unanswered):
         return Acknowledged(Verdict.UNANSWERED, excerpt(answer.reason))
     detail = f"{answer.status_code}: {excerpt(answer.message)}"
-    if answer.ok and read_acknowledged(answer.body):
+    is_taken = read_acknowledged(answer.body) if answer.ok else False
+    if is_taken is None:
+        return Acknowledged(Verdict.UNANSWERED, "Port's answer does not have the documented form")
+    if is_taken:
         return Acknowledged(Verdict.OURS)
     if answer.status_code in (401, 403):
         return Acknowledged(Verdict.UNANSWERED, detail)  # of the agent, not of the run: it may be right again

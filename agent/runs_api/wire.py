@@ -339,11 +339,14 @@ def read_claimed(body: Json, member: str) -> list[JsonObject] | None:
     return [as_object(run) for run in runs] if isinstance(runs, list) else None
 
 
-def read_acknowledged(body: Json) -> bool:
-    """Whether the acknowledgement was taken: of action runs Port gives their number, of node runs a flag."""
+def read_acknowledged(body: Json) -> bool | None:
+    """Whether the acknowledgement was taken: of action runs Port gives their number, of node runs a flag.
+
+    ``None`` where the answer says neither, as a gateway's page.
+    """
     fields = as_object(body)
-    count = fields.get("ackedCount")
-    return fields.get("acked") is True or (isinstance(count, int | float) and count > 0)
+    said = fields.get("ackedCount", fields.get("acked"))
+    return said > 0 if isinstance(said, int | float) else None
 
 
 def read_kafka_credentials(body: Json) -> KafkaCredentials | None:

@@ -117,7 +117,7 @@ def test_one_of_two_acknowledgements_is_taken(kind: InvocationKind, run_id: str)
     with_rig(scenario)
 
 
-@pytest.mark.parametrize("body", [{"ok": True, "ackedCount": 0}, {"ok": True, "acked": False}, {"ok": True}])
+@pytest.mark.parametrize("body", [{"ok": True, "ackedCount": 0}, {"ok": True, "acked": False}])
 def test_an_acknowledgement_that_took_nothing_was_somebody_elses(body: JsonObject) -> None:
     async def scenario(rig: Rig) -> None:
         rig.faults(Fault(path="*/ack", status=200, body=body))
@@ -146,6 +146,15 @@ def test_a_refusal_and_a_silence_are_told_apart() -> None:
         refusal = await acknowledged(rig, ACTION, "r_1")
         assert (refusal.verdict, refusal.detail[:3]) == (Verdict.REFUSED, "422")
         assert (await acknowledged(rig, ACTION, "r_1", 0.2)).verdict is Verdict.UNANSWERED
+
+    with_rig(scenario)
+
+
+@pytest.mark.parametrize("body", [{"ok": True}, {}, {"ackedCount": "1"}])
+def test_an_answer_that_says_nothing_leaves_it_in_doubt(body: JsonObject) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.faults(Fault(path="*/ack", status=200, body=body))
+        assert (await acknowledged(rig, ACTION, "r_1")).verdict is Verdict.UNANSWERED
 
     with_rig(scenario)
 
