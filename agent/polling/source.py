@@ -49,6 +49,7 @@ _LEAST_TIME_S = 1.0
 _OPENING_S = 5.0
 _QUESTIONS = 20
 _QUESTION_S = 10.0
+_MOST_DOUBT_S = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +94,9 @@ class PollingSource:
         self._ready: deque[Receipt] = deque()
         self._doubts: dict[RunId, Kept] = {}
         """Runs whose acknowledgement was sent, and perhaps taken."""
+        self._unanswered = 0
+        self._ask_again_at_s = 0.0
+        """When it is asked about them next, after a question that Port left unanswered."""
         self._given_back: deque[tuple[float, Receipt]] = deque()
         """Acknowledged runs that were given back, and when they come again: Port gives them to nobody."""
         self._passed_over: OrderedDict[RunId, float] = OrderedDict()
@@ -428,12 +432,21 @@ class PollingSource:
             log.info("runs that were acknowledged before this agent was started are taken up", runs=len(found))
 
     async def _resolve_doubts(self) -> None:
-        """Acknowledges anew what may have been acknowledged; what Port does not answer stays in doubt."""
+        """Acknowledges anew what may have been acknowledged; what Port does not answer stays in doubt.
+
+        That goes to the back, and the waits grow: it must hold up neither the others nor the claims.
+        """
+        if self._clock.monotonic() < self._ask_again_at_s:
+            return
         for run_id, kept in [*islice(self._doubts.items(), _QUESTIONS)]:
             answer = await self._api.acknowledge(kept.kind, run_id, _QUESTION_S)
             self._observer.notify(ClaimAcknowledged(str(kept.kind), str(answer.verdict), answer.detail))
             match answer.verdict:
                 case Verdict.UNANSWERED:
+                    self._doubts[run_id] = self._doubts.pop(run_id)
+                    self._unanswered += 1
+                    wait_s = min(self._settings.pace.backoff_s(self._unanswered, 0.0), _MOST_DOUBT_S)
+                    self._ask_again_at_s = self._clock.monotonic() + wait_s
                     return
                 case Verdict.OURS:
                     self._hand_out(self._found(kept, is_surely_ours=True))
@@ -443,6 +456,7 @@ class PollingSource:
                 case Verdict.REFUSED:
                     self._keeping.drop(run_id)
             self._doubts.pop(run_id, None)
+            self._unanswered = 0
 
     def _found(self, kept: Kept, *, is_surely_ours: bool) -> Receipt:
         """Where it may be another agent's, that one is given time to end it."""

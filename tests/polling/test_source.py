@@ -313,6 +313,34 @@ def test_an_acknowledgement_that_is_never_answered_is_sent_again_until_it_is(tmp
     asyncio.run(go())
 
 
+def test_one_that_is_never_answered_for_holds_up_no_other(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with stage(tmp_path) as on:
+            on.port.verdicts = {"r_1": [Verdict.UNANSWERED] * 999, "r_2": [Verdict.UNANSWERED]}
+            on.port.pend("r_1", "r_2")
+            for _ in range(2):
+                assert not await on.source.begin((await on.next()).receipt)
+            assert (await on.next()).origin == "polling[r_2]"
+
+    asyncio.run(go())
+
+
+def test_questions_that_are_not_answered_become_rare_and_do_not_hold_up_claims(tmp_path: Path) -> None:
+    async def go() -> None:
+        rare = replace(SETTINGS, pace=replace(SETTINGS.pace, first_backoff_s=3600.0, max_backoff_s=3600.0))
+        async with stage(tmp_path, settings=rare) as on:
+            on.port.verdicts = {"r_1": [Verdict.UNANSWERED] * 2}
+            on.port.pend("r_1")
+            assert not await on.source.begin((await on.next()).receipt)
+            await until(lambda: len(on.port.acknowledged) == 2)
+            await on.nothing_comes()
+            assert len(on.port.acknowledged) == 2
+            on.clock.ahead_s = 61.0
+            assert (await on.next()).origin == "polling[r_1]"
+
+    asyncio.run(go())
+
+
 @pytest.mark.parametrize(
     ("verdict", "is_ours"),
     [(Verdict.OURS, True), (Verdict.TAKEN, True), (Verdict.PERHAPS, True), (Verdict.REFUSED, False)],
