@@ -20,23 +20,19 @@ from agent.executors.http_breaker import BreakerRule
 from agent.executors.http_failure import failure_of, refusal_of
 from agent.executors.http_options import HTTP_SCHEMA, HttpOptions, read_http_options
 from agent.executors.http_pool import ClientPool
+from agent.executors.http_redirect import MAX_REDIRECTS, is_credential, is_downgrade, onward, send, title_of
 from agent.executors.http_request import HttpRequest, RequestTemplate
 from agent.executors.http_retry import retry_label
 from agent.executors.http_targets import Attempt, Targets, TargetSilentError
 from agent.executors.http_traces import RequestTraces
 from agent.executors.http_url import UnsendableError
 from agent.net.proxy import ProxyRules
-from agent.net.shown import shown_url
 from agent.net.tls import TlsFileError
 from agent.ports import Clock, ExecutorServices, RunContext, TemplateCompiler
 
 Headers: TypeAlias = Iterable[tuple[str, str]]
 
-MAX_REDIRECTS = 30
 _BACKOFF = Backoff()
-_CREDENTIAL_HEADERS = frozenset(
-    {"authorization", "cookie", "x-api-key", "api-key", "private-token", "x-auth-token"}
-)
 
 
 class HttpFactory:
@@ -114,9 +110,11 @@ class HttpExecutor:
         except UnsendableError as error:
             return Failed(str(error), FailureKind.NOT_STARTED)
         finally:
+            for secret in run.view.secrets:
+                run.mask(secret)
             for note in run.view.notes:
                 run.log(note, level="WARN")
-        for secret in (*_credentials(request), *run.view.secrets):
+        for secret in _credentials(request):
             run.mask(secret)
         attempt = 1
         while True:
@@ -202,7 +200,7 @@ class HttpExecutor:
                 headers=[(name.encode(), value.encode()) for name, value in headers],
                 timeout=timeout,
             )
-            response = await client.send(outgoing, stream=True)
+            response = await send(client, outgoing)
             attempt.answered()
             try:
                 if options.follows_redirects:
@@ -219,14 +217,17 @@ class HttpExecutor:
         Raises `httpx.ReadError` for every failure: whatever it is, the first request was sent.
         """
         for _ in range(MAX_REDIRECTS):
-            onward = response.next_request
-            if onward is None:
+            request = onward(response)
+            if request is None:
                 break
-            title = f"{onward.method} {shown_url(onward.url)}"
-            run.log(f"{response.status_code}: redirected to {title}")
+            title = title_of(request)
+            if is_downgrade(response, request):
+                run.log(f"{response.status_code}: redirected to {title}, which is not encrypted", level="WARN")
+            else:
+                run.log(f"{response.status_code}: redirected to {title}")
             await response.aclose()
             try:
-                response = await client.send(onward, stream=True)
+                response = await send(client, request)
             except httpx.TransportError as error:
                 raise httpx.ReadError(f"redirected to {title}, which failed: {error}") from error
         return response
@@ -259,7 +260,8 @@ class HttpExecutor:
         answer = result.masked(run)
         run.response(request.as_json(), answer.as_json())
         if not answer.is_success and not (self._options.follows_redirects and answer.leads_nowhere):
-            return refusal_of(request, answer, answer.excerpt(run) if self._options.quotes_answers else "")
+            excerpt = answer.excerpt(run) if self._options.quotes_answers else ""
+            return refusal_of(request, answer, excerpt, follows_redirects=self._options.follows_redirects)
         synchronized = self._options.is_synchronous(invocation_is=run.invocation.method.synchronized)
         return Succeeded() if synchronized else Accepted()
 
@@ -273,5 +275,5 @@ def _credentials(request: HttpRequest) -> Iterator[str]:
     if request.url.password:
         yield request.url.password
     for name, value in request.headers:
-        if name.lower() in _CREDENTIAL_HEADERS:
+        if is_credential(name):
             yield from (word for word in (value, value.rpartition(" ")[2]) if word)

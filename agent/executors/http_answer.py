@@ -13,6 +13,7 @@ from agent.domain.json import Json, JsonObject
 from agent.ports import RunContext
 
 _EXCERPT_CHARS = 300
+_LEADING = frozenset({301, 302, 303, 307, 308})
 _REPLACEMENT = "\ufffd"
 _UNREADABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
@@ -39,8 +40,8 @@ class Answer:
 
     @property
     def leads_nowhere(self) -> bool:
-        """Whether it is a 3xx that names no other place."""
-        return self.is_redirect and "location" not in self.headers
+        """Whether it is a 3xx that asks for no other request: 304, for one, whatever Location it names."""
+        return self.is_redirect and not (self.status in _LEADING and "location" in self.headers)
 
     @property
     def title(self) -> str:

@@ -6,6 +6,7 @@ import httpx
 
 from agent.domain.outcome import Failed, FailureKind
 from agent.executors.http_answer import Answer
+from agent.executors.http_redirect import MAX_REDIRECTS
 from agent.executors.http_request import HttpRequest
 from agent.executors.http_targets import TargetSilentError
 from agent.net.errors import AddressRefusedError, CertificateError, NameNotFoundError, never_sent
@@ -38,10 +39,15 @@ def failure_of(request: HttpRequest, error: httpx.TransportError, timeout_s: flo
     return Failed(reason, FailureKind.TIMED_OUT if timed_out else FailureKind.CONNECTION)
 
 
-def refusal_of(request: HttpRequest, answer: Answer, excerpt: str) -> Failed:
-    """The outcome of a request whose answer is not a 2xx. ``excerpt`` of its body, empty to quote nothing."""
+def refusal_of(request: HttpRequest, answer: Answer, excerpt: str, *, follows_redirects: bool = False) -> Failed:
+    """The outcome of a request whose answer is not a 2xx. ``excerpt`` of its body, empty to quote nothing.
+
+    ``follows_redirects``: one that is still a redirect was one too many.
+    """
     reason = f"{request.title} answered {answer.title}"
-    if answer.is_redirect:
+    if answer.is_redirect and follows_redirects:
+        reason += f" after {MAX_REDIRECTS} redirects; no more are followed, for they seem to go in a circle"
+    elif answer.is_redirect:
         target = _location(request, answer)
         pointed = f" and points to {target}" if target else ""
         reason += f"{pointed}; redirects are not followed: use the final url in the action or the route"
@@ -51,5 +57,8 @@ def refusal_of(request: HttpRequest, answer: Answer, excerpt: str) -> Failed:
 
 
 def _location(request: HttpRequest, answer: Answer) -> str | None:
-    location = answer.headers.get("location")  # httpx has refused answers in which it is no URL
-    return shown_url(request.url.join(location)) if location else None
+    location = answer.headers.get("location")
+    try:
+        return shown_url(request.url.join(location)) if location else None
+    except (httpx.InvalidURL, UnicodeError):  # where it asks for another request, httpx has refused such an answer
+        return None

@@ -149,7 +149,7 @@ HTTP_SCHEMA: JsonObject = {
         "allow_link_local": _flag("Whether link-local and cloud metadata addresses may be called."),
         "follow_redirects": _flag(
             "Whether redirects are followed, as browsers do: with a GET after 302 and 303, and for POST after 301. "
-            "A 3xx that leads nowhere then counts as 2xx. Default false."
+            "A 3xx that asks for no other request then counts as 2xx. Default false."
         ),
         "idempotency_key": {
             "description": "The Idempotency-Key header, the same for every repetition: a template; true (default) "

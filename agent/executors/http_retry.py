@@ -34,8 +34,8 @@ class RetryRule:
     backoff: Backoff = field(default=Backoff())
 
     def after_error(self, method: str, error: httpx.TransportError) -> bool:
-        """Whether a request that failed so may be sent again."""
-        if isinstance(error, _HOPELESS):
+        """Whether a request that failed so, perhaps where it was redirected to, may be sent again."""
+        if isinstance(error, _HOPELESS) or isinstance(error.__cause__, _HOPELESS):
             return False
         if isinstance(error, TargetSilentError):
             return self.asked_for

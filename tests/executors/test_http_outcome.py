@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
 from agent.domain.json import JsonObject
 from agent.domain.outcome import Accepted, Failed, FailureKind, Outcome, Succeeded
-from agent.executors.http import MAX_REDIRECTS
+from agent.executors.http_redirect import MAX_REDIRECTS, is_downgrade
 from agent.testing import FakeRun
 from tests.executors.http_server import answer, executor, run_of, target
 
@@ -216,7 +217,7 @@ def test_redirects_in_a_circle_end_and_fail_the_run() -> None:
             async with executor({"follow_redirects": True}) as http:
                 outcome = await http.execute(run_of(server.url))
             assert isinstance(outcome, Failed)
-            assert "302" in outcome.reason
+            assert "302 Found after 30 redirects; no more are followed" in outcome.reason
             assert len(server.seen) == 1 + MAX_REDIRECTS
 
     asyncio.run(scenario())
@@ -239,3 +240,81 @@ def test_a_request_that_was_redirected_to_nobody_is_not_sent_again() -> None:
 def test_what_follows_redirects_takes_one_that_leads_nowhere_for_a_success(status: int) -> None:
     assert outcome_of(status, options={"follow_redirects": True})[0] == Accepted()
     assert isinstance(outcome_of(status)[0], Failed)
+
+
+def test_credentials_do_not_go_where_a_redirect_leads() -> None:
+    async def scenario() -> None:
+        headers: JsonObject = {name: f"{name}-s3cret" for name in ("Authorization", "X-Vault-Token", "DD-API-Key")}
+        options: JsonObject = {"follow_redirects": True, "headers": {**headers, "X-Dedup-Key": "1", "Cookie": "c"}}
+        async with (
+            target() as other,
+            target(answer(307, Location=f"{other.url}/there")) as server,
+            executor(options) as http,
+        ):
+            assert await http.execute(run_of(server.url)) == Accepted()
+        assert {name.lower() for name in headers} <= set(server.seen[0].names)
+        assert not {*map(str.lower, headers), "cookie"} & set(other.seen[0].names)
+        assert other.seen[0].headers["x-dedup-key"] == "1"
+        assert other.seen[0].body == server.seen[0].body
+        for name in ("x-port-signature", "x-port-timestamp", "idempotency-key", "content-type"):
+            assert other.seen[0].headers.get(name) == server.seen[0].headers.get(name)
+
+    asyncio.run(scenario())
+
+
+def test_credentials_go_on_to_another_path_of_their_server() -> None:
+    async def scenario() -> None:
+        options: JsonObject = {"follow_redirects": True, "headers": {"X-Vault-Token": "s3cret"}}
+        async with target(answer(307, Location="/there"), answer()) as server, executor(options) as http:
+            await http.execute(run_of(server.url))
+            assert [seen.headers["x-vault-token"] for seen in server.seen] == ["s3cret"] * 2
+
+    asyncio.run(scenario())
+
+
+def test_what_loses_its_body_on_the_way_is_not_signed_for_it() -> None:
+    async def scenario() -> None:
+        options: JsonObject = {"follow_redirects": True}
+        async with target(answer(303, Location="/there"), answer()) as server, executor(options) as http:
+            await http.execute(run_of(server.url))
+            assert "x-port-signature" in server.seen[0].names
+            assert not {"x-port-signature", "x-port-timestamp", "content-type"} & set(server.seen[1].names)
+
+    asyncio.run(scenario())
+
+
+def test_a_redirect_to_a_metadata_service_is_refused_and_not_tried_again() -> None:
+    outcome, run = outcome_of(
+        307,
+        options={"follow_redirects": True, "method": "PUT"},
+        answer_headers={"Location": "http://169.254.169.254/latest/meta-data"},
+    )
+    assert isinstance(outcome, Failed)
+    assert "169.254.169.254 is a link-local" in outcome.reason
+    assert "sending it again" not in run.log_text
+
+
+@pytest.mark.parametrize("location", ["http:x@", "http://xn--/<ü"])
+@pytest.mark.parametrize("follows", [True, False])
+@pytest.mark.parametrize("status", [302, 300])
+def test_a_location_that_is_no_url_is_an_answer_like_any_other(location: str, follows: bool, status: int) -> None:  # noqa: FBT001
+    outcome, _ = outcome_of(status, options={"follow_redirects": follows}, answer_headers={"Location": location})
+    if status == 300 and follows:
+        assert outcome == Accepted()
+    else:
+        assert isinstance(outcome, Failed)
+        assert outcome.kind is (FailureKind.CONNECTION if status == 302 else FailureKind.HTTP_STATUS)
+
+
+def test_what_names_a_place_and_asks_for_no_request_is_a_success_all_the_same() -> None:
+    for status in (300, 304):
+        options: JsonObject = {"follow_redirects": True}
+        assert outcome_of(status, options=options, answer_headers={"Location": "/x"})[0] == Accepted()
+
+
+def test_a_redirect_to_what_is_not_encrypted_is_followed_and_told() -> None:
+    secure = httpx.Request("POST", "https://here.test/")
+    response = httpx.Response(307, headers={"Location": "http://here.test/"}, request=secure)
+    assert is_downgrade(response, httpx.Request("POST", "http://here.test/"))
+    assert not is_downgrade(response, secure)
+    assert not is_downgrade(httpx.Response(307, request=httpx.Request("POST", "http://here.test/")), secure)
