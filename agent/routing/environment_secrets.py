@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from agent.domain.invocation import View
 from agent.domain.json import Json, texts_in
-from agent.domain.redaction import is_maskable
+from agent.domain.redaction import is_maskable, needles
 from agent.domain.route import Template
 
 _PUBLIC_NAME = re.compile(
@@ -30,23 +30,33 @@ def is_secret(name: str, value: str) -> bool:
     return _PUBLIC_NAME.fullmatch(name) is None and _may_be_secret(value)
 
 
-def secret_values(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The values that are to be masked where an expression makes up the name of the variable that it reads."""
-    return tuple(value for value in environment.values() if _may_be_secret(value))
+def secret_forms(environment: Mapping[str, str], *, are_encoded: bool) -> Mapping[str, frozenset[bytes]]:
+    """The values that are to be masked where an expression makes up the name of the variable that it reads.
+
+    Each with what it is recognised by: itself, and where results ``are_encoded`` (``@base64``) other forms as well.
+    """
+    return {
+        value: needles(value) if are_encoded else frozenset({_encode(value)})
+        for value in environment.values()
+        if _may_be_secret(value)
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class TakenFromEnvironment:
-    """An expression that makes up the names of the variables it reads: the ``values`` in its result are masked."""
+    """An expression that makes up the names of the variables it reads.
+
+    The values of which a form is in its result are masked.
+    """
 
     template: Template
-    values: tuple[str, ...] = field(repr=False)
+    forms: Mapping[str, frozenset[bytes]] = field(repr=False)
 
     def render(self, view: View) -> Json:
         """The expression's result; adds what it took to the view's secrets. Raises `TemplateError`."""
         result = self.template.render(view)
-        for text in texts_in(result):
-            view.secrets.extend(value for value in self.values if value in text)
+        for text in map(_encode, texts_in(result)):
+            view.secrets.extend(value for value, forms in self.forms.items() if any(form in text for form in forms))
         return result
 
 
@@ -62,3 +72,7 @@ def _is_plain_url(value: str) -> bool:
         return False
     is_bare = not (parts.query or parts.fragment or "@" in parts.netloc)
     return parts.scheme in {"http", "https"} and is_bare and _PLAIN_PATH.fullmatch(parts.path) is not None
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

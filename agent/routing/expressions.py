@@ -17,7 +17,7 @@ from agent.domain.invocation import View
 from agent.domain.json import Json, compact
 from agent.domain.route import Template
 from agent.ports import Encode
-from agent.routing.environment_secrets import TakenFromEnvironment, is_secret, secret_values
+from agent.routing.environment_secrets import TakenFromEnvironment, is_secret, secret_forms
 from agent.routing.jq_cost import is_affordable, is_object_key, weight
 from agent.routing.jq_errors import compile_error, compile_error_alone, shown, without_values
 from agent.routing.jq_hints import compile_hint, compile_hint_alone, dotted, subtraction_hint, unseen_hint
@@ -110,10 +110,14 @@ class Expressions:
         variables that it names, is given no more. What jq's program has beside a pure language (``debug``,
         ``input``) does nothing. Raises `ConfigurationError` for what jq cannot compile.
         """
-        names = set(environment_reads(list(tokenize(source))))
+        tokens = list(tokenize(source))
+        names = set(environment_reads(tokens))
         visible = {n: v for n, v in self._environment.items() if None in names or n in names}
         template = RouteTemplates(None, visible, self._worker, self._compile, is_lenient=True).bare(source, path)
-        return TakenFromEnvironment(template, secret_values(visible)) if None in names else template
+        if None not in names:
+            return template
+        are_encoded = any(token.kind == "format" or token.text == "tojson" for token in tokens)
+        return TakenFromEnvironment(template, secret_forms(visible, are_encoded=are_encoded))
 
     def secrets_named(self, source: str) -> Iterator[str]:
         """The variables that an expression of a mapping file names and whose values are to be masked."""

@@ -6,6 +6,7 @@ One agent with one mapping file stands for all: each scene is a mapping and the 
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from tests.whole.world import CLIENT_SECRET
 
 SECRET = "plain-text-of-a-secret-input"
 TOKEN = "value-of-the-variable-API_TOKEN"
+TOKEN_IN_BASE64 = b64encode(f"me:{TOKEN}".encode()).decode()
 FAILS = Answer(500, '{"error": "disk full"}')
 
 
@@ -95,6 +97,13 @@ SCENES: Mapping[str, Scene] = {
         inputs={"key": SECRET},
         secret=("key",),
         answer=Answer(500, f"who sends {SECRET} with {TOKEN}?", {"Content-Type": "text/plain"}),
+    ),
+    "computed_secret": Scene(
+        {
+            "headers": {"X-Basic": '"Basic " + ("me:" + env["API" + "_TOKEN"] | @base64)'},
+            "report": {"summary": '.request.headers["X-Basic"]', "link": '"https://x.example/" + .response.text'},
+        },
+        answer=Answer(500, TOKEN_IN_BASE64, {"Content-Type": "text/plain"}),
     ),
     "lists": Scene(
         {
@@ -200,6 +209,16 @@ def test_secrets_reach_their_target_and_nobody_else(agent: Standing) -> None:
     for secret in (SECRET, TOKEN):
         assert secret not in agent.everything_port_was_told()
         assert secret not in agent.output()
+
+
+def test_a_secret_of_a_variable_whose_name_is_made_up_is_masked_in_any_coding(agent: Standing) -> None:
+    (request,) = agent.internet.to(SCENES["computed_secret"].url_of("computed_secret"))
+
+    assert request.header("X-Basic") == f"Basic {TOKEN_IN_BASE64}"
+    assert failure(agent, "computed_secret").startswith("Basic ")
+    for half in (TOKEN_IN_BASE64[:20], TOKEN_IN_BASE64[20:]):
+        assert half not in agent.everything_port_was_told()
+        assert half not in agent.output()
 
 
 def test_bodies_and_links_may_be_json_lists(agent: Standing) -> None:

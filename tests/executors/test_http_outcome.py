@@ -318,3 +318,16 @@ def test_a_redirect_to_what_is_not_encrypted_is_followed_and_told() -> None:
     assert is_downgrade(response, httpx.Request("POST", "http://here.test/"))
     assert not is_downgrade(response, secure)
     assert not is_downgrade(httpx.Response(307, request=httpx.Request("POST", "http://here.test/")), secure)
+
+
+def test_what_was_taken_from_the_environment_is_masked_before_anything_is_said() -> None:
+    async def scenario() -> None:
+        async with executor({"headers": "{{ value }}"}) as http:
+            run = run_of("http://unused.test/")
+            run.view.secrets.append("taken-secret")
+            run.view.notes.append("taken-secret: null is sent instead")
+            outcome = await http.execute(run)
+            assert isinstance(outcome, Failed)
+            assert "taken-secret" not in run.log_text
+
+    asyncio.run(scenario())

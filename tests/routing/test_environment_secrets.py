@@ -6,7 +6,8 @@ import pytest
 
 from agent.domain.invocation import View
 from agent.domain.json import Json
-from agent.routing.environment_secrets import TakenFromEnvironment, is_secret, secret_values
+from agent.routing.environment_secrets import TakenFromEnvironment, is_secret, secret_forms
+from agent.routing.expressions import Expressions
 from agent.routing.templates import Constant
 
 
@@ -54,8 +55,29 @@ def test_what_logs_and_links_need_stays_readable(name: str, value: str) -> None:
 def test_what_a_made_up_name_gave_is_a_secret_of_the_message(result: Json, found: list[str]) -> None:
     environment = {"group_name": "glptt-12345", "OTHER": "never used", "URL": "https://gitlab/"}
     view = View({})
-    template = TakenFromEnvironment(Constant(result), secret_values(environment))
+    template = TakenFromEnvironment(Constant(result), secret_forms(environment, are_encoded=False))
     assert "never used" not in repr(template)
     assert template.render(view) == result
     assert view.secrets == found
     assert view.extended(x=1).secrets is view.secrets
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'env["API" + "_TOKEN"] | @base64',
+        '"Basic " + ("me:" + env["API" + "_TOKEN"] | @base64)',
+        '"https://api.test/?t=\\(env["API" + "_TOKEN"] | @uri)"',
+        'env["API" + "_TOKEN"] | tojson',
+        "env as $all | {a: [$all.API_TOKEN]}",
+    ],
+)
+def test_what_a_made_up_name_gave_is_recognised_in_any_coding(source: str) -> None:
+    value = 'to "ken"/+?12345'
+    engine = Expressions({"API_TOKEN": value, "OTHER": "never used"}, limit_s=20)
+    try:
+        view = View({})
+        engine.for_mapping(source, "p").render(view)
+        assert view.secrets == [value]
+    finally:
+        engine.close()
