@@ -9,6 +9,12 @@ import httpx
 
 from agent.domain.errors import AgentError
 
+_LITERAL = "!$&'()*+,;=:@/~%"
+"""What stands in a path as it is, beside letters, digits and ``-._``; in a query a ``?`` as well."""
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_PLAIN = re.compile(r"[0-9A-Za-z_~-]")
+"""Escapes of these are undone; that of a dot stays, for it could become a step."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NOTHING = "\ufdd0"
 """Stands in a url that is being put together where an expression gave an empty text; no url holds this sign."""
 
@@ -41,9 +47,9 @@ def put_together(url: str) -> str:
 
 
 def parsed(text: str) -> httpx.URL:
-    """``text`` as a url that can be called. Raises `UnsendableError`."""
+    """``text`` as a url that can be called, spelled as servers want it. Raises `UnsendableError`."""
     try:
-        url = httpx.URL(text)
+        url = httpx.URL(_spelled(text))
     except (httpx.InvalidURL, ValueError):
         # Neither the text nor the error is quoted: there may be credentials in it.
         raise UnsendableError("the url cannot be read; it must be like https://host/path") from None
@@ -55,6 +61,30 @@ def parsed(text: str) -> httpx.URL:
             "and port from a message, let one expression at the very beginning of the url give all up to them"
         )
     return url
+
+
+def _spelled(text: str) -> str:
+    """``text`` with all in its path and query percent-encoded that may not stand there, as Port's agent does it.
+
+    Tomcat, for one, refuses a raw ``|`` or ``[``. A ``%`` that begins no escape stands for itself. Control
+    characters, with which somebody may try to begin another header, are left to be refused.
+    """
+    parts = re.fullmatch(r"([^/?#]*//[^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", text, re.DOTALL)
+    if parts is None or _CONTROL.search(text):
+        return text
+    place, path, query, fragment = parts.groups("")
+    return place + _escaped(path, _LITERAL) + _escaped(query, _LITERAL + "?") + fragment
+
+
+def _escaped(part: str, literal: str) -> str:
+    if len(_ESCAPE.findall(part)) != part.count("%"):
+        return quote(part, safe=literal.replace("%", ""), errors="replace")
+    return quote(_ESCAPE.sub(_plain, part), safe=literal, errors="replace")
+
+
+def _plain(escape: re.Match[str]) -> str:
+    character = chr(int(escape[0][1:], 16))
+    return character if _PLAIN.fullmatch(character) else escape[0].upper()
 
 
 def _has_gap(url: str) -> bool:

@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.domain.errors import TemplateError
 from agent.domain.invocation import View
 from agent.domain.json import Json, JsonObject
 from agent.executors.http_request import RequestTemplate
-from agent.executors.http_url import UnsendableError
+from agent.executors.http_url import UnsendableError, parsed
 from agent.routing.expressions import Expressions, RouteTemplates
 
 ENVIRONMENT = {"BASE": "http://ops:8080/api", "HOST": "ops:8080"}
@@ -181,3 +183,33 @@ def test_what_the_operator_vouches_for_stays_as_it_is(
 def test_the_message_names_its_url_as_ever(templates: RouteTemplates) -> None:
     view = View({"action": {"invocationMethod": {"url": "http://ops/a/../b"}}, "message": {}})
     assert str(RequestTemplate({}, "routes[0].http", templates).render(view).url) == "http://ops/b"
+
+
+@pytest.mark.parametrize(
+    ("written", "called_as"),
+    [
+        ("/{a}|b", "/%7Ba%7D%7Cb"),
+        ("/a\\b", "/a%5Cb"),
+        ("/[x]^`y", "/%5Bx%5D%5E%60y"),
+        ("/a b", "/a%20b"),
+        ("/grün", "/gr%C3%BCn"),
+        ("/a?b=[x]&c={y}?", "/a?b=%5Bx%5D&c=%7By%7D?"),
+        ("/%", "/%25"),
+        ("/a%zz%20", "/a%25zz%2520"),
+        ("/a%20?x=%", "/a%20?x=%25"),
+        ("/%7E%41%2f%c3", "/~A%2F%C3"),
+        ("/a%2e%2E/b", "/a%2E%2E/b"),
+        ("/a:@!$&'()*+,;=~b?c:@/?d", "/a:@!$&'()*+,;=~b?c:@/?d"),
+        ("", "/"),
+        ("?q=[1]", "/?q=%5B1%5D"),
+    ],
+)
+def test_what_may_not_stand_in_a_url_is_percent_encoded(written: str, called_as: str) -> None:
+    for place in ("http://ops:8080", "https://user:pw%5B@ops", "http://[::1]"):
+        assert parsed(place + written).raw_path.decode() == called_as
+
+
+@given(st.text(st.characters(exclude_categories=["Cc"])))
+def test_spelling_it_again_changes_nothing(rest: str) -> None:
+    once = str(parsed("http://ops/" + rest.partition("#")[0]))
+    assert str(parsed(once)) == once
