@@ -55,8 +55,13 @@ class TakenFromEnvironment:
     def render(self, view: View) -> Json:
         """The expression's result; adds what it took to the view's secrets. Raises `TemplateError`."""
         result = self.template.render(view)
-        for text in map(_encode, texts_in(result)):
-            view.secrets.extend(value for value, forms in self.forms.items() if any(form in text for form in forms))
+        texts = set(texts_in(result))
+        if any(map(is_maskable, texts)):
+            # What stands in the message as well was not taken from here; a large message is not looked through.
+            for text in map(_encode, texts.difference(texts_in(view.value))):
+                view.secrets.extend(
+                    value for value, forms in self.forms.items() if any(form in text for form in forms)
+                )
         return result
 
 

@@ -62,6 +62,14 @@ def test_what_a_made_up_name_gave_is_a_secret_of_the_message(result: Json, found
     assert view.extended(x=1).secrets is view.secrets
 
 
+def test_texts_of_the_message_are_not_looked_through_for_secrets() -> None:
+    view = View({"inputs": ["says glptt-12345"]})
+    result: Json = {"all": view.value, "mine": "is glptt-67890"}
+    forms = secret_forms({"A": "glptt-12345", "B": "glptt-67890"}, are_encoded=True)
+    TakenFromEnvironment(Constant(result), forms).render(view)
+    assert view.secrets == ["glptt-67890"]
+
+
 @pytest.mark.parametrize(
     "source",
     [
