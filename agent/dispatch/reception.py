@@ -192,6 +192,10 @@ class Reception:
             reason = "change_event" if delivery.channel is Channel.CHANGE_LOG else "not_for_agents"
         elif self._is_for_others(invocation, unrouted):
             reason = "unrouted"
+            if unrouted.failed:
+                # It may have been for us, and then nobody ends its run: who wrote the condition must hear of it.
+                hint = "if the run is for this agent, mend the condition; if not, let it give false"
+                log.warning("a condition failed", run_id=invocation.run_id, reason=unrouted.reason, hint=hint)
         else:
             self._observer.notify(RunReceived(self._source.name, "unrouted", invocation.run_id))
             failed = Failed(unrouted.reason, FailureKind.NO_ROUTE)

@@ -145,12 +145,13 @@ class Unrouted:
     """No route matched. ``reason`` is a sentence for the run's page; ``nearest`` the closest route's name.
 
     ``undecided``: whether ``nearest`` matches is not known, as the evaluation of its ``when`` was broken off; no
-    later route was asked, for the message may have been meant for this one.
+    later route was asked, for the message may have been meant for this one. ``failed``: so did some ``when``.
     """
 
     reason: str
     nearest: str | None = None
     undecided: bool = False
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,8 @@ class RoutingTable:
         if nearest is not None:
             why = _verdict(nearest, invocation).reason or "it matches now"
             reason += f"; the nearest route is {nearest.name!r}: {why}"
-        return Unrouted("; ".join([reason, *errors]), nearest.name if nearest is not None else None)
+        name = nearest.name if nearest is not None else None
+        return Unrouted("; ".join([reason, *errors]), name, failed=bool(errors))
 
     def _nearest_anew(self, action: str) -> Route | None:
         """The route whose name or actions read most like ``action``; slow, hence remembered."""

@@ -107,6 +107,14 @@ def test_a_condition_that_fails_is_no_match_and_stands_in_the_reason() -> None:
         "no route matched action 'deploy' on blueprint 'service'; the nearest route is 'first': `when` failed: "
         f"{broken}; route first: `when` failed: {broken}"
     )
+    assert found.failed
+    assert found.undecided is False
+
+
+def test_conditions_that_are_false_have_not_failed() -> None:
+    found = RoutingTable([route("second", "deploy", when=False)]).resolve(invocation())
+    assert isinstance(found, Unrouted)
+    assert not found.failed
 
 
 def test_a_condition_that_ran_out_of_time_ends_the_search() -> None:

@@ -105,6 +105,7 @@ SCENES: Mapping[str, Scene] = {
         },
         answer=Answer(500, TOKEN_IN_BASE64, {"Content-Type": "text/plain"}),
     ),
+    "failing_condition": Scene({"enabled": '.action == "failing_condition" and (1 + {})'}),
     "lists": Scene(
         {
             "body": [".action", {"n": [".payload.properties.n", 7]}],
@@ -219,6 +220,15 @@ def test_a_secret_of_a_variable_whose_name_is_made_up_is_masked_in_any_coding(ag
     for half in (TOKEN_IN_BASE64[:20], TOKEN_IN_BASE64[20:]):
         assert half not in agent.everything_port_was_told()
         assert half not in agent.output()
+
+
+def test_a_condition_that_fails_takes_nothing_and_is_told_in_the_agents_log(agent: Standing) -> None:
+    assert agent.internet.to(SCENES["failing_condition"].url_of("failing_condition")) == []
+    assert agent.told("r_failing_condition") == []
+    (line,) = [line for line in agent.output().splitlines() if "a condition failed" in line]
+    told = json.loads(line)
+    assert (told["level"], told["run_id"]) == ("warning", "r_failing_condition")
+    assert "cannot be added" in told["reason"]
 
 
 def test_bodies_and_links_may_be_json_lists(agent: Standing) -> None:

@@ -6,11 +6,13 @@ import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.domain.errors import ConfigurationError, TemplateError, UnevaluatedError
+from agent.domain.events import RoutesReloaded
 from agent.domain.invocation import Invocation, InvocationKind, InvocationMethod, RunId, Trigger
 from agent.domain.json import Json, JsonObject, as_object
 from agent.domain.route import Unrouted
@@ -18,8 +20,9 @@ from agent.ports import Executor, Routed, TemplateCompiler
 from agent.routing.expressions import Expressions
 from agent.routing.mapping import MappingReader
 from agent.routing.mapping_templates import Refusal
+from agent.routing.reload import LiveRoutes
 from agent.routing.route_set import RouteSet
-from tests.routing.helpers import Idle
+from tests.routing.helpers import Idle, Notes
 
 ENVIRONMENT = {"TOKEN": "t0k", "group_sub_project": "glptt", "OTHER": "o"}
 
@@ -271,6 +274,24 @@ def test_what_has_not_the_form_of_a_mapping_file_is_refused(reader: MappingReade
     with pytest.raises(ConfigurationError) as caught:
         reader.parse(content.encode(), "mapping.json")
     assert [problem.message for problem in caught.value.problems] == [told]
+
+
+def test_a_file_that_changes_is_read_again_and_one_that_is_broken_is_refused(
+    reader: MappingReader, tmp_path: Path
+) -> None:
+    path, notes = tmp_path / "mapping.json", Notes()
+    path.write_text('[{"enabled": ".action == \\"a\\""}]')
+    live = LiveRoutes(path, reader, notes)
+    path.write_text('[{"enabled": "true", "url": 7}]')
+    assert [live.refresh(), len(live.current.routes)] == [False, 1]
+    path.write_text('[{"enabled": ".action == \\"a\\""}, {"url": ".a |"}]')
+    assert [live.refresh(), len(live.current.routes)] == [True, 2]
+    refused, taken = notes.events
+    assert isinstance(refused, RoutesReloaded)
+    assert isinstance(taken, RoutesReloaded)
+    assert (refused.ok, taken.ok) == (False, True)
+    assert "[0].url: is a number; expected is a jq expression" in refused.problems[0]
+    assert "[1].url" in taken.problems[0]
 
 
 def test_secrets_that_a_mapping_names_are_those_of_its_route() -> None:
