@@ -67,7 +67,7 @@ def reader() -> Iterator[MappingReader]:
     engine.close()
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(mapping=MAPPINGS, document=MESSAGES)
 def test_a_mapping_gives_a_request_or_a_reason(reader: MappingReader, mapping: Json, document: JsonObject) -> None:
     try:
