@@ -29,6 +29,7 @@ from agent.executors.http_request import header_name_problem
 from agent.executors.http_url import UnsendableError, parsed, put_together
 from agent.net.headers import CONNECTION_HEADERS
 from agent.routing.document import Document
+from agent.routing.environment_secrets import is_public_name
 from agent.routing.expressions import Expressions, environment_reads
 from agent.routing.jq_tokens import tokenize
 from agent.routing.mapping import ANY_KIND, FALSE_WORDS, TRUE_WORDS, is_true_word
@@ -51,10 +52,17 @@ _BY_ACTION = re.compile(r'\s*\.action\s*==\s*"([A-Za-z0-9][A-Za-z0-9_.-]{0,90})"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The environment that the old agent was seen with: names alone, and which of them hold secrets."""
+    """The environment that the old agent was seen with: names alone, and which of them were seen to hold no secret.
+
+    Of a variable that was not seen only its name tells: what that does not show to be harmless is masked.
+    """
 
     names: Sequence[str] = ()
-    secrets: frozenset[str] = frozenset()
+    plain: frozenset[str] = frozenset()
+
+    def is_masked(self, name: str) -> bool:
+        """Whether the variable's value may be a secret."""
+        return name not in self.plain and (name in self.names or not is_public_name(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +290,7 @@ class _Mapping:
             else:
                 continue
             del names[name]
-        secret = [name for name in names if name in self.known.secrets]
-        return list(names), list(secret)
+        return list(names), [name for name in names if self.known.is_masked(name)]
 
     def _value(self, value: Json, place: str) -> Json:
         """A value with jq in its texts, as one with ``{{ jq }}`` in them."""

@@ -62,10 +62,11 @@ class _Old:
 
         Of the command's own environment, which has many others, those that look like tokens of GitLab's projects.
         """
+        plain = frozenset(name for name, value in self.variables.items() if not hides(name, value)) | {"GITLAB_URL"}
         names = [name for name in self.variables if not is_official(name) or name == "GITLAB_URL"]
         if self.is_own_environment:
-            names = [n for n in names if n == "GITLAB_URL" or (n != n.upper() and hides(n, self.variables[n]))]
-        return Known(names, frozenset(name for name in names if hides(name, self.variables[name])))
+            names = [n for n in names if n == "GITLAB_URL" or (n != n.upper() and n not in plain)]
+        return Known(names, plain)
 
 
 def migrate(given: Given, environment: Mapping[str, str], write: Write) -> int:
@@ -97,7 +98,7 @@ async def _migrate(given: Given, environment: Mapping[str, str], write: Write) -
             routes = routes_text(converted, name)
         finally:
             await mapping.close()
-        problems += await _refused_routes(routes, old.variables)
+        problems += await _refused_routes(routes, _with_the_absent(old.variables, converted))
     files = dict(_files(old, routes, write))
     return _finish(given, files, problems, write)
 
@@ -200,10 +201,25 @@ def _deviations(raw: JsonObject) -> Iterator[str]:
 
 
 def _missing(route: JsonObject, old: _Old) -> Iterator[str]:
-    names = route.get("env")
-    missing = [str(name) for name in (names if isinstance(names, list) else []) if name not in old.variables]
+    missing = [name for name in _listed(route, "env") if name not in old.variables]
     if missing:
         yield f"not among the variables that are given: {', '.join(missing)}"
+    if masked := [name for name in missing if name in _listed(route, "secrets")]:
+        yield (
+            f"taken for secrets, and needed at start, therefore: {', '.join(masked)}; what is none, or never set, "
+            "take out of `secrets`"
+        )
+
+
+def _listed(route: JsonObject, key: str) -> list[str]:
+    names = route.get(key)
+    return list(map(str, names)) if isinstance(names, list) else []
+
+
+def _with_the_absent(variables: Mapping[str, str], converted: Sequence[Converted]) -> Mapping[str, str]:
+    """The variables, and some value for each that routes want and nobody has shown: it is told, and no mistake."""
+    wanted = [name for one in converted if one.route is not None for name in _listed(one.route, "secrets")]
+    return {**dict.fromkeys(wanted, ""), **variables}
 
 
 async def _refused_routes(text: str, variables: Mapping[str, str]) -> Sequence[Problem]:

@@ -27,7 +27,12 @@ _PLAIN_PATH = re.compile(r"(?:/[A-Za-z._-]{1,24}){0,3}/?")
 
 def is_secret(name: str, value: str) -> bool:
     """Whether the variable's value is to be masked."""
-    return _PUBLIC_NAME.fullmatch(name) is None and _may_be_secret(value)
+    return not is_public_name(name) and _may_be_secret(value)
+
+
+def is_public_name(name: str) -> bool:
+    """Whether the variable's name says that its value is no secret: a region, a user, a port."""
+    return _PUBLIC_NAME.fullmatch(name) is not None
 
 
 def secret_forms(environment: Mapping[str, str], *, are_encoded: bool) -> Mapping[str, frozenset[bytes]]:

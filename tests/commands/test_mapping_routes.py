@@ -264,8 +264,8 @@ def test_names_are_those_of_actions_where_there_is_one_and_unique() -> None:
     assert [one.route["name"] for one in found if one.route] == ["x", "x-2", "mapping-3"]
 
 
-def test_variables_that_are_named_are_listed_and_secrets_masked_as_far_as_they_are_known() -> None:
-    known = Known(("TOKEN", "OTHER"), frozenset({"TOKEN", "OTHER"}))
+def test_variables_that_are_named_are_listed_and_masked_unless_they_are_plain() -> None:
+    known = Known(("TOKEN", "OTHER", "BASE"), frozenset({"BASE"}))
     (one,) = converted({"url": 'env.TOKEN + $ENV["REGION"]', "report": {"link": "env.BASE"}}, known=known)
     assert one.route is not None
     assert one.route["env"] == ["TOKEN", "REGION", "BASE"]
@@ -273,9 +273,16 @@ def test_variables_that_are_named_are_listed_and_secrets_masked_as_far_as_they_a
     assert one.remarks == ()
 
 
+def test_variables_that_nobody_has_seen_are_masked_but_for_names_that_are_public() -> None:
+    (one,) = converted({"url": "env.TOKEN + env.CI_USER"})
+    assert one.route is not None
+    assert one.route["env"] == ["TOKEN", "CI_USER"]
+    assert one.route["secrets"] == ["TOKEN"]
+
+
 def test_variables_whose_names_are_computed_need_the_whole_list() -> None:
     mapping = {"body": 'env[.a + "_" + .b]'}
-    known = Known(("a_b", "c-d_e"), frozenset({"a_b"}))
+    known = Known(("a_b", "c-d_e"), frozenset({"c-d_e"}))
     (one,) = converted(mapping, known=known)
     assert one.route is not None
     assert one.route["env"] == ["a_b", "c-d_e"]

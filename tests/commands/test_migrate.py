@@ -232,6 +232,18 @@ def test_without_files_the_commands_own_environment_counts(home: Path) -> None:
     assert "not among the variables that are given: GITLAB_URL" in ended.stdout
 
 
+def test_variables_of_the_commands_own_environment_are_masked_like_any_other(home: Path) -> None:
+    named = [{"url": '"https://ci.internal/" + env.CI_REGION', "headers": {"A": '"x " + env.CI_TOKEN'}}]
+    (home / "named.json").write_text(json.dumps(named))
+    for there in ({"CI_TOKEN": SECRETS[1], "CI_REGION": "eu"}, {}):
+        ended = migrate(home, "--mapping", "named.json", "--out", f"new{len(there)}", **there)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        (route,) = yaml.safe_load((home / f"new{len(there)}" / "routes.yaml").read_text())["routes"]
+        assert route["env"] == ["CI_REGION", "CI_TOKEN"]
+        assert route["secrets"] == ["CI_TOKEN"]
+        assert ("taken for secrets, and needed at start, therefore: CI_TOKEN;" in ended.stdout) is not bool(there)
+
+
 def test_without_a_mapping_file_that_is_said(home: Path) -> None:
     (home / "mapping.json").unlink()
     ended = migrate(home, "--env", "old.env", "--out", "new")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ def both(
     """The outcome by the mapping, that by the routes written for it, and their text."""
     with reader(environment) as mappings:
         by_mapping = outcome(mappings.parse(mapping, "mapping.json"), invocation, response)
-        known = Known(tuple(environment), frozenset(environment))
+        never_set = frozenset(re.findall(r"\w+", mapping.decode())) - environment.keys()
+        known = Known(tuple(environment), plain=never_set)
         text = routes_text(convert(parse(mapping, "mapping.json"), mappings.expressions, known), "mapping.json")
     settings = ExecutorSettings(client_secret=lambda: SECRET)
     registry = ExecutorRegistry.load(fake_services(settings, environment=environment))
