@@ -83,7 +83,13 @@ async def _migrate(given: Given, environment: Mapping[str, str], write: Write) -
     _say_settings(old, given, write)
     problems = list(refusals(old.variables, old.where))
     routes: str | None = None
-    if old.mapping is None:
+    if old.mapping is None and old.variables.get(MAPPING_PATH):
+        write("")
+        write(
+            f"mapping file: {MAPPING_PATH} names one that is not on this machine: give a copy of it with --mapping."
+        )
+        write("  Without that the variable is kept, and the new agent does not start where the file is missing")
+    elif old.mapping is None:
         write("")
         write(
             "mapping file: none is given. Without one this agent forwards webhooks and triggers GitLab's pipelines"
@@ -155,7 +161,8 @@ def _say_settings(old: _Old, given: Given, write: Write) -> None:
         shown = {name: v for name, v in old.variables.items() if is_official(name) or name in read}
     else:
         shown = old.variables
-    write(f"settings ({', '.join(str(p) for p in (given.values, given.env) if p) or 'of the environment'}):")
+    sources = ", ".join(str(path) for path in (given.values, given.env) if path)
+    write(f"settings ({sources or 'of the environment'}):")
     settings = list(assessed(shown, mapping_is_written=old.mapping is not None and given.out is not None))
     width = max((len(setting.name) for setting in settings), default=0)
     for setting in settings:
@@ -263,6 +270,8 @@ def _env_text(old: _Old, has_routes: bool) -> str:  # noqa: FBT001 - of one call
     ]
     known = set(old.known.names)
     for name, value in old.variables.items():
+        if name == MAPPING_PATH and has_routes:
+            continue
         if not (is_kept(name) or name in known):
             continue
         if hides(name, value):

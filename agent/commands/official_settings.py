@@ -118,7 +118,7 @@ def is_official(name: str) -> bool:
 
 def is_kept(name: str) -> bool:
     """Whether the new agent reads it, and it says something there."""
-    if _SAID.get(name, (Verdict.KEPT,))[0] is Verdict.IDLE or name == MAPPING_PATH:
+    if _SAID.get(name, (Verdict.KEPT,))[0] is Verdict.IDLE:
         return False
     return name in Settings.model_fields or name in _PROXIES or name == "GITLAB_URL"
 

@@ -30,6 +30,7 @@ _READ = frozenset(
         "podServiceAccount",
         "rolloutStrategy",
         "controlThePayloadConfig",
+        "selfSignedCertificate",
     }
 )
 _DEFAULT_RESOURCES: JsonObject = {
@@ -85,7 +86,7 @@ class NewValues:
             if name in CREDENTIALS or hides(name, "" if value is None else as_text(value)):
                 self.keys.append(name)
                 self.remarks.append(f"env.normal.{name} is not copied: it goes into the Secret instead")
-            elif name not in _OTHER_VALUES:
+            elif name not in _OTHER_VALUES and not (name == MAPPING_PATH and self.routes is not None):
                 plain[name] = value
         settings = {
             name: v for name, v in plain.items() if _is_setting(name) and is_kept(name) and v not in (None, "")
@@ -143,7 +144,7 @@ class NewValues:
 
 
 def _is_setting(name: str) -> bool:
-    return name in Settings.model_fields or name == MAPPING_PATH
+    return name in Settings.model_fields
 
 
 def mapping_in(values: Mapping[str, Json]) -> str | None:

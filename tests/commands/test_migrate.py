@@ -163,6 +163,8 @@ def test_values_become_ours_without_their_secrets(home: Path) -> None:
     assert values["settings"]["DETAILED_LOGGING"] == "true"
     assert values["strategy"] == {"type": "Recreate", "rollingUpdate": None}
     assert not {"image", "resources", "env", "controlThePayloadConfig"} & values.keys()
+    assert values["selfSignedCertificate"]["enabled"] is True
+    assert "is no value of port-agent" not in ended.stdout
     assert values["routes"]["file"] == (home / "new" / "routes.yaml").read_text()
     assert not (home / "new" / ".env").exists()
 
@@ -245,11 +247,27 @@ def test_variables_of_the_commands_own_environment_are_masked_like_any_other(hom
 
 
 def test_without_a_mapping_file_that_is_said(home: Path) -> None:
-    (home / "mapping.json").unlink()
+    (home / "old.env").write_text("PORT_ORG_ID=org_1\n")
     ended = migrate(home, "--env", "old.env", "--out", "new")
     assert ended.returncode == 0
     assert "mapping file: none is given" in ended.stdout
-    assert "AGENT_ROUTES_PATH" not in (home / "new" / ".env").read_text()
+    assert "_PATH" not in (home / "new" / ".env").read_text()
+
+
+def test_a_mapping_file_that_is_named_and_not_here_stays_named(home: Path) -> None:
+    """Else the new agent would start without it, and forward everything."""
+    (home / "mapping.json").unlink()
+    named = {"CONTROL_THE_PAYLOAD_CONFIG_PATH": "/app/config/mapping.json"}
+    (home / "values.yaml").write_text(yaml.safe_dump({"env": {"normal": named}}))
+    ended = migrate(home, "--env", "old.env", "--values", "values.yaml", "--out", "new")
+    assert ended.returncode == 0
+    assert "mapping file: CONTROL_THE_PAYLOAD_CONFIG_PATH names one that is not on this machine" in ended.stdout
+    assert "none is given" not in ended.stdout
+    assert dotenv_values(home / "new" / ".env").items() >= named.items()
+    assert yaml.safe_load((home / "new" / "values.yaml").read_text())["settings"] == named
+    (home / "named.json").write_text(json.dumps([{"url": '"https://ci.internal/"'}]))
+    assert migrate(home, "--values", "values.yaml", "--mapping", "named.json", "--out", "other").returncode == 0
+    assert "settings" not in yaml.safe_load((home / "other" / "values.yaml").read_text())
 
 
 @pytest.mark.parametrize(
