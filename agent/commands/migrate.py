@@ -13,6 +13,7 @@ from dotenv.parser import parse_stream
 from agent.clock import SystemClock
 from agent.commands.mapping_file import MappingFile
 from agent.commands.mapping_routes import Converted, Known, convert
+from agent.commands.new_files import write_new_files
 from agent.commands.official_settings import MAPPING_PATH, assessed, hides, is_kept, is_official, refusals
 from agent.commands.official_values import NewValues, mapping_in, variables_of
 from agent.commands.routes_text import routes_text
@@ -31,7 +32,6 @@ Write = Callable[[str], None]
 
 ROUTES, ENV, VALUES = "routes.yaml", ".env", "values.yaml"
 """The files that are written."""
-_PRIVATE = 0o600
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,17 +301,13 @@ def _finish(given: Given, files: Mapping[str, str], problems: Sequence[Problem],
     if given.out is None:
         write(f"nothing is written; with --out DIRECTORY it would be {', '.join(files)}")
         return 0
-    path = given.out
     try:
-        given.out.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            path = given.out / name
-            path.touch(mode=_PRIVATE)
-            path.write_text(text, encoding="utf-8")
-            write(f"written: {path}")
+        write_new_files(given.out, files)
     except OSError as error:
-        write(str(Problem(str(path), f"cannot be written: {error.strerror}")))
+        write(str(Problem(str(given.out), f"cannot be written into: {error.strerror}")))
         return 1
+    for name in files:
+        write(f"written: {given.out / name}")
     return 0
 
 

@@ -137,14 +137,16 @@ def test_files_that_are_there_are_kept_unless_forced(home: Path) -> None:
     assert ended.stdout.splitlines()[-1] == "1 problem found; nothing is written"
     assert (home / "new" / "routes.yaml").read_text() == "mine"
     assert not (home / "new" / ".env").exists()
+    (home / "new" / "routes.yaml").chmod(0o644)
     assert migrate(home, "--env", "old.env", "--out", "new", "--force").returncode == 0
     assert "routes:" in (home / "new" / "routes.yaml").read_text()
+    assert stat.S_IMODE((home / "new" / "routes.yaml").stat().st_mode) == 0o600
 
 
 def test_a_directory_that_cannot_be_made_is_a_problem(home: Path) -> None:
     ended = migrate(home, "--env", "old.env", "--out", "old.env/new")
     assert ended.returncode == 1
-    assert "old.env/new: cannot be written: " in ended.stdout
+    assert "old.env/new: cannot be written into: " in ended.stdout
 
 
 def test_values_become_ours_without_their_secrets(home: Path) -> None:
