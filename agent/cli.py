@@ -190,7 +190,8 @@ def migrate(
     """Say what Port's own agent's set-up means here, and write it anew.
 
     Without --env and --values it is the environment of this command that counts. Without --out nothing is written.
-    What is secret is neither shown nor written: comments say where it stood.
+    Secret variables are neither shown nor written: comments say where they stood. A secret in the mapping
+    file's own text is written as it stands there, and said to be so.
     """
     given = Given(env=env, values=values, mapping=mapping, out=out, force=force)
     try:

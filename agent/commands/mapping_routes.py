@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
+from agent.commands.clear_secrets import in_clear_text
 from agent.commands.route_expressions import (
     is_number,
     is_object,
@@ -149,6 +150,11 @@ class _Mapping:
     def route(self, condition: str, name: str) -> JsonObject:
         """The route, as it stands in the file."""
         http = self._http()
+        if clear := list(in_clear_text(http)):
+            self.remarks.append(
+                f"what may be a secret stands here in clear text, as in the mapping: {', '.join(clear)}; better "
+                "put it into a variable, and that under `env` and `secrets`"
+            )
         report = self._report()
         decrypt = self._decrypt()
         variables, secrets = self._environment()

@@ -72,8 +72,8 @@ class _Old:
 def migrate(given: Given, environment: Mapping[str, str], write: Write) -> int:
     """Reads what is given, says what changes, and writes files into ``given.out`` if that is named.
 
-    Nothing secret is shown or written. 0 when all is said and written, 1 where something cannot be carried over as
-    it is or a file is in the way. Raises `ConfigurationError` for what cannot be read.
+    Nothing secret is shown, and of secrets only those are written that the mapping file has in clear text. 0 when all
+    is said and written, 1 where something cannot be carried over as it is or a file is in the way. Raises `ConfigurationError` for what cannot be read.
     """
     return asyncio.run(_migrate(given, environment, write))
 
