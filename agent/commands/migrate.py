@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,8 @@ Write = Callable[[str], None]
 
 ROUTES, ENV, VALUES = "routes.yaml", ".env", "values.yaml"
 """The files that are written."""
+_LOOK = "look at the options --values and --mapping"
+"""What to do where one of their files is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class _Old:
     mapping: tuple[str, bytes] | None = None
     is_own_environment: bool = False
     has_env_file: bool = False
+    unread: Sequence[Problem] = ()
 
     @property
     def known(self) -> Known:
@@ -72,8 +76,9 @@ class _Old:
 def migrate(given: Given, environment: Mapping[str, str], write: Write) -> int:
     """Reads what is given, says what changes, and writes files into ``given.out`` if that is named.
 
-    Nothing secret is shown, and of secrets only those are written that the mapping file has in clear text. 0 when all
-    is said and written, 1 where something cannot be carried over as it is or a file is in the way. Raises `ConfigurationError` for what cannot be read.
+    Nothing secret is shown, and of secrets only those are written that the mapping file has in clear text. 0 when
+    all is said and written, 1 where something cannot be carried over as it is or a file is in the way. Raises
+    `ConfigurationError` for what cannot be read.
     """
     return asyncio.run(_migrate(given, environment, write))
 
@@ -112,7 +117,7 @@ async def _migrate(given: Given, environment: Mapping[str, str], write: Write) -
 def _read(given: Given, environment: Mapping[str, str]) -> _Old:
     old = _Old()
     if given.values is not None:
-        old.values = parse(read_file(given.values), str(given.values))
+        old.values = parse(read_file(given.values, _LOOK), str(given.values))
         if not isinstance(old.values.value, Mapping):
             raise ConfigurationError(old.values.problem("", "holds no values; an object was expected"))
         old.variables, old.where = variables_of(old.values)
@@ -121,7 +126,7 @@ def _read(given: Given, environment: Mapping[str, str]) -> _Old:
             old.mapping = (f"{given.values}: controlThePayloadConfig", text.encode())
     if given.env is not None:
         old.has_env_file = True
-        variables, where = _env_file(given.env)
+        variables, where, old.unread = _env_file(given.env)
         old.variables |= variables
         old.where |= where
     if given.env is None and given.values is None:
@@ -130,21 +135,27 @@ def _read(given: Given, environment: Mapping[str, str]) -> _Old:
         old.where = dict.fromkeys(environment, "the environment")
     path = given.mapping or _mapping_beside(given.env, old.variables.get(MAPPING_PATH))
     if path is not None:
-        old.mapping = (str(path), read_file(path))
+        old.mapping = (str(path), read_file(path, _LOOK))
     return old
 
 
-def _env_file(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """The variables of a dotenv file, and the line of each. Raises `ConfigurationError`."""
+def _env_file(path: Path) -> tuple[dict[str, str], dict[str, str], Sequence[Problem]]:
+    """The variables of a dotenv file, the line of each, and the lines that set none.
+
+    Raises `ConfigurationError`.
+    """
+    logging.getLogger("dotenv").setLevel(logging.ERROR)  # it warns of these lines as well, but names no file
     try:
         with path.open(encoding="utf-8") as lines:
-            where = {one.key: f"{path}:{one.original.line}" for one in parse_stream(lines) if one.key is not None}
+            read = list(parse_stream(lines))
         variables = {name: value for name, value in dotenv_values(path).items() if value is not None}
     except UnicodeDecodeError:
         raise ConfigurationError(Problem(str(path), "is not UTF-8 text")) from None
     except OSError as error:
         raise ConfigurationError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
-    return variables, where
+    where = {one.key: f"{path}:{one.original.line}" for one in read if one.key is not None}
+    broken = [f"{path}:{one.original.line}" for one in read if one.error]
+    return variables, where, [Problem(place, "is passed over", hint="write NAME=value") for place in broken]
 
 
 def _mapping_beside(env: Path | None, named: str | None) -> Path | None:
@@ -167,6 +178,8 @@ def _say_settings(old: _Old, given: Given, write: Write) -> None:
     width = max((len(setting.name) for setting in settings), default=0)
     for setting in settings:
         write(f"  {setting.name:<{width}}  {setting}")
+    for problem in old.unread:
+        write(f"  warning: {problem}")
 
 
 def _variables_read(old: _Old) -> set[str]:

@@ -50,13 +50,16 @@ class Document:
         return Problem(self.at(path), message, path, hint)
 
 
-def read_file(path: Path) -> bytes:
-    """The file's content. Raises `ConfigurationError` if it cannot be had or is larger than 4 MiB."""
+def read_file(path: Path, hint: str = "check AGENT_ROUTES_PATH and what is mounted") -> bytes:
+    """The file's content; ``hint`` says what to do where there is none.
+
+    Raises `ConfigurationError` if it cannot be had or is larger than 4 MiB.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise _broken(str(path), "there is no such file", "check AGENT_ROUTES_PATH and what is mounted") from None
+        raise _broken(str(path), "there is no such file", hint) from None
     except IsADirectoryError:
         raise _broken(str(path), "this is a directory, a file was expected", "name the file in it") from None
     except OSError as error:

@@ -128,6 +128,15 @@ def test_values_of_a_variable_survive_the_new_file(home: Path) -> None:
     assert "LOG_LEVEL" not in new
 
 
+def test_lines_that_set_nothing_are_told_with_their_place(home: Path) -> None:
+    (home / "old.env").write_text(f"PORT_ORG_ID=o\n{SECRETS[0]} and more\nLOG_LEVEL=INFO\n")
+    ended = migrate(home, "--env", "old.env")
+    assert ended.returncode == 0
+    assert "  warning: old.env:2: is passed over (write NAME=value)" in ended.stdout.splitlines()
+    assert ended.stderr == ""
+    assert settings_said(ended).keys() >= {"PORT_ORG_ID", "LOG_LEVEL"}
+
+
 def test_files_that_are_there_are_kept_unless_forced(home: Path) -> None:
     (home / "new").mkdir()
     (home / "new" / "routes.yaml").write_text("mine")
@@ -276,8 +285,11 @@ def test_a_mapping_file_that_is_named_and_not_here_stays_named(home: Path) -> No
     ("arguments", "words"),
     [
         (("--env", "none.env"), "none.env: cannot be read: No such file or directory"),
-        (("--values", "none.yaml"), "none.yaml: there is no such file"),
-        (("--mapping", "none.json"), "none.json: there is no such file"),
+        (
+            ("--values", "none.yaml"),
+            "none.yaml: there is no such file (look at the options --values and --mapping)",
+        ),
+        (("--mapping", "none.json"), "none.json: there is no such file (look at the options --values and"),
         (("--mapping", "broken.json"), "broken.json:1: [0].url: is a number; expected is a jq expression"),
         (("--values", "list.yaml"), "list.yaml:1: holds no values"),
         (("--env", "latin.env"), "latin.env: is not UTF-8 text"),
@@ -334,7 +346,7 @@ def test_check_tries_messages_on_it_and_shows_none_of_their_values(home: Path) -
     ended = check(home, "--message", "one.json", "--message", "two.json", REGION="eu")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     lines = ended.stdout.splitlines()
-    assert "one.json: [0] does not take it: `when` gave false, not true" in lines
+    assert "one.json: [0] does not take it: `enabled` gave false, not true" in lines
     assert any(line.startswith("one.json: [1] takes it (mapping.json:") for line in lines)
     assert any(
         "[1].headers.A: gives null on this message; `.payload.properties.memoised`: `.payload.properties` has "
