@@ -50,7 +50,8 @@ class MappingTrial:
         verdicts = self.routes.explain(invocation)
         taken = bool(verdicts) and verdicts[-1].reason is None
         for index, verdict in enumerate(verdicts[: len(verdicts) - taken]):
-            yield f"{name}: {item('', index)} does not take it: {verdict.reason}"
+            reason = str(verdict.reason).replace("`when`", "`enabled`", 1)
+            yield f"{name}: {item('', index)} does not take it: {reason}"
         if not taken:
             yield f"{name}: no mapping takes it"
             return

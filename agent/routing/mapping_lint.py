@@ -207,7 +207,7 @@ class _Mapping:
             if not isinstance(value, str):
                 yield self._problem(place, "is no text", "write a dot path such as payload.properties.token")
             elif not _DOT_PATH.fullmatch(value):
-                bare = re.sub(r"\[\"?([^\]\"]*)\"?\]", r".\1", value.removeprefix("$")).strip(".")
+                bare = re.sub(r"\[[\"']?([^\]\"']*)[\"']?\]", r".\1", value.strip().removeprefix("$")).strip(".")
                 hint = f"write {bare}" if _DOT_PATH.fullmatch(bare) else "name each value; list indices are numbers"
                 yield self._problem(place, f"{value!r} is no dot path: Port's own agent finds nothing there", hint)
 

@@ -120,8 +120,8 @@ def test_of_a_report_only_what_it_reads_of_the_message_is_told() -> None:
 
 def test_mappings_before_the_one_that_takes_it_say_why_not() -> None:
     lines = tried([{"enabled": '.action == "x"'}, {"enabled": ".action | keys"}, {}])
-    assert lines[0] == "one.json: [0] does not take it: `when` gave false, not true"
-    assert lines[1].startswith("one.json: [1] does not take it: `when` failed: ")
+    assert lines[0] == "one.json: [0] does not take it: `enabled` gave false, not true"
+    assert lines[1].startswith("one.json: [1] does not take it: `enabled` failed: ")
     assert lines[2].startswith("one.json: [2] takes it")
     assert tried([{"enabled": False}])[-1] == "one.json: no mapping takes it"
 

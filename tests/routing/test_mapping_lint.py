@@ -109,6 +109,8 @@ def test_a_path_that_decrypts_nothing_is_found() -> None:
         ({"url": "https://ci.internal/x"}, 'write "\\"…\\""'),
         ({"headers": {"Authorization": "Bearer abc"}}, 'write "\\"…\\""'),
         ({"headers": {"Content-Type": "application/json"}}, 'write "\\"…\\""'),
+        ({"fieldsToDecryptPaths": ["payload['key']"]}, "(write payload.key)"),
+        ({"fieldsToDecryptPaths": [" payload.key"]}, "(write payload.key)"),
         ({"query": {"dry": "true"}}, "is jq's true, which Port's own agent sends as True"),
     ],
 )
