@@ -51,7 +51,7 @@ async def check(
         write(remark)
     problems.extend(await _trace_problems(settings, environment, clock))
     routes = await _read_routes(settings, environment, clock, problems)
-    about = _About() if routes is None else await _looked_over(settings, environment, routes, messages)
+    about = _About() if routes is None else await _looked_over(settings, environment, routes, messages, problems)
     for line in (*(f"warning: {warning}" for warning in about.warnings), *about.of_messages):
         write(line)
     if routes is None or problems:
@@ -89,14 +89,24 @@ _FOR_MAPPINGS = "--message is tried on mapping files alone; for routes there is 
 
 
 async def _looked_over(
-    settings: Settings, environment: Mapping[str, str], routes: RouteSet, messages: Messages
+    settings: Settings,
+    environment: Mapping[str, str],
+    routes: RouteSet,
+    messages: Messages,
+    problems: list[Problem],
 ) -> _About:
+    """What there is to say of the file in force; messages that are none go to ``problems``."""
     path = settings.CONTROL_THE_PAYLOAD_CONFIG_PATH
     if path is None or path != settings.routes_file:
         return _About([*routes.warnings, *([_FOR_MAPPINGS] if messages else [])])
     mapping = MappingFile.open(path, settings, environment)
+    tried: list[str] = []
     try:
-        tried = [line for name, body in messages for line in mapping.tried(body, name)]
+        for name, body in messages:
+            try:
+                tried += mapping.tried(body, name)
+            except ConfigurationError as error:
+                problems.extend(error.problems)
     finally:
         await mapping.close()
     return _About(mapping.warnings, mapping.notes, tried)

@@ -59,7 +59,7 @@ class MappingFile:
         return cls(document, routes, warnings, notes, expressions, settings, environment, registry)
 
     def tried(self, body: bytes, name: str) -> Iterator[str]:
-        """What becomes of a recorded message, signed or not; see `MappingTrial`."""
+        """What becomes of a recorded message, signed or not; see `MappingTrial`. Raises `ConfigurationError`."""
         secret = self._settings.PORT_CLIENT_SECRET.get_secret_value()
         intake = MessageIntake(
             lambda: [secret],

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from agent.domain.errors import ConfigurationError, DecryptionError, TemplateError
+from agent.domain.errors import ConfigurationError, DecryptionError, Problem, TemplateError
 from agent.domain.invocation import Channel, Invocation, View
 from agent.domain.json import Json, JsonObject, as_object
 from agent.intake.reader import MessageIntake
@@ -33,7 +33,10 @@ class MappingTrial:
     environment: Mapping[str, str]
 
     def lines(self, body: bytes, name: str) -> Iterator[str]:
-        """What there is to say of one message, with names and never with values of it; ``name`` is its file's."""
+        """What there is to say of one message, with names and never with values of it; ``name`` is its file's.
+
+        Raises `ConfigurationError` where it is no message at all.
+        """
         verdict = self.intake.decode(body, Channel.RUNS)
         if not _is_for_agents(verdict):
             of_change_log = self.intake.decode(body, Channel.CHANGE_LOG)
@@ -42,7 +45,7 @@ class MappingTrial:
             case Decoded(invocation):
                 yield from self._tried(invocation, name)
             case Unacceptable(_, detail) | Unexecutable(_, detail):
-                yield f"{name}: is no message that can be tried: {detail}"
+                raise ConfigurationError(Problem(name, f"is no message that can be tried: {detail}"))
             case NotOurs():
                 yield f"{name}: is not for agents (`agent: true`): no mapping takes it"
 

@@ -12,6 +12,7 @@ import pytest
 
 from agent.commands.mapping_file import MappingFile
 from agent.commands.mapping_trial import where_it_ends
+from agent.domain.errors import ConfigurationError
 from agent.domain.json import Json
 from agent.settings import defaults
 from tests.drop_in.mapping_rig import SECRET
@@ -156,4 +157,5 @@ def test_messages_of_the_change_log_and_what_is_none() -> None:
     method = {"agent": False, "type": "WEBHOOK"}
     for message in (event, {"payload": {"action": {"invocationMethod": method}}}):
         assert tried([{}], message)[-1].endswith("no mapping takes it")
-    assert tried([{}], "no json")[0].startswith("one.json: is no message that can be tried: ")
+    with pytest.raises(ConfigurationError, match=r"^one\.json: is no message that can be tried: "):
+        tried([{}], "no json")

@@ -343,8 +343,8 @@ def test_where_no_mapping_takes_everything_it_is_said_what_becomes_of_the_rest(h
 def test_check_tries_messages_on_it_and_shows_none_of_their_values(home: Path) -> None:
     (home / "one.json").write_text(MESSAGE)
     (home / "two.json").write_text("{")
-    ended = check(home, "--message", "one.json", "--message", "two.json", REGION="eu")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    ended = check(home, "--message", "two.json", "--message", "one.json", REGION="eu")
+    assert ended.returncode == 1, "two.json is no message; the other one is tried all the same"
     lines = ended.stdout.splitlines()
     assert "one.json: [0] does not take it: `enabled` gave false, not true" in lines
     assert any(line.startswith("one.json: [1] takes it (mapping.json:") for line in lines)
