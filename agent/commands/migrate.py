@@ -121,7 +121,7 @@ def _read(given: Given, environment: Mapping[str, str]) -> _Old:
         if not isinstance(old.values.value, Mapping):
             raise ConfigurationError(old.values.problem("", "holds no values; an object was expected"))
         old.variables, old.where = variables_of(old.values)
-        text = mapping_in(old.values.value)
+        text = None if given.mapping else mapping_in(old.values)
         if text is not None:
             old.mapping = (f"{given.values}: controlThePayloadConfig", text.encode())
     if given.env is not None:

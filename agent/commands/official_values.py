@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agent.commands.official_settings import CREDENTIALS, MAPPING_PATH, hides, is_kept
+from agent.domain.errors import ConfigurationError
 from agent.domain.json import Json, JsonObject, as_object, as_text
 from agent.routing.document import Document
 from agent.routing.places import member
+from agent.routing.templates import kind
 from agent.settings import Settings
 
 SECRET_NAME = "action-agent-credentials"  # noqa: S105 - the name of a Secret
@@ -45,9 +46,10 @@ def variables_of(document: Document) -> tuple[dict[str, str], dict[str, str]]:
     """The variables in ``env`` of a values file, and where each stands."""
     given: dict[str, str] = {}
     where: dict[str, str] = {}
-    for kind in ("normal", "secret"):
-        path = member("env", kind)
-        for name, value in as_object(as_object(as_object(document.value).get("env")).get(kind)).items():
+    env = as_object(as_object(document.value).get("env"))
+    for part in ("normal", "secret"):
+        path = member("env", part)
+        for name, value in as_object(env.get(part)).items():
             if value is not None:
                 given[name] = as_text(value)
                 where[name] = document.at(member(path, name))
@@ -147,7 +149,15 @@ def _is_setting(name: str) -> bool:
     return name in Settings.model_fields
 
 
-def mapping_in(values: Mapping[str, Json]) -> str | None:
-    """The text of the mapping file in the values, if they have one."""
-    text = values.get("controlThePayloadConfig")
-    return text if isinstance(text, str) and text.strip() else None
+def mapping_in(values: Document) -> str | None:
+    """The text of the mapping file in the values, if they have one.
+
+    Raises `ConfigurationError` for anything else in its place: without it the new agent would forward everything.
+    """
+    text = as_object(values.value).get("controlThePayloadConfig")
+    if isinstance(text, str) or not text:
+        return text if isinstance(text, str) and text.strip() else None
+    message = f"is {kind(text)}; the text of a mapping file was expected"
+    raise ConfigurationError(
+        values.problem("controlThePayloadConfig", message, "write `|` before it, or give the file with --mapping")
+    )

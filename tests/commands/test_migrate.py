@@ -292,12 +292,14 @@ def test_a_mapping_file_that_is_named_and_not_here_stays_named(home: Path) -> No
         (("--mapping", "none.json"), "none.json: there is no such file (look at the options --values and"),
         (("--mapping", "broken.json"), "broken.json:1: [0].url: is a number; expected is a jq expression"),
         (("--values", "list.yaml"), "list.yaml:1: holds no values"),
+        (("--values", "no-text.yaml"), "no-text.yaml:2: controlThePayloadConfig: is a list; the text of a mapping"),
         (("--env", "latin.env"), "latin.env: is not UTF-8 text"),
     ],
 )
 def test_what_cannot_be_read_ends_it_with_2(home: Path, arguments: tuple[str, ...], words: str) -> None:
     (home / "broken.json").write_text('[{"url": 3}]')
     (home / "list.yaml").write_text("[1]")
+    (home / "no-text.yaml").write_text("env: {}\ncontrolThePayloadConfig: [{}]\n")
     (home / "latin.env").write_bytes(b"A=\xe4\n")
     ended = migrate(home, *arguments)
     assert ended.returncode == 2
