@@ -108,6 +108,8 @@ class NewValues:
         if secret.get("useExistingSecret") is True and name:
             self.remarks.append(f"the Secret {name} must be in the new release's namespace as well")
             return {"useExistingSecret": True, "name": name}
+        if secret.get("annotations"):
+            self.remarks.append("secret.annotations are not copied: give them to the Secret that you make")
         for credential in CREDENTIALS:
             if credential not in self.keys:
                 self.keys.append(credential)

@@ -176,6 +176,7 @@ def test_values_become_ours_without_their_secrets(home: Path) -> None:
     assert not {"image", "resources", "env", "controlThePayloadConfig"} & values.keys()
     assert values["selfSignedCertificate"]["enabled"] is True
     assert "is no value of port-agent" not in ended.stdout
+    assert "secret.annotations are not copied" in ended.stdout
     assert values["routes"]["file"] == (home / "new" / "routes.yaml").read_text()
     assert not (home / "new" / ".env").exists()
 
