@@ -14,7 +14,7 @@ from agent.ports import Decoded, NotOurs, Unacceptable, Unexecutable, Verdict
 from agent.routing.document import Document
 from agent.routing.expressions import Expressions, environment_reads
 from agent.routing.jq_tokens import tokenize
-from agent.routing.mapping_lint import Expression, document_paths, expressions_of
+from agent.routing.mapping_lint import Expression, document_paths, expressions_of, shown_path
 from agent.routing.places import item, member
 from agent.routing.route_set import RouteSet
 from agent.routing.templates import kind
@@ -120,7 +120,7 @@ class MappingTrial:
             if steps[0] in document or not expression.is_report:
                 missing = where_it_ends(document, steps)
                 if missing:
-                    yield f"`{_shown(steps)}`: {missing}"
+                    yield f"`{shown_path(steps)}`: {missing}"
 
 
 def _is_for_agents(verdict: Verdict) -> bool:
@@ -131,7 +131,7 @@ def where_it_ends(document: Json, steps: Sequence[str]) -> str:
     """Why ``steps`` lead to nothing, with the names that are there; empty text where they lead to a value."""
     value = document
     for index, step in enumerate(steps):
-        place = _shown(steps[:index])
+        place = shown_path(steps[:index])
         if isinstance(value, Mapping):
             if step not in value:
                 return f"`{place}` has {_names(value, step)}"
@@ -144,7 +144,7 @@ def where_it_ends(document: Json, steps: Sequence[str]) -> str:
             value = value[int(step)]
         else:
             return f"`{place}` is {kind(value)}"
-    return f"`{_shown(steps)}` is null" if value is None else ""
+    return f"`{shown_path(steps)}` is null" if value is None else ""
 
 
 def _names(value: JsonObject, near: str) -> str:
@@ -159,7 +159,3 @@ def _names(value: JsonObject, near: str) -> str:
 
 def _has_default(source: str) -> bool:
     return any(token.text == "//" and token.kind == "op" for token in tokenize(source))
-
-
-def _shown(steps: Sequence[str]) -> str:
-    return "".join(f".{step}" for step in steps) or "."

@@ -173,7 +173,7 @@ class _Mapping:
         wrong = _wrong_in_report if expression.is_report else _wrong_in_request
         for steps in dict.fromkeys(document_paths(list(tokenize(source)))):
             if (complaint := wrong(steps)) is not None:
-                yield self._problem(path, f"`{_shown(steps)}`: {complaint[0]}", complaint[1])
+                yield self._problem(path, f"`{shown_path(steps)}`: {complaint[0]}", complaint[1])
         if path.startswith(member(self.path, "query")) and source.strip() in ("true", "false"):
             message = f"is jq's {source.strip()}, which Port's own agent sends as {source.strip().title()}"
             yield self._problem(path, message, f'the text would be "\\"{source.strip()}\\""')
@@ -223,10 +223,10 @@ def _wrong_in_request(steps: Sequence[str]) -> tuple[str, str] | None:
         case ["payload", "invocationMethod", *rest]:
             return (
                 "a message has nothing there",
-                f"write {_shown(('payload', 'action', 'invocationMethod', *rest))}",
+                f"write {shown_path(('payload', 'action', 'invocationMethod', *rest))}",
             )
         case ["body", *rest]:
-            return "`.body` is the message in `report` alone; here the message is `.`", f"write {_shown(rest)}"
+            return "`.body` is the message in `report` alone; here the message is `.`", f"write {shown_path(rest)}"
         case ["response" | "request" as name, *_]:
             return f"`.{name}` is known in `report` alone, after the request", ""
         case _:
@@ -244,7 +244,10 @@ def _wrong_in_report(steps: Sequence[str]) -> tuple[str, str] | None:
         case ["request" | "response", *_]:
             return None
         case _:
-            return "`report` sees .body (the message), .request and .response", f"write {_shown(('body', *steps))}"
+            return (
+                "`report` sees .body (the message), .request and .response",
+                f"write {shown_path(('body', *steps))}",
+            )
 
 
 def document_paths(tokens: Sequence[Token]) -> Iterator[tuple[str, ...]]:
@@ -255,7 +258,8 @@ def document_paths(tokens: Sequence[Token]) -> Iterator[tuple[str, ...]]:
             yield steps
 
 
-def _shown(steps: Sequence[str]) -> str:
+def shown_path(steps: Sequence[str]) -> str:
+    """``steps`` as jq writes the path."""
     return "".join(f".{step}" for step in steps) or "."
 
 
