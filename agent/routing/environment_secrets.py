@@ -16,11 +16,12 @@ from agent.domain.json import Json, texts_in
 from agent.domain.redaction import is_maskable, needles
 from agent.domain.route import Template
 
-_PUBLIC_NAME = re.compile(
-    r"(?:.*_)?(?:host|hostname|port|region|zone|namespace|cluster|domain|env|environment|stage|tier|name|user|"
-    r"username|org|organization|organisation|project|group|branch|ref|path|id|type|version)",
-    re.IGNORECASE,
+_PUBLIC_WORDS = (
+    "HOST|HOSTNAME|PORT|REGION|ZONE|NAMESPACE|CLUSTER|DOMAIN|ENV|ENVIRONMENT|STAGE|TIER|NAME|USER|USERNAME|ORG|"
+    "ORGANIZATION|ORGANISATION|BRANCH|REF|PATH|ID|TYPE|VERSION"
 )
+_PUBLIC_NAME = re.compile(f"(?:[A-Z0-9_]*_)?(?:{_PUBLIC_WORDS})|{_PUBLIC_WORDS.lower()}")
+"""Not in lower case with more before it: that may be a GitLab project, whose token is called ``group_project``."""
 _PLAIN_PATH = re.compile(r"(?:/[A-Za-z._-]{1,24}){0,3}/?")
 """A webhook's URL may be a secret by its path; words without a digit are where a service was put."""
 

@@ -21,6 +21,9 @@ from agent.routing.templates import Constant
         ("DATABASE_URL", "https://user:password@db/"),
         ("CALLBACK_URL", "https://ops/hook?token=abc"),
         ("GROUP_KEY", "https://["),
+        ("my_group_name", "glptt-12345"),
+        ("my_group_project", "glptt-12345"),
+        ("GROUP_PROJECT", "glptt-12345"),
     ],
 )
 def test_a_value_is_masked_unless_it_is_plainly_no_secret(name: str, value: str) -> None:
