@@ -19,9 +19,11 @@ from agent.composition import (
 )
 from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.redaction import Redactor
-from agent.domain.route import DEFAULT_ATTEMPTS, OnInterrupted, Route
+from agent.domain.route import DEFAULT_ATTEMPTS, Match, OnInterrupted, Route, Template
 from agent.ports import Clock, Executor, Noting
+from agent.routing.mapping import Addressed
 from agent.routing.route_set import RouteSet
+from agent.routing.templates import Constant
 from agent.settings import SDK_SWITCH, Settings, misspelt
 
 Messages = Sequence[tuple[str, bytes]]
@@ -47,30 +49,33 @@ async def check(
         show(redactor.mask_text(line))
 
     problems = list(known)
-    for remark in _remarks(settings, environment):
+    remarks = list(_remarks(settings, environment))
+    for remark in remarks:
         write(remark)
     problems.extend(await _trace_problems(settings, environment, clock))
     routes = await _read_routes(settings, environment, clock, problems)
     about = _About() if routes is None else await _looked_over(settings, environment, routes, messages, problems)
-    for line in (*(f"warning: {warning}" for warning in about.warnings), *about.of_messages):
+    warnings = [f"warning: {warning}" for warning in about.warnings]
+    for line in (*warnings, *about.of_messages):
         write(line)
     if routes is None or problems:
         for problem in problems:
             write(str(problem))
-        write(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} found")
+        write(f"{_counted(len(problems), 'problem')} found")
         return 1
-    for line in (*_summary(settings, routes), *(f"note: {note}" for note in about.notes)):
+    warned = sum(line.startswith("warning: ") for line in (*remarks, *warnings))
+    for line in (*_summary(settings, routes, warned), *(f"note: {note}" for note in about.notes)):
         write(line)
     return 0
 
 
-def _summary(settings: Settings, routes: RouteSet) -> Iterator[str]:
-    """What is in order, with what is no error in it."""
+def _summary(settings: Settings, routes: RouteSet, warned: int) -> Iterator[str]:
+    """What can be used, with what is no error in it; ``warned``: how many warnings were told before."""
     source = settings.routes_file or "the built-in routes (AGENT_ROUTES_PATH is not set)"
-    count = len(routes.routes)
-    yield (f"settings and routes are in order: {count} route{'s' if count != 1 else ''} from {source}")
+    verdict = f"can be used, with {_counted(warned, 'warning')}" if warned else "are in order"
+    yield f"settings and routes {verdict}: {_counted(len(routes.routes), 'route')} from {source}"
     for route in routes.routes:
-        yield f"  {route.name}: {route.executor}, {_matches(route.match.actions, route.match.types)}"
+        yield f"  {route.name}: {route.executor}, {_matches(route.match)}"
     for route in routes.routes:
         for note in _notes(route, routes.executor(route.name)):
             yield f"note: {note}"
@@ -171,10 +176,26 @@ def _unheeded(route: Route) -> str:
     return f"max_attempts: {route.max_attempts} counts only with on_interrupted: rerun"
 
 
-def _matches(actions: tuple[str, ...], types: tuple[str, ...]) -> str:
-    if actions:
-        return "action " + " or ".join(actions)
-    return "type " + " or ".join(types) if types else "every action"
+def _matches(match: Match) -> str:
+    """Which messages a route is for."""
+    named = "action " + " or ".join(match.actions) if match.actions else ""
+    if not named and match.types:
+        named = "type " + " or ".join(match.types)
+    if isinstance(match.when, Addressed):
+        return ", ".join(filter(None, (named, _takes(match.when.enabled))))
+    condition = "where its condition holds" if match.when is not None else ""
+    return ", ".join(filter(None, (named or "every action", condition)))
+
+
+def _takes(enabled: Template) -> str:
+    """Which messages a mapping is for."""
+    if not isinstance(enabled, Constant):
+        return "where its `enabled` gives true"
+    return "every message for agents" if enabled.value is True else "no message: its `enabled` is false"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def run_check(
