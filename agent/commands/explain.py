@@ -16,6 +16,8 @@ from agent.domain.redaction import Redactor
 from agent.domain.route import Route, Template, Unrouted
 from agent.intake.signature import SignatureMode
 from agent.ports import Decoded, NotOurs, Unacceptable, Unexecutable, Verdict
+from agent.routing.expressions import sources_of
+from agent.routing.mapping import Addressed
 from agent.settings import Settings
 
 Write = Callable[[str], None]
@@ -147,6 +149,8 @@ def _write_unrouted(settings: Settings, invocation: Invocation, unrouted: Unrout
 
 
 _NEEDS_THE_WORK = re.compile(r"\.(?:response|request|outputs)\b")
+_REPORT = ("link", "summary", "status_label", "external_run_id", "status")
+_NAMES_IN_MAPPINGS = {"external_run_id": "externalRunId"}
 
 
 def _write_rules(route: Route, invocation: Invocation, write: Write) -> bool:
@@ -154,14 +158,18 @@ def _write_rules(route: Route, invocation: Invocation, write: Write) -> bool:
 
     Returns whether they surely make the run a failure.
     """
-    report = route.report
     view = invocation.view.extended(outputs={}, request=None, response=None)
     rendered: list[tuple[str, Template]] = [("key", route.key)] if route.key is not None else []
     rendered += [(f"entities[{i}] ({rule.verb})", rule.body) for i, rule in enumerate(route.entities)]
-    for name in ("link", "summary", "status_label", "external_run_id", "status"):
-        template = getattr(report, name)
-        if template is not None:
-            rendered.append((f"report.{name}", template))
+    known_later = "the target has answered" if route.executor == "http" else "the work is done"
+    names = _NAMES_IN_MAPPINGS if isinstance(route.match.when, Addressed) else {}
+    for name in _REPORT:
+        template: Template | None = getattr(route.report, name)
+        shown = f"report.{names.get(name, name)}"
+        if template is not None and any(map(_NEEDS_THE_WORK.search, sources_of(template))):
+            write(f"{shown}: known once {known_later}")
+        elif template is not None:
+            rendered.append((shown, template))
     needed = [route.key, *(e.body for e in route.entities if e.when is None and e.on & {"success", "always"})]
     fails = False
     for name, template in rendered:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -285,6 +285,21 @@ class JqExpression:
             return _jq_text(view)
         except (TypeError, ValueError, RecursionError) as error:
             raise _failed(self.source, self.path, _unreadable(error)) from None
+
+
+def sources_of(part: object) -> Iterator[str]:
+    """The jq of every expression in a template, in their order; none of one that did not compile."""
+    match part:
+        case PathExpression() | JqExpression():
+            yield part.source
+        case tuple():
+            for one in part:
+                yield from sources_of(one)
+        case _ if is_dataclass(part):
+            for one in fields(part):
+                yield from sources_of(getattr(part, one.name))
+        case _:
+            pass
 
 
 def _known_functions() -> list[str]:
