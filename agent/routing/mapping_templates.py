@@ -51,9 +51,11 @@ class Forgiven:
     """An expression that is null where it fails, which the run's log is told: so mapping files are read.
 
     One that was not evaluated, for time or memory, is not forgiven: nobody knows what it would have said.
+    ``instead``: what becomes of the null, in words.
     """
 
     template: Template
+    instead: str
 
     def render(self, view: View) -> Json:
         """The expression's result, or null. Raises `UnevaluatedError`."""
@@ -62,7 +64,7 @@ class Forgiven:
         except UnevaluatedError:
             raise
         except TemplateError as error:
-            view.notes.append(f"{error}; null is sent instead")
+            view.notes.append(f"{error}; {self.instead}")
             return None
 
 
@@ -222,7 +224,14 @@ class MappingTemplates:
                 self.warn(problem)
             first = error.problems[0]
             template = Broken(f"{first.path or first.where}: {first.message}")
-        return Forgiven(template) if self.forgives else template
+        return Forgiven(template, self._instead(path)) if self.forgives else template
+
+    def _instead(self, path: str) -> str:
+        """What becomes of a null at ``path``."""
+        if path.startswith((member(self.place, "headers"), member(self.place, "query"))):
+            return "it is left out"
+        is_needed = path in (member(self.place, "method"), member(self.place, "url"))
+        return "it counts as null" if is_needed else "null is sent instead"
 
 
 def as_source(part: Json) -> Json:

@@ -446,7 +446,7 @@ def test_of_a_text_without_quotes_nothing_is_told_for_it_may_be_a_secret(
     assert SECRET not in "".join(map(str, routes.warnings))
     invocation = message()
     assert rendered(routes, invocation)["headers"] == {}
-    assert invocation.view.notes == [f"[1].headers.A: {told}; null is sent instead"]
+    assert invocation.view.notes == [f"[1].headers.A: {told}; it is left out"]
     rule = routes.routes[0].report.summary
     assert rule is not None
     with pytest.raises(TemplateError) as caught:
