@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from agent.clock import SystemClock
 from agent.commands.mapping_file import MappingFile
+from agent.commands.variables import unset_variables
 from agent.composition import (
     Silent,
     collector_secrets,
@@ -64,12 +65,12 @@ async def check(
         write(f"{_counted(len(problems), 'problem')} found")
         return 1
     warned = sum(line.startswith("warning: ") for line in (*remarks, *warnings))
-    for line in (*_summary(settings, routes, warned), *(f"note: {note}" for note in about.notes)):
+    for line in (*_summary(settings, environment, routes, warned), *(f"note: {note}" for note in about.notes)):
         write(line)
     return 0
 
 
-def _summary(settings: Settings, routes: RouteSet, warned: int) -> Iterator[str]:
+def _summary(settings: Settings, environment: Mapping[str, str], routes: RouteSet, warned: int) -> Iterator[str]:
     """What can be used, with what is no error in it; ``warned``: how many warnings were told before."""
     source = settings.routes_file or "the built-in routes (AGENT_ROUTES_PATH is not set)"
     verdict = f"can be used, with {_counted(warned, 'warning')}" if warned else "are in order"
@@ -77,7 +78,7 @@ def _summary(settings: Settings, routes: RouteSet, warned: int) -> Iterator[str]
     for route in routes.routes:
         yield f"  {route.name}: {route.executor}, {_matches(route.match)}"
     for route in routes.routes:
-        for note in _notes(route, routes.executor(route.name)):
+        for note in _notes(route, routes.executor(route.name), environment):
             yield f"note: {note}"
 
 
@@ -160,11 +161,13 @@ async def _trace_problems(settings: Settings, environment: Mapping[str, str], cl
     return [settings.placed(Problem("AGENT_TRACES", f"OpenTelemetry says: {words}", hint=hint)) for words in said]
 
 
-def _notes(route: Route, executor: Executor) -> Iterator[str]:
+def _notes(route: Route, executor: Executor, environment: Mapping[str, str]) -> Iterator[str]:
     """What is no error, for it may be otherwise where the agent runs, or does no harm."""
     place = f"{route.where}: route {route.name}"
     if unheeded := _unheeded(route):
         yield f"{place}: {unheeded}"
+    for name in unset_variables(route, environment):
+        yield f"{place}: env.{name} is not set here"
     if isinstance(executor, Noting):
         yield from (f"{place}: {note}" for note in executor.notes())
 

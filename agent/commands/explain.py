@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from agent.clock import SystemClock
+from agent.commands.mapping_trial import where_it_ends
+from agent.commands.variables import unset_variables
 from agent.composition import Rules, Silent, open_intake, open_rules, others_rule
 from agent.domain.errors import TemplateError
 from agent.domain.invocation import Channel, Effort, Invocation, InvocationKind
@@ -16,8 +18,11 @@ from agent.domain.redaction import Redactor
 from agent.domain.route import Route, Template, Unrouted
 from agent.intake.signature import SignatureMode
 from agent.ports import Decoded, NotOurs, Unacceptable, Unexecutable, Verdict
+from agent.routing.document import parse, read_file
 from agent.routing.expressions import sources_of
 from agent.routing.mapping import Addressed
+from agent.routing.mapping_lint import UNQUOTED, lint
+from agent.routing.places import item
 from agent.settings import Settings
 
 Write = Callable[[str], None]
@@ -51,19 +56,21 @@ async def explain(
         if not settings.PORT_CLIENT_SECRET.get_secret_value():
             write("signature    not verified: PORT_CLIENT_SECRET is not set; what follows is as if it were valid")
             verdict = open_intake(settings, rules, clock, SignatureMode.OFF).decode(body, channel)
-            return await _explain_decoded(settings, rules, verdict, write)
+            return await _explain_decoded(settings, environment, rules, verdict, write)
         verdict = open_intake(settings, rules, clock).decode(body, channel)
         if isinstance(verdict, Unacceptable) and verdict.reason != "undecodable":
             write(f"signature    REFUSED ({verdict.reason}): {verdict.detail}; what follows is as if it were valid")
             verdict = open_intake(settings, rules, clock, SignatureMode.OFF).decode(body, channel)
-            await _explain_decoded(settings, rules, verdict, write)
+            await _explain_decoded(settings, environment, rules, verdict, write)
             return 1
-        return await _explain_decoded(settings, rules, verdict, write)
+        return await _explain_decoded(settings, environment, rules, verdict, write)
     finally:
         await rules.close()
 
 
-async def _explain_decoded(settings: Settings, rules: Rules, verdict: Verdict, write: _Page) -> int:
+async def _explain_decoded(
+    settings: Settings, environment: Mapping[str, str], rules: Rules, verdict: Verdict, write: _Page
+) -> int:
     match verdict:
         case Unacceptable(_, detail):
             write(f"message      REFUSED: {detail}")
@@ -81,7 +88,7 @@ async def _explain_decoded(settings: Settings, rules: Rules, verdict: Verdict, w
             return 1
         case Decoded(invocation):
             _write_invocation(invocation, write)
-            return await _explain_routes(settings, rules, invocation, write)
+            return await _explain_routes(settings, environment, rules, invocation, write)
 
 
 _NOT_OURS = {"not_for_agents": "its invocation method is neither for agents (`agent: true`) nor of type KAFKA"}
@@ -106,7 +113,9 @@ def _write_invocation(invocation: Invocation, write: Write) -> None:
             write(f"{name:<12} {value}")
 
 
-async def _explain_routes(settings: Settings, rules: Rules, invocation: Invocation, write: _Page) -> int:
+async def _explain_routes(
+    settings: Settings, environment: Mapping[str, str], rules: Rules, invocation: Invocation, write: _Page
+) -> int:
     for verdict in rules.current.explain(invocation):
         write(f"route        {verdict.route}: {'MATCHES' if verdict.reason is None else verdict.reason}")
     invocation = replace(invocation, effort=Effort())  # what explaining cost is not what the message will cost
@@ -115,6 +124,7 @@ async def _explain_routes(settings: Settings, rules: Rules, invocation: Invocati
         return _write_unrouted(settings, invocation, routed, write)
     write(f"would run    {routed.route.executor} of route {routed.route.name} ({routed.route.where})")
     failed = False
+    unquoted = _unquoted(settings, rules.current.routes.index(routed.route))
     try:
         preview = await routed.executor.preview(invocation.view)
         for secret in invocation.view.secrets:
@@ -123,10 +133,30 @@ async def _explain_routes(settings: Settings, rules: Rules, invocation: Invocati
     except TemplateError as error:
         write(f"  FAILS: {error}")
         failed = True
-    for note in invocation.view.notes:
+    for note in (*unquoted, *_idle(routed.route, invocation, environment), *invocation.view.notes):
         write(f"note         {note}")
     failed |= _write_rules(routed.route, invocation, write)
     return int(failed)
+
+
+def _unquoted(settings: Settings, index: int) -> Iterator[str]:
+    """Of the mapping at ``index``, the fixed texts that lack their quotes; nothing for routes."""
+    path = settings.CONTROL_THE_PAYLOAD_CONFIG_PATH
+    if path is None or path != settings.routes_file:
+        return
+    place = item("", index)
+    for problem in lint(parse(read_file(path), str(path))):
+        if problem.path.startswith(f"{place}.") and problem.message.startswith(UNQUOTED):
+            yield str(problem)
+
+
+def _idle(route: Route, invocation: Invocation, environment: Mapping[str, str]) -> Iterator[str]:
+    """What the route reads and is not there: variables, and what a mapping is to decrypt."""
+    for name in unset_variables(route, environment):
+        yield f"env.{name} is not set here"
+    for path in () if route.decrypts_listed else route.decrypt:
+        if missing := where_it_ends(invocation.document, path.split(".")):
+            yield f"nothing would be decrypted at {path!r}: {missing}"
 
 
 _WHY_PASSED_OVER = {

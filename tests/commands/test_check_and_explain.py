@@ -105,3 +105,53 @@ def test_what_the_work_decides_is_not_shown_in_routes_either(file: Path) -> None
     rule = {"process": {"command": ["echo"]}, "report": {"link": "https://x/{{ .outputs.id }}", "summary": "done"}}
     lines = Said(file, json.dumps({"routes": [{"name": "a", "match": {"action": "greet"}, **rule}]})).explain()
     assert lines[-2:] == ["report.link: known once the work is done", 'report.summary: "done"']
+
+
+def notes_of(lines: Sequence[str]) -> list[str]:
+    return [line.removeprefix("note").lstrip(": ") for line in lines if line.startswith("note")]
+
+
+def test_a_variable_that_is_not_set_is_noted_by_both(file: Path) -> None:
+    mapping = {
+        "url": '"http://x.example/"',
+        "headers": {"Authorization": '"Bearer " + env.TOKEN', "Region": 'env.REGION // "eu"', "Other": "env.OTHER"},
+        "report": {"link": "env.BASE + .response.json.id"},
+    }
+    said = Said(file, [mapping], {"OTHER": "value"})
+    assert notes_of(said.explain())[:2] == ["env.TOKEN is not set here", "env.BASE is not set here"]
+    place = f"{file}:2: route mapping-1"
+    assert notes_of(said.check()) == [f"{place}: env.TOKEN is not set here", f"{place}: env.BASE is not set here"]
+
+
+def test_a_variable_that_is_not_set_is_noted_of_routes_as_well(file: Path) -> None:
+    rule = {"http": {"url": "http://x.example/", "headers": {"A": "{{ env.TOKEN }} env.PLAIN"}}, "env": ["TOKEN"]}
+    content = json.dumps({"routes": [{"name": "a", "match": {"action": "greet"}, **rule}]})
+    assert notes_of(Said(file, content).explain()) == ["env.TOKEN is not set here"]
+    assert notes_of(Said(file, content, {"TOKEN": "geheim"}).explain()) == []
+
+
+def test_a_method_without_quotes_fails_with_its_cause(file: Path) -> None:
+    lines = Said(file, [{"enabled": False}, {"url": '"http://x.example/"', "method": "POST"}]).explain(code=1)
+    [place] = [number for number, line in enumerate(lines) if line.startswith("  FAILS: 'null' is no method")]
+    cause = "[1].method: is read as jq, which gives no text here: a fixed text needs quotes of its own"
+    assert lines[place + 1] == f'note         {file}:7: {cause} (write "\\"POST\\"")'
+    assert lines[place + 2].endswith("; it counts as null")
+
+
+def test_what_is_to_be_decrypted_and_is_not_there_is_noted(file: Path) -> None:
+    paths = ["payload.properties.token", "payload.properties.name"]
+    lines = Said(file, [{"url": '"http://x.example/"', "fieldsToDecryptPaths": paths}]).explain()
+    assert notes_of(lines) == [
+        "nothing would be decrypted at 'payload.properties.token': `.payload.properties` has name"
+    ]
+
+
+def test_headers_and_parameters_that_fail_are_left_out_and_said_to_be(file: Path) -> None:
+    mapping = {"url": '"http://x.example/"', "headers": {"A": ".x.y + {}|error"}, "query": {"q": "1 + {}"}}
+    notes = notes_of(Said(file, [{**mapping, "body": {"b": "1 + {}"}}]).explain())
+    ends = [note.partition(":")[0] + note.rpartition(";")[2] for note in notes]
+    assert sorted(ends) == [
+        "[0].body.b null is sent instead",
+        "[0].headers.A it is left out",
+        "[0].query.q it is left out",
+    ]
