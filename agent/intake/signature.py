@@ -105,7 +105,7 @@ class SignatureVerifier:
         if timestamp is None or not isinstance(signature, str):
             return Refusal("signature", "the message's signature headers are malformed")
         if not self._is_genuine(message, signature, timestamp):
-            detail = "the signature is not one of this organisation's client secret"
+            detail = "the message was not signed with this PORT_CLIENT_SECRET"
             return Refusal("signature", detail, may_fit_later=True)
         return None if self._max_age_s is None else self._check_age(timestamp, self._max_age_s)
 

@@ -144,7 +144,7 @@ def test_a_kafka_messages_headers_may_have_been_added_for_the_signature_or_befor
 def test_a_forged_message_is_refused_and_its_run_only_named() -> None:
     answer = refusal(received("webhook_forged"))
     assert (answer.reason, answer.run_id) == ("signature", "r_HardNzG6kzc9vWOQ")
-    assert "client secret" in answer.detail
+    assert "PORT_CLIENT_SECRET" in answer.detail
 
 
 def test_another_secret_refuses_it() -> None:

@@ -191,7 +191,7 @@ def test_explain_of_a_forged_message_says_so_and_fails(commands: Commands) -> No
     message = messages.signed_message(messages.webhook(click, "http://x.example/"), "another organisation's secret")
     ended = commands.explain(message)
     assert ended.returncode == 1
-    assert "REFUSED (signature)" in ended.stdout
+    assert "REFUSED (signature): the message was not signed with this PORT_CLIENT_SECRET;" in ended.stdout
     assert re.search(r"route +call: MATCHES", ended.stdout), "what it would do is shown all the same"
 
 
