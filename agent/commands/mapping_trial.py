@@ -33,9 +33,9 @@ class MappingTrial:
     environment: Mapping[str, str]
 
     def lines(self, body: bytes, name: str) -> Iterator[str]:
-        """What there is to say of one message, with names and never with values of it; ``name`` is its file's.
+        """What there is to say of one message, with names and never with values of it.
 
-        Raises `ConfigurationError` where it is no message at all.
+        ``name`` is its file's, which each line says. Raises `ConfigurationError` where it is no message at all.
         """
         verdict = self.intake.decode(body, Channel.RUNS)
         if not _is_for_agents(verdict):
@@ -72,7 +72,7 @@ class MappingTrial:
             if expression.path == member(path, "enabled"):
                 continue
             if said := "; ".join(self._said(expression, message)):
-                yield f"{self.document.at(expression.path)}: {expression.path}: {said}"
+                yield f"{name}: {self.document.at(expression.path)}: {expression.path}: {said}"
 
     def _unlisted(self, invocation: Invocation, paths: Sequence[Json], path: str, name: str) -> Iterator[str]:
         """Of what is to be decrypted, what the message does not have."""

@@ -155,3 +155,11 @@ def test_headers_and_parameters_that_fail_are_left_out_and_said_to_be(file: Path
         "[0].headers.A it is left out",
         "[0].query.q it is left out",
     ]
+
+
+def test_what_is_found_in_a_message_names_its_file(file: Path) -> None:
+    said = Said(file, [{"url": '"http://x.example/"', "body": ".payload.nothing"}])
+    lines = said.check([("one.json", MESSAGE.encode()), ("two.json", MESSAGE.encode())])
+    found = f"{file}:4: [0].body: gives null on this message"
+    for name in ("one.json", "two.json"):
+        assert sum(line.startswith(f"{name}: {found}; ") for line in lines) == 1

@@ -45,6 +45,7 @@ def of(expression: Any, **environment: str) -> str:
     """What is said of an expression in the body."""
     lines = tried([{"body": expression}], environment=environment)
     assert lines[0] == "one.json: [0] takes it (m.json:2)"
+    assert all(line.startswith("one.json: ") for line in lines)
     return "\n".join(lines[1:])
 
 
@@ -85,13 +86,13 @@ def test_the_nearest_names_come_first_and_not_all_of_many() -> None:
 
 def test_null_and_failure_are_named_with_where_the_paths_end() -> None:
     assert of(".payload.properties.nmespace") == (
-        "m.json:3: [0].body: gives null on this message; `.payload.properties.nmespace`: `.payload.properties` has "
-        "namespace, memoized"
+        "one.json: m.json:3: [0].body: gives null on this message; `.payload.properties.nmespace`: "
+        "`.payload.properties` has namespace, memoized"
     )
     said = of(".payload.entity.title | tonumber")
     assert said == (
-        "m.json:3: [0].body: fails on this message: `.payload.entity.title | tonumber`: string cannot be parsed as "
-        "a number"
+        "one.json: m.json:3: [0].body: fails on this message: `.payload.entity.title | tonumber`: string "
+        "cannot be parsed as a number"
     )
 
 
@@ -103,11 +104,13 @@ def test_what_is_given_is_not_told_whatever_its_parts() -> None:
 
 
 def test_a_default_that_is_null_as_well_is_told_without_paths() -> None:
-    assert of(".a // .b") == "m.json:3: [0].body: gives null on this message"
+    assert of(".a // .b") == "one.json: m.json:3: [0].body: gives null on this message"
 
 
 def test_variables_that_are_not_there_are_named_and_others_not_shown() -> None:
-    assert of('"Bearer " + env.TOKEN') == "m.json:3: [0].body: `env.TOKEN`: there is no such variable here"
+    assert (
+        of('"Bearer " + env.TOKEN') == "one.json: m.json:3: [0].body: `env.TOKEN`: there is no such variable here"
+    )
     assert of('"Bearer " + env.TOKEN', TOKEN="geheim") == ""
     assert of('env.TOKEN // "none"') == ""
 
