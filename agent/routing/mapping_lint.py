@@ -41,6 +41,7 @@ _RESPONSE_WORDS = {
 _METHOD_WORD = re.compile(r"(?i)\s*(get|head|post|put|patch|delete|options)\s*")
 _PLAIN_URL = re.compile(r"\s*https?://\S*\s*")
 _PLAIN_HEADER = re.compile(r"\s*(?:(?:Bearer|Basic|Token|GenieKey)\s+\S+|[a-z]+/[a-z0-9.+-]+(?:;.*)?)\s*")
+_WITH_VARIABLE = re.compile(r"\s*([A-Za-z]+)\s+(?:env\.|\$ENV\.|\$)([A-Za-z_][A-Za-z0-9_]*)\s*")
 _DOT_PATH = re.compile(r"[^.\s*\[\]$]+(\.[^.\s*\[\]$]+)*")
 _COMPARISONS = frozenset(["==", "!=", "<", "<=", ">", ">=", "and", "or", "not", "//", "if", "|"])
 
@@ -190,6 +191,8 @@ class _Mapping:
         is_word = _METHOD_WORD.fullmatch(source) is not None  # of anything else no part is shown: it may be secret
         shown = source.strip() if is_word else "…"
         message = f"{UNQUOTED}, which gives no text here: a fixed text needs quotes of its own"
+        if found := _WITH_VARIABLE.fullmatch(source):
+            return self._problem(path, message, f'write "\\"{found[1]} \\" + env.{found[2]}"')
         return self._problem(path, message, f'write "\\"{shown}\\""')
 
     def _status(self, source: Json) -> Iterator[Problem]:

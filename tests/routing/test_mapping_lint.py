@@ -108,6 +108,8 @@ def test_a_path_that_decrypts_nothing_is_found() -> None:
         ),
         ({"url": "https://ci.internal/x"}, 'write "\\"…\\""'),
         ({"headers": {"Authorization": "Bearer abc"}}, 'write "\\"…\\""'),
+        ({"headers": {"Authorization": "Bearer env.TOKEN"}}, '(write "\\"Bearer \\" + env.TOKEN")'),
+        ({"headers": {"Authorization": "Basic $ENV.TOKEN"}}, '(write "\\"Basic \\" + env.TOKEN")'),
         ({"headers": {"Content-Type": "application/json"}}, 'write "\\"…\\""'),
         ({"fieldsToDecryptPaths": ["payload['key']"]}, "(write payload.key)"),
         ({"fieldsToDecryptPaths": [" payload.key"]}, "(write payload.key)"),
