@@ -39,6 +39,8 @@ from agent.routing.places import item, member
 from agent.routing.templates import kind, sole_expression
 
 _OWN_SECRET = "PORT_CLIENT_SECRET"  # noqa: S105 - the variable's name
+_ADDRESS = "GITLAB_URL"
+"""The one variable that every old agent may have and that no token is named like."""
 _ADDRESSED = (
     '(.action.invocationMethod.agent | tostring | ascii_downcase) == "true"\n'
     'and (.run.id != null or (.action.invocationMethod.url // "") != "")'
@@ -55,15 +57,18 @@ _BY_ACTION = re.compile(r'\s*\.action\s*==\s*"([A-Za-z0-9][A-Za-z0-9_.-]{0,90})"
 class Known:
     """The environment that the old agent was seen with: names alone, and which of them were seen to hold no secret.
 
-    Of a variable that was not seen only its name tells: what that does not show to be harmless is masked.
+    Those of ``secret`` were said to be one. Of a variable that was not seen only its name tells: what that does not
+    show to be harmless is masked.
     """
 
     names: Sequence[str] = ()
     plain: frozenset[str] = frozenset()
+    secret: frozenset[str] = frozenset()
 
     def is_masked(self, name: str) -> bool:
         """Whether the variable's value may be a secret."""
-        return name not in self.plain and (name in self.names or not is_public_name(name))
+        looks_plain = name in self.plain or (name not in self.names and is_public_name(name))
+        return name in self.secret or not looks_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,12 +283,19 @@ class _Mapping:
     def _environment(self) -> tuple[list[Json], list[Json]]:
         """The names under ``env`` and under ``secrets``."""
         names = dict.fromkeys(self._variables)
+        computed = [name for name in self.known.names if name not in names] if self._reads_any_variable else []
         if self._reads_any_variable:
-            names |= dict.fromkeys(self.known.names)
-            listed = "all that is known" if self.known.names else "none is known: give --env or --values"
+            names |= dict.fromkeys(computed)
+            fit = [name for name in computed if _VARIABLE.fullmatch(name)]
+            listed = (
+                f"{', '.join(fit)} stand there because they are known: delete of them, there and under `secrets`, "
+                "what it never gives"
+                if fit
+                else "no more are known: give --env or --values"
+            )
             self.remarks.append(
                 "computes the name of a variable from the message: every name that it may give must stand under "
-                f"`env` ({listed}); add those of projects to come"
+                f"`env`, and under `secrets`, since it may be a token's. {listed}; add those of projects to come"
             )
         for name in list(names):
             if name == _OWN_SECRET:
@@ -296,7 +308,8 @@ class _Mapping:
             else:
                 continue
             del names[name]
-        return list(names), [name for name in names if self.known.is_masked(name)]
+        tokens = {name for name in computed if name != _ADDRESS}
+        return list(names), [name for name in names if name in tokens or self.known.is_masked(name)]
 
     def _value(self, value: Json, place: str) -> Json:
         """A value with jq in its texts, as one with ``{{ jq }}`` in them."""

@@ -16,13 +16,14 @@ from agent.commands.mapping_file import MappingFile
 from agent.commands.mapping_routes import Converted, Known, convert
 from agent.commands.new_files import write_new_files
 from agent.commands.official_settings import MAPPING_PATH, assessed, hides, is_kept, is_official, refusals
-from agent.commands.official_values import NewValues, mapping_in, variables_of
+from agent.commands.official_values import NewValues, mapping_in, secret_names, variables_of
 from agent.commands.routes_text import routes_text
 from agent.commands.yaml_text import comment, yaml_text
 from agent.composition import Silent, open_registry
 from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.json import JsonObject, as_object
 from agent.routing.document import Document, parse, read_file
+from agent.routing.environment_secrets import is_secret
 from agent.routing.expressions import environment_reads
 from agent.routing.file import RoutesReader
 from agent.routing.jq_tokens import tokenize
@@ -50,10 +51,14 @@ class Given:
 
 @dataclass
 class _Old:
-    """What is known of the old agent: its variables with the place of each, its values, its mapping file."""
+    """What is known of the old agent: its variables with the place of each, its values, its mapping file.
+
+    ``secret`` are the variables that its values have under ``env.secret``.
+    """
 
     variables: dict[str, str] = field(default_factory=dict)
     where: dict[str, str] = field(default_factory=dict)
+    secret: frozenset[str] = frozenset()
     values: Document | None = None
     mapping: tuple[str, bytes] | None = None
     is_own_environment: bool = False
@@ -69,8 +74,16 @@ class _Old:
         plain = frozenset(name for name, value in self.variables.items() if not hides(name, value)) | {"GITLAB_URL"}
         names = [name for name in self.variables if not is_official(name) or name == "GITLAB_URL"]
         if self.is_own_environment:
-            names = [n for n in names if n == "GITLAB_URL" or (n != n.upper() and n not in plain)]
-        return Known(names, plain)
+            names = [name for name in names if name == "GITLAB_URL" or self._may_be_a_token(name)]
+        return Known(names, plain - self.secret, self.secret)
+
+    @property
+    def tokens(self) -> frozenset[str]:
+        """The variables that may be tokens of GitLab's projects, whatever those are called."""
+        return frozenset(filter(self._may_be_a_token, self.variables))
+
+    def _may_be_a_token(self, name: str) -> bool:
+        return not is_official(name) and name != name.upper() and is_secret("", self.variables[name])
 
 
 def migrate(given: Given, environment: Mapping[str, str], write: Write) -> int:
@@ -88,6 +101,7 @@ async def _migrate(given: Given, environment: Mapping[str, str], write: Write) -
     _say_settings(old, given, write)
     problems = list(refusals(old.variables, old.where))
     routes: str | None = None
+    converted: Sequence[Converted] | None = None
     if old.mapping is None and old.variables.get(MAPPING_PATH):
         write("")
         write(
@@ -110,7 +124,8 @@ async def _migrate(given: Given, environment: Mapping[str, str], write: Write) -
         finally:
             await mapping.close()
         problems += await _refused_routes(routes, _with_the_absent(old.variables, converted))
-    files = dict(_files(old, routes, write))
+    masked = old.tokens if converted is None else {name for one in converted for name in _masked(one)}
+    files = dict(_files(old, routes, old.secret | masked, write))
     return _finish(given, files, problems, write)
 
 
@@ -121,6 +136,7 @@ def _read(given: Given, environment: Mapping[str, str]) -> _Old:
         if not isinstance(old.values.value, Mapping):
             raise ConfigurationError(old.values.problem("", "holds no values; an object was expected"))
         old.variables, old.where = variables_of(old.values)
+        old.secret = secret_names(old.values)
         text = None if given.mapping else mapping_in(old.values)
         if text is not None:
             old.mapping = (f"{given.values}: controlThePayloadConfig", text.encode())
@@ -236,9 +252,13 @@ def _listed(route: JsonObject, key: str) -> list[str]:
     return list(map(str, names)) if isinstance(names, list) else []
 
 
+def _masked(one: Converted) -> list[str]:
+    return [] if one.route is None else _listed(one.route, "secrets")
+
+
 def _with_the_absent(variables: Mapping[str, str], converted: Sequence[Converted]) -> Mapping[str, str]:
     """The variables, and some value for each that routes want and nobody has shown: it is told, and no mistake."""
-    wanted = [name for one in converted if one.route is not None for name in _listed(one.route, "secrets")]
+    wanted = [name for one in converted for name in _masked(one)]
     return {**dict.fromkeys(wanted, ""), **variables}
 
 
@@ -256,15 +276,18 @@ async def _refused_routes(text: str, variables: Mapping[str, str]) -> Sequence[P
     return ()
 
 
-def _files(old: _Old, routes: str | None, write: Write) -> Iterator[tuple[str, str]]:
-    """Names and texts of the files; says what is not carried over into them."""
+def _files(old: _Old, routes: str | None, masked: frozenset[str], write: Write) -> Iterator[tuple[str, str]]:
+    """Names and texts of the files; says what is not carried over into them.
+
+    The values of ``masked`` and of what looks like a secret are not in them.
+    """
     if routes is not None:
         yield ROUTES, routes
     if old.values is None or old.has_env_file:
-        yield ENV, _env_text(old, routes is not None)
+        yield ENV, _env_text(old, masked, routes is not None)
     if old.values is None:
         return
-    values = NewValues(as_object(old.values.value), routes)
+    values = NewValues(as_object(old.values.value), routes, masked)
     made = values.made()
     write("")
     write(f"values ({old.values.where}):")
@@ -274,7 +297,7 @@ def _files(old: _Old, routes: str | None, write: Write) -> Iterator[tuple[str, s
     yield VALUES, comment([*begins, *values.remarks]) + yaml_text(made)
 
 
-def _env_text(old: _Old, has_routes: bool) -> str:  # noqa: FBT001 - of one caller
+def _env_text(old: _Old, masked: frozenset[str], has_routes: bool) -> str:  # noqa: FBT001 - of one caller
     """The settings and variables without those that are secret, which stay where they are."""
     lines = [
         comment(
@@ -287,7 +310,7 @@ def _env_text(old: _Old, has_routes: bool) -> str:  # noqa: FBT001 - of one call
             continue
         if not (is_kept(name) or name in known):
             continue
-        if hides(name, value):
+        if name in masked or hides(name, value):
             lines.append(f"# {name}= (see {old.where[name]})\n")
         elif value:
             lines.append(f"{name}={_quoted(value)}\n")

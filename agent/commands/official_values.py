@@ -56,12 +56,21 @@ def variables_of(document: Document) -> tuple[dict[str, str], dict[str, str]]:
     return given, where
 
 
+def secret_names(document: Document) -> frozenset[str]:
+    """The variables that stand in ``env.secret``, whatever their names and values look like."""
+    return frozenset(as_object(as_object(as_object(document.value).get("env")).get("secret")))
+
+
 @dataclass
 class NewValues:
-    """The values on their way; ``remarks`` say what is not carried over, ``keys`` what the Secret must hold."""
+    """The values on their way; ``remarks`` say what is not carried over, ``keys`` what the Secret must hold.
+
+    ``masked`` are the variables that must not stand in clear text, besides those that look like secrets.
+    """
 
     old: JsonObject
     routes: str | None
+    masked: frozenset[str] = frozenset()
     remarks: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
 
@@ -85,8 +94,9 @@ class NewValues:
         self.keys += [name for name in secret if name not in _OTHER_VALUES]
         plain: dict[str, Json] = {}
         for name, value in normal.items():
-            if name in CREDENTIALS or hides(name, "" if value is None else as_text(value)):
-                self.keys.append(name)
+            is_hidden = name in CREDENTIALS or (name in self.masked and value is not None)
+            if is_hidden or hides(name, "" if value is None else as_text(value)):
+                self.keys += [name] if name not in self.keys else []
                 self.remarks.append(f"env.normal.{name} is not copied: it goes into the Secret instead")
             elif name not in _OTHER_VALUES and not (name == MAPPING_PATH and self.routes is not None):
                 plain[name] = value
@@ -113,10 +123,8 @@ class NewValues:
         for credential in CREDENTIALS:
             if credential not in self.keys:
                 self.keys.append(credential)
-        self.remarks.append(
-            f"the values in env.secret are not copied: make a Secret {SECRET_NAME} with the keys "
-            f"{', '.join(self.keys)}"
-        )
+        begins = "the values in env.secret are not copied: " if as_object(self.old.get("env")).get("secret") else ""
+        self.remarks.append(f"{begins}make a Secret {SECRET_NAME} with the keys {', '.join(self.keys)}")
         return {"useExistingSecret": True, "name": SECRET_NAME}
 
     def _workload(self, new: dict[str, Json]) -> None:

@@ -233,6 +233,73 @@ def test_what_the_new_agent_would_refuse_is_a_problem_with_its_place(home: Path)
     assert not (home / "new").exists()
 
 
+TOKEN_OF = ("group_project", "platform_region", "my-group_namespace")
+"""Variables of GitLab's projects, of which some are named like what plainly is no secret."""
+
+
+def computed(*, reads: str = 'env[.payload.action.invocationMethod | .groupName + "_" + .projectName]') -> str:
+    return json.dumps([{"url": '"https://gitlab.internal/" + env.CI_REGION', "body": {"token": reads}}])
+
+
+def test_all_of_env_secret_is_secret_whatever_it_is_called(home: Path) -> None:
+    secret = dict.fromkeys(("DEPLOY_REGION", *TOKEN_OF), SECRETS[1])
+    (home / "values.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "env": {"secret": secret, "normal": {"CI_REGION": "eu-central"}},
+                "controlThePayloadConfig": computed(reads="env.DEPLOY_REGION + env.group_project"),
+            }
+        )
+    )
+    (home / "old.env").write_text("PORT_ORG_ID=o\nCI_REGION=eu-central\n")
+    ended = migrate(home, "--values", "values.yaml", "--env", "old.env", "--out", "new")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (route,) = yaml.safe_load((home / "new" / "routes.yaml").read_text())["routes"]
+    assert sorted(route["secrets"]) == ["DEPLOY_REGION", "group_project"]
+    written = (home / "new" / ".env").read_text()
+    for name in secret:
+        assert f"# {name}= (see values.yaml:" in written
+    assert "CI_REGION=eu-central\n" in written
+
+
+@pytest.mark.parametrize("is_in", ["--env", "--values"])
+def test_what_a_computed_name_may_give_is_secret_whatever_it_is_called(home: Path, is_in: str) -> None:
+    tokens = dict.fromkeys(TOKEN_OF, SECRETS[1])
+    given = {"CI_REGION": "eu-central", "EMPTY": "", **tokens}
+    (home / "mapping.json").write_text(computed())
+    (home / "given").write_text(
+        yaml.safe_dump({"env": {"normal": given}})
+        if is_in == "--values"
+        else "".join(f"{name}={value}\n" for name, value in given.items())
+    )
+    ended = migrate(home, is_in, "given", "--mapping", "mapping.json", "--out", "new")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (route,) = yaml.safe_load((home / "new" / "routes.yaml").read_text())["routes"]
+    assert set(route["secrets"]) == {*TOKEN_OF, "EMPTY"}
+    assert set(route["env"]) == {*TOKEN_OF, "EMPTY", "CI_REGION"}
+    said = " ".join(ended.stdout.split()).partition("under `secrets`, since it may be a token's. ")[2]
+    listed, _, rest = said.partition(" stand there because they are known: delete of them")
+    assert sorted(listed.split(", ")) == sorted({*TOKEN_OF, "EMPTY"}), rest
+
+
+def test_without_a_mapping_file_tokens_of_projects_stay_where_they_are(home: Path) -> None:
+    """The agent itself reads them then, for GitLab's pipelines."""
+    (home / "old.env").write_text("REGION=eu-central\n" + "".join(f"{name}={SECRETS[1]}\n" for name in TOKEN_OF))
+    assert migrate(home, "--env", "old.env", "--out", "new").returncode == 0
+    written = (home / "new" / ".env").read_text()
+    assert "REGION=eu-central\n" in written
+    for line, name in enumerate(TOKEN_OF, 2):
+        assert f"# {name}= (see old.env:{line})\n" in written
+
+
+def test_without_env_secret_none_is_spoken_of(home: Path) -> None:
+    (home / "values.yaml").write_text(yaml.safe_dump({"env": {"normal": {"PORT_ORG_ID": "o"}}}))
+    said = migrate(home, "--values", "values.yaml").stdout
+    assert "  make a Secret action-agent-credentials with the keys PORT_CLIENT_ID, PORT_CLIENT_SECRET" in said
+    assert "env.secret" not in said
+    assert "the values in env.secret are not copied: make" in migrate(home, "--values", str(VALUES)).stdout
+
+
 def test_without_files_the_commands_own_environment_counts(home: Path) -> None:
     env = {"PORT_ORG_ID": "o", "REGION": "eu", "UNRELATED": "thing", "my-group_api": SECRETS[1]}
     ended = migrate(home, "--mapping", "mapping.json", "--out", "new", **env)
