@@ -76,6 +76,7 @@ class Converted:
     """One mapping as a route; ``route`` is ``None`` where there is nothing to write: ``remarks`` say why.
 
     ``place`` is the mapping's place in its file, ``line`` where that is; ``takes_all``: its `enabled` is true.
+    ``hopeless`` names what is null for every message, so that nothing can be sent, as by the mapping.
     """
 
     place: str
@@ -83,6 +84,7 @@ class Converted:
     route: JsonObject | None
     remarks: tuple[str, ...] = ()
     takes_all: bool = False
+    hopeless: tuple[str, ...] = ()
 
 
 def convert(document: Document, expressions: Expressions, known: Known) -> list[Converted]:
@@ -103,7 +105,8 @@ def convert(document: Document, expressions: Expressions, known: Known) -> list[
             because = f"never reached: {conditions[condition]} before it has the same `enabled`"
         else:
             route = one.route(condition, _free_name(one.wanted_name(index), taken))
-            converted.append(Converted(place, line, route, tuple(one.remarks), condition == _ADDRESSED))
+            is_all = condition == _ADDRESSED
+            converted.append(Converted(place, line, route, tuple(one.remarks), is_all, tuple(one.hopeless)))
             conditions[condition] = place
             takes_all = place if condition == _ADDRESSED else ""
             continue
@@ -128,6 +131,7 @@ class _Mapping:
     expressions: Expressions
     known: Known
     remarks: list[str] = field(default_factory=list)
+    hopeless: list[str] = field(default_factory=list)
     why_never: str = ""
     _variables: dict[str, None] = field(default_factory=dict)
     _reads_any_variable: bool = False
@@ -182,6 +186,14 @@ class _Mapping:
             value = raw.get(name)
             if isinstance(value, str):
                 http[name] = self._written(value, member(self.place, name), fits=_FITS[name])
+                if http[name] == "{{ null }}" or value.strip() == "empty":
+                    self.hopeless.append(name)
+        if self.hopeless:
+            remark = (
+                f"fails every message that it takes, for its {' and '.join(self.hopeless)} can only be null; "
+                "a fixed text needs quotes of its own in the mapping, and none here"
+            )
+            self.remarks.insert(0, remark)
         http["headers"] = self._headers(raw.get("headers"))
         if query := self._query(raw.get("query")):
             http["query"] = query

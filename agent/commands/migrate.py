@@ -90,8 +90,8 @@ def migrate(given: Given, environment: Mapping[str, str], write: Write) -> int:
     """Reads what is given, says what changes, and writes files into ``given.out`` if that is named.
 
     Nothing secret is shown, and of secrets only those are written that the mapping file has in clear text. 0 when
-    all is said and written, 1 where something cannot be carried over as it is or a file is in the way. Raises
-    `ConfigurationError` for what cannot be read.
+    all is said and written, 1 where something cannot be carried over as it is or a file is in the way, and where a
+    route that was written fails every message. Raises `ConfigurationError` for what cannot be read.
     """
     return asyncio.run(_migrate(given, environment, write))
 
@@ -100,6 +100,7 @@ async def _migrate(given: Given, environment: Mapping[str, str], write: Write) -
     old = _read(given, environment)
     _say_settings(old, given, write)
     problems = list(refusals(old.variables, old.where))
+    hopeless: Sequence[Problem] = ()
     routes: str | None = None
     converted: Sequence[Converted] | None = None
     if old.mapping is None and old.variables.get(MAPPING_PATH):
@@ -119,6 +120,7 @@ async def _migrate(given: Given, environment: Mapping[str, str], write: Write) -
         mapping = MappingFile.parse(content, name, defaults(), old.variables)
         try:
             converted = convert(mapping.document, mapping.expressions, old.known)
+            hopeless = list(_hopeless(converted))
             _say_mappings(mapping, converted, old, write)
             routes = routes_text(converted, name)
         finally:
@@ -126,7 +128,7 @@ async def _migrate(given: Given, environment: Mapping[str, str], write: Write) -
         problems += await _refused_routes(routes, _with_the_absent(old.variables, converted))
     masked = old.tokens if converted is None else {name for one in converted for name in _masked(one)}
     files = dict(_files(old, routes, old.secret | masked, write))
-    return _finish(given, files, problems, write)
+    return max(_finish(given, files, problems, write), _tell(hopeless, write))
 
 
 def _read(given: Given, environment: Mapping[str, str]) -> _Old:
@@ -164,7 +166,8 @@ def _env_file(path: Path) -> tuple[dict[str, str], dict[str, str], Sequence[Prob
     try:
         with path.open(encoding="utf-8") as lines:
             read = list(parse_stream(lines))
-        variables = {name: value for name, value in dotenv_values(path).items() if value is not None}
+        texts = dotenv_values(path, interpolate=False)  # what it names is of another machine
+        variables = {name: value for name, value in texts.items() if value is not None}
     except UnicodeDecodeError:
         raise ConfigurationError(Problem(str(path), "is not UTF-8 text")) from None
     except OSError as error:
@@ -234,6 +237,26 @@ def _deviations(raw: JsonObject) -> Iterator[str]:
         yield "a report expression that gives null leaves what is reported without it; it cancelled that as well"
     if raw.get("fieldsToDecryptPaths"):
         yield "a value that cannot be decrypted ends the run as FAILURE; it was sent as it came"
+
+
+def _hopeless(converted: Sequence[Converted]) -> Iterator[Problem]:
+    """The routes that fail every message. They are written all the same, since the mapping did no better."""
+    for one in converted:
+        if one.route is not None and one.hopeless:
+            parts = " and ".join(one.hopeless)
+            yield Problem(
+                one.line,
+                f"the route {one.route['name']} fails every message that it takes: its {parts} can only be null",
+                one.place,
+                hint='write a fixed text in quotes of its own, as in "\\"POST\\"", or correct the route',
+            )
+
+
+def _tell(problems: Sequence[Problem], write: Write) -> int:
+    """Says problems that keep nothing from being written; 1 where there are some."""
+    for problem in problems:
+        write(str(problem))
+    return 1 if problems else 0
 
 
 def _missing(route: JsonObject, old: _Old) -> Iterator[str]:
@@ -320,10 +343,11 @@ def _env_text(old: _Old, masked: frozenset[str], has_routes: bool) -> str:  # no
 
 
 def _quoted(value: str) -> str:
-    """A value as dotenv files have it."""
+    """A value as dotenv files have it. ``${`` is filled in between any quotes; a dollar that is a default is not."""
     if value.replace("_", "").replace("-", "").replace(".", "").replace("/", "").replace(":", "").isalnum():
         return value
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    value = value.replace("\\", "\\\\").replace("'", "\\'").replace("${", "${:-$}{")
+    return f"'{value}'"
 
 
 def _finish(given: Given, files: Mapping[str, str], problems: Sequence[Problem], write: Write) -> int:

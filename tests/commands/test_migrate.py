@@ -11,6 +11,7 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
+from agent.settings import load
 from tests.whole.commands import Ended, command
 
 VALUES = Path(__file__).parent.parent / "chart" / "port_agent_values.yaml"
@@ -126,6 +127,18 @@ def test_values_of_a_variable_survive_the_new_file(home: Path) -> None:
     old, new = dotenv_values(home / "old.env"), dotenv_values(home / "new" / ".env")
     assert new["KAFKA_RUNS_TOPIC"] == old["KAFKA_RUNS_TOPIC"] == "a b'c\\d#e$f"
     assert "LOG_LEVEL" not in new
+
+
+@pytest.mark.parametrize("text", ["a${OTHER}b", "${OTHER:-x}", "$OTHER${", "${${A}}", "'${A}' \\ ${:-$}{B}"])
+def test_nothing_is_filled_in_where_a_value_names_another(
+    home: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("OTHER", "filled in")
+    quoted = text.replace("\\", "\\\\").replace("'", "\\'")
+    (home / "old.env").write_text(f"PORT_ORG_ID=o\nOTHER=o\nKAFKA_RUNS_TOPIC='{quoted}'\n")
+    assert migrate(home, "--env", "old.env", "--out", "new").returncode == 0
+    settings = load(home / "new" / ".env", needs_credentials=False)
+    assert text == settings.KAFKA_RUNS_TOPIC
 
 
 def test_lines_that_set_nothing_are_told_with_their_place(home: Path) -> None:
@@ -298,6 +311,31 @@ def test_without_env_secret_none_is_spoken_of(home: Path) -> None:
     assert "  make a Secret action-agent-credentials with the keys PORT_CLIENT_ID, PORT_CLIENT_SECRET" in said
     assert "env.secret" not in said
     assert "the values in env.secret are not copied: make" in migrate(home, "--values", str(VALUES)).stdout
+
+
+def test_a_route_that_fails_every_message_is_a_problem_and_written(home: Path) -> None:
+    unquoted = {"enabled": '.action == "stop"', "method": "POST", "url": '"https://ci.internal/"'}
+    (home / "mapping.json").write_text(
+        json.dumps([unquoted, {"url": "empty", "method": "null"}, {"enabled": False, "url": "null"}], indent=1)
+    )
+    ended = migrate(home, "--mapping", "mapping.json", "--out", "new")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    problems = [line for line in ended.stdout.splitlines() if "fails every message that it takes: " in line]
+    assert len(problems) == 2
+    assert problems[0].startswith(
+        "mapping.json:2: [0]: the route stop fails every message that it takes: its method"
+    )
+    assert (
+        "the route mapping-2 fails every message that it takes: its method and url can only be null" in problems[1]
+    )
+    written = (home / "new" / "routes.yaml").read_text()
+    assert "fails every message that it takes, for its method can only be null" in " ".join(written.split())
+    assert "name: stop" in written
+    unquoted["method"] = '"POST"'
+    (home / "mapping.json").write_text(json.dumps([unquoted, {"url": ".a", "method": '"" + env.M'}]))
+    ended = migrate(home, "--mapping", "mapping.json", "--out", "sound", M="x")
+    assert ended.returncode == 0, ended.stdout
+    assert "fails every" not in ended.stdout + (home / "sound" / "routes.yaml").read_text()
 
 
 def test_without_files_the_commands_own_environment_counts(home: Path) -> None:
