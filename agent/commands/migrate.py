@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ Write = Callable[[str], None]
 
 ROUTES, ENV, VALUES = "routes.yaml", ".env", "values.yaml"
 """The files that are written."""
+_WIDTH = 100
 _LOOK = "look at the options --values and --mapping"
 """What to do where one of their files is missing."""
 
@@ -127,7 +129,8 @@ async def _migrate(given: Given, environment: Mapping[str, str], write: Write) -
             await mapping.close()
         problems += await _refused_routes(routes, _with_the_absent(old.variables, converted))
     masked = old.tokens if converted is None else {name for one in converted for name in _masked(one)}
-    files = dict(_files(old, routes, old.secret | masked, write))
+    has_routes = any(one.route is not None for one in converted or ())
+    files = dict(_files(old, routes, old.secret | masked, write, has_routes=has_routes))
     return max(_finish(given, files, problems, write), _tell(hopeless, write))
 
 
@@ -196,7 +199,7 @@ def _say_settings(old: _Old, given: Given, write: Write) -> None:
     settings = list(assessed(shown, mapping_is_written=old.mapping is not None and given.out is not None))
     width = max((len(setting.name) for setting in settings), default=0)
     for setting in settings:
-        write(f"  {setting.name:<{width}}  {setting}")
+        _write_wrapped(f"{setting.name:<{width}}  {setting}", 2, write)
     for problem in old.unread:
         write(f"  warning: {problem}")
 
@@ -213,26 +216,47 @@ def _variables_read(old: _Old) -> set[str]:
 
 
 def _say_mappings(mapping: MappingFile, converted: Sequence[Converted], old: _Old, write: Write) -> None:
+    raws = mapping.document.value if isinstance(mapping.document.value, list) else []
     write("")
     write(f"mapping file ({mapping.document.where}): it can stay as it is; as routes it is")
-    raws = mapping.document.value if isinstance(mapping.document.value, list) else []
+    used = [raw for one, raw in zip(converted, raws, strict=True) if one.route is not None]
+    if any(as_object(raw).get(name) is not None for raw in used for name in ("url", "method")):
+        _write_wrapped(
+            "of all: a url or method that comes out null ends the run as FAILURE with the reason; it was left in "
+            "progress",
+            2,
+            write,
+        )
     for one, raw in zip(converted, raws, strict=True):
         if one.route is None:
             write(f"  {one.place} ({one.line}): left out, for it is {'; '.join(one.remarks)}")
             continue
         write(f"  {one.place} ({one.line}): route {one.route['name']}")
         for said in (*_deviations(as_object(raw)), *one.remarks, *_missing(one.route, old)):
-            write(f"      {said}")
+            _write_wrapped(said, 6, write)
+    if not used:
+        write("  no mapping is left: as before, the agent takes no message")
     for warning in mapping.warnings:
         write(f"  warning: {warning}")
     for note in mapping.notes:
         write(f"  note: {note}")
 
 
+def _write_wrapped(said: str, indent: int, write: Write) -> None:
+    """Writes it in lines that a terminal takes. Findings, which begin with a file and line, are never wrapped."""
+    for line in textwrap.wrap(
+        said,
+        _WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    ):
+        write(line)
+
+
 def _deviations(raw: JsonObject) -> Iterator[str]:
     """What this agent does otherwise than the old one, of what the mapping uses; the same for file and route."""
-    if raw.get("url") is not None or raw.get("method") is not None:
-        yield "a url or method that comes out null ends the run as FAILURE with the reason; it was left in progress"
     if raw.get("report"):
         yield "a report expression that gives null leaves what is reported without it; it cancelled that as well"
     if raw.get("fieldsToDecryptPaths"):
@@ -299,7 +323,9 @@ async def _refused_routes(text: str, variables: Mapping[str, str]) -> Sequence[P
     return ()
 
 
-def _files(old: _Old, routes: str | None, masked: frozenset[str], write: Write) -> Iterator[tuple[str, str]]:
+def _files(
+    old: _Old, routes: str | None, masked: frozenset[str], write: Write, *, has_routes: bool
+) -> Iterator[tuple[str, str]]:
     """Names and texts of the files; says what is not carried over into them.
 
     The values of ``masked`` and of what looks like a secret are not in them.
@@ -310,12 +336,12 @@ def _files(old: _Old, routes: str | None, masked: frozenset[str], write: Write) 
         yield ENV, _env_text(old, masked, routes is not None)
     if old.values is None:
         return
-    values = NewValues(as_object(old.values.value), routes, masked)
+    values = NewValues(as_object(old.values.value), routes, masked, has_routes=has_routes)
     made = values.made()
     write("")
     write(f"values ({old.values.where}):")
     for remark in values.remarks:
-        write(f"  {remark}")
+        _write_wrapped(remark, 2, write)
     begins = [f"Written by `action-agent migrate` from {old.values.where}, for the chart of the action agent."]
     yield VALUES, comment([*begins, *values.remarks]) + yaml_text(made)
 
@@ -343,7 +369,7 @@ def _env_text(old: _Old, masked: frozenset[str], has_routes: bool) -> str:  # no
 
 
 def _quoted(value: str) -> str:
-    """A value as dotenv files have it. ``${`` is filled in between any quotes; a dollar that is a default is not."""
+    """A value as dotenv files have it. Between any quotes ``${`` is filled in, but a default is not."""
     if value.replace("_", "").replace("-", "").replace(".", "").replace("/", "").replace(":", "").isalnum():
         return value
     value = value.replace("\\", "\\\\").replace("'", "\\'").replace("${", "${:-$}{")

@@ -65,7 +65,8 @@ def secret_names(document: Document) -> frozenset[str]:
 class NewValues:
     """The values on their way; ``remarks`` say what is not carried over, ``keys`` what the Secret must hold.
 
-    ``masked`` are the variables that must not stand in clear text, besides those that look like secrets.
+    ``masked`` are the variables that must not stand in clear text, besides those that look like secrets. Without
+    ``has_routes`` there is no route in ``routes``.
     """
 
     old: JsonObject
@@ -73,14 +74,21 @@ class NewValues:
     masked: frozenset[str] = frozenset()
     remarks: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    has_routes: bool = True
 
     def made(self) -> dict[str, Json]:
         """The values; ``routes`` is the text of the routes file that they are to hold."""
         old = self.old
         new: dict[str, Json] = {}
         self._settings(new)
-        if self.routes is not None:
+        if self.routes is not None and self.has_routes:
             new["routes"] = {"file": self.routes}
+        elif self.routes is not None:
+            new["controlThePayloadConfig"] = "[]"
+            self.remarks.append(
+                "no mapping is left, and the chart takes no routes file without routes: controlThePayloadConfig is "
+                "[], with which the agent takes no message, as before"
+            )
         new.update({name: old[name] for name in _SAME if old.get(name) not in (None, "", {}, [])})
         self._workload(new)
         self._left_out()

@@ -40,6 +40,15 @@ def test_the_old_chart_s_values(helm: str, tmp_path: Path) -> None:
     assert routes["data"]["routes.yaml"] == (tmp_path / "new" / "routes.yaml").read_text()
 
 
+@pytest.mark.parametrize("mapping", ["[]", '[{"enabled": false, "url": "\\"https://ci.internal/\\""}]'])
+def test_those_of_a_mapping_file_that_takes_nothing(helm: str, tmp_path: Path, mapping: str) -> None:
+    after = migrated(helm, OFFICIAL | {"controlThePayloadConfig": mapping}, tmp_path)
+    assert "AGENT_ROUTES_PATH" not in after.env
+    path = Path(after.env["CONTROL_THE_PAYLOAD_CONFIG_PATH"])
+    files = [one["data"][path.name] for one in after.all("ConfigMap") if path.name in one["data"]]
+    assert [yaml.safe_load(text) for text in files] == [[]]
+
+
 def test_those_with_a_secret_of_their_own(helm: str, tmp_path: Path) -> None:
     values = COMBINATIONS["port-agent with a secret of its own"]
     before, after = render_alone(helm, values), migrated(helm, values, tmp_path)

@@ -67,8 +67,13 @@ def migrate(home: Path, *arguments: str, **env: str) -> Ended:
     return ended
 
 
+def flat(ended: Ended) -> str:
+    """All that it says, in one line: where lines are broken is none of a test's business."""
+    return " ".join(ended.stdout.split())
+
+
 def settings_said(ended: Ended) -> dict[str, str]:
-    lines = ended.stdout.partition("\n\n")[0].splitlines()[1:]
+    lines = ended.stdout.partition("\n\n")[0].replace("\n    ", " ").splitlines()[1:]
     return {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
 
 
@@ -92,6 +97,9 @@ def test_each_mapping_is_told_with_what_changes_for_it(home: Path) -> None:
     second = next(i for i, line in enumerate(lines) if line.startswith("  [1] ("))
     assert lines[second].endswith("route trigger_a_workflow")
     assert any("computes the name of a variable" in line for line in lines[first:second])
+    assert sum("a url or method that comes out null" in line for line in lines[:first]) == 1
+    assert not any("a url or method" in line for line in lines[first:])
+    assert max(len(line) for line in lines if "mapping.json:" not in line) <= 100
     assert any("a value that cannot be decrypted ends the run as FAILURE" in line for line in lines[second:])
     assert any("a report expression that gives null" in line for line in lines[second:])
     assert any("warning: mapping.json:" in line and "did you mean externalRunId?" in line for line in lines)
@@ -174,8 +182,8 @@ def test_a_directory_that_cannot_be_made_is_a_problem(home: Path) -> None:
 def test_values_become_ours_without_their_secrets(home: Path) -> None:
     ended = migrate(home, "--values", str(VALUES), "--out", "new")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert (
-        "make a Secret action-agent-credentials with the keys PORT_CLIENT_ID, PORT_CLIENT_SECRET, " in ended.stdout
+    assert "make a Secret action-agent-credentials with the keys PORT_CLIENT_ID, PORT_CLIENT_SECRET, " in flat(
+        ended
     )
     text = (home / "new" / "values.yaml").read_text()
     assert "client-secret" not in text
@@ -199,6 +207,18 @@ def test_both_are_written_where_both_are_given(home: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert {path.name for path in (home / "new").iterdir()} == {"routes.yaml", "values.yaml", ".env"}
     assert "trigger_a_workflow" in (home / "new" / "routes.yaml").read_text(), "the file of the option wins"
+
+
+@pytest.mark.parametrize("mapping", ["[]", '[{"enabled": false}, {"enabled": "off"}]'])
+def test_where_no_mapping_is_left_nothing_is_taken(home: Path, mapping: str) -> None:
+    (home / "values.yaml").write_text(yaml.safe_dump({"env": {}, "controlThePayloadConfig": mapping}))
+    ended = migrate(home, "--values", "values.yaml", "--out", "new")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "no mapping is left: as before, the agent takes no message" in ended.stdout
+    text = (home / "new" / "values.yaml").read_text()
+    assert "routes" not in yaml.safe_load(text)
+    assert yaml.safe_load(text)["controlThePayloadConfig"] == "[]"
+    assert "# no mapping is left, and the chart takes no routes file without routes" in text
 
 
 def test_a_secret_that_is_there_already_stays_the_secret(home: Path) -> None:
@@ -307,10 +327,10 @@ def test_without_a_mapping_file_tokens_of_projects_stay_where_they_are(home: Pat
 
 def test_without_env_secret_none_is_spoken_of(home: Path) -> None:
     (home / "values.yaml").write_text(yaml.safe_dump({"env": {"normal": {"PORT_ORG_ID": "o"}}}))
-    said = migrate(home, "--values", "values.yaml").stdout
-    assert "  make a Secret action-agent-credentials with the keys PORT_CLIENT_ID, PORT_CLIENT_SECRET" in said
+    said = flat(migrate(home, "--values", "values.yaml"))
+    assert " make a Secret action-agent-credentials with the keys PORT_CLIENT_ID, PORT_CLIENT_SECRET" in said
     assert "env.secret" not in said
-    assert "the values in env.secret are not copied: make" in migrate(home, "--values", str(VALUES)).stdout
+    assert "the values in env.secret are not copied: make" in flat(migrate(home, "--values", str(VALUES)))
 
 
 def test_a_route_that_fails_every_message_is_a_problem_and_written(home: Path) -> None:
