@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from agent.commands.migrate import Given, migrate
 from tests.chart.documented_values import HELM
 from tests.chart.rendering import NEEDED, Values, merged, render
 from tests.chart.test_the_agent_in_its_pod import check, lay_out
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.chart
 ROUTES = "routes: [{name: any, match: {action: any}, process: {command: [/bin/true]}}]\n"
 DOCUMENTS = [ROOT / "README.md", HELM / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = {
-    "README.md": 1, "helm/README.md": 3, "alerts.md": 1, "image.md": 1, "migrating.md": 3, "operations.md": 4,
+    "README.md": 1, "helm/README.md": 3, "alerts.md": 1, "image.md": 1, "migrating.md": 5, "operations.md": 4,
 }  # fmt: skip
 """How many there are at least, so that none is overlooked."""
 
@@ -50,6 +51,8 @@ def actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     old = yaml.safe_load((ROOT / "tests" / "chart" / "port_agent_values.yaml").read_text())
     del old["resources"]  # as docs/migrating.md says
     (tmp_path / "port-agent-values.yaml").write_text(yaml.safe_dump(old))
+    given = Given(values=tmp_path / "port-agent-values.yaml", out=tmp_path / "new")
+    assert migrate(given, {}, lambda _: None) == 0
     migrating = blocks(ROOT / "docs" / "migrating.md")
     (tmp_path / "values.yaml").write_text(next(text for _, name, text in migrating if name == "values.yaml"))
     monkeypatch.chdir(tmp_path)
@@ -87,7 +90,7 @@ def test_what_the_readme_installs_is_in_order_in_its_pod(helm: str, tmp_path: Pa
 
 @pytest.mark.usefixtures("actions")
 def test_the_old_values_with_what_migrating_says_of_them_are_an_agents(helm: str) -> None:
-    rendered, installed, beside = commands(ROOT / "docs" / "migrating.md")
+    rendered, installed, beside, *_ = commands(ROOT / "docs" / "migrating.md")
     assert rendered == installed
     assert render(helm, {}, *beside).env["KAFKA_CONSUMER_GROUP_ID"] == "org_BneDtWovPqXaA2VZ.second"
     one = render(helm, {}, *installed)
@@ -96,6 +99,18 @@ def test_the_old_values_with_what_migrating_says_of_them_are_an_agents(helm: str
     assert one.workload["metadata"]["name"] == "agent-action-agent"
     assert one.container["image"] == "registry.internal/action-agent:0.1.0"
     assert one.container["resources"]["limits"] == {"memory": "512Mi"}
+    assert one.env["KAFKA_CONSUMER_GROUP_ID"] == "org_BneDtWovPqXaA2VZ.production"
+
+
+@pytest.mark.usefixtures("actions")
+def test_the_values_that_migrate_writes_take_the_place_of_the_old_ones(helm: str) -> None:
+    _, _, _, rendered, installed = commands(ROOT / "docs" / "migrating.md")
+    assert rendered == installed
+    one = render(helm, {}, *installed)
+    assert one.env["AGENT_ROUTES_PATH"]
+    assert "CONTROL_THE_PAYLOAD_CONFIG_PATH" not in one.env
+    assert one.workload["metadata"]["name"] == "agent-action-agent"
+    assert one.container["image"] == "registry.internal/action-agent:0.1.0"
     assert one.env["KAFKA_CONSUMER_GROUP_ID"] == "org_BneDtWovPqXaA2VZ.production"
 
 

@@ -69,7 +69,7 @@ def test_commands_for_the_mapping_file_say_what_they_are_said_to(tmp_path: Path)
         line
         for language, _, text in blocks(DOCUMENT)
         if language == "sh"
-        for line in text.splitlines()
+        for line in text.replace("\\\n", " ").splitlines()
         if "action-agent " in line and "mapping.json" in line
     ]
     (tmp_path / "mapping.json").write_text(
@@ -93,13 +93,27 @@ def test_commands_for_the_mapping_file_say_what_they_are_said_to(tmp_path: Path)
     assert "name: deploy" in (tmp_path / "new" / "routes.yaml").read_text()
 
 
+@pytest.mark.parametrize("text", ["plain", 'it\'s "quoted" \\ ü'])
+def test_a_message_is_taken_from_the_old_agent_s_log(tmp_path: Path, text: str) -> None:
+    [command] = [one for language, _, one in blocks(DOCUMENT) if language == "sh" and "raw_value" in one]
+    message = json.dumps({"text": text}, ensure_ascii=False).encode()
+    lines = [
+        f"INFO:app.processors.kafka.kafka_to_webhook_processor:Processing message - topic: t, partition: 0, "
+        f"offset: {offset}, raw_value: {value!r}\nINFO:app.invokers.webhook_invoker:Finished processing the event\n"
+        for offset, value in enumerate((b"{}", message))
+    ]
+    (tmp_path / "log").write_text("".join(lines))
+    typed(f'kubectl() {{ [ "$3" = logs ] && cat log; }}\n{command}', tmp_path)
+    assert (tmp_path / "message.json").read_bytes() == message
+
+
 def typed(command: str, directory: Path) -> str:
-    """All that a command says, which ends well."""
+    """All that a command says, which ends well, with no variable but those that it sets."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         ["/bin/sh", "-e", "-c", command],
         cwd=directory,
-        env={"PATH": path, **PORT, **TOKENS},
+        env={"PATH": path},
         capture_output=True,
         text=True,
         timeout=60,
