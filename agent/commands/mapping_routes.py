@@ -303,7 +303,7 @@ class _Mapping:
                 f"{', '.join(fit)} stand there because they are known: delete of them, there and under `secrets`, "
                 "what it never gives"
                 if fit
-                else "no more are known: give --env or --values"
+                else "No more are known: give --env or --values"
             )
             self.remarks.append(
                 "computes the name of a variable from the message: every name that it may give must stand under "
