@@ -429,7 +429,12 @@ class Settings(BaseSettings):
     @property
     def routes_file(self) -> Path | None:
         """The file that says what becomes of messages: routes, or a mapping file; ``None``: the built-in routes."""
-        return self.AGENT_ROUTES_PATH or self.CONTROL_THE_PAYLOAD_CONFIG_PATH
+        return self.AGENT_ROUTES_PATH or self.mapping_file
+
+    @property
+    def mapping_file(self) -> Path | None:
+        """The mapping file, where it is the one that says what becomes of messages."""
+        return None if self.AGENT_ROUTES_PATH else self.CONTROL_THE_PAYLOAD_CONFIG_PATH
 
     @property
     def timeline(self) -> Timeline:

@@ -102,8 +102,8 @@ async def _looked_over(
     problems: list[Problem],
 ) -> _About:
     """What there is to say of the file in force; messages that are none go to ``problems``."""
-    path = settings.CONTROL_THE_PAYLOAD_CONFIG_PATH
-    if path is None or path != settings.routes_file:
+    path = settings.mapping_file
+    if path is None:
         return _About([*routes.warnings, *([_FOR_MAPPINGS] if messages else [])])
     mapping = MappingFile.open(path, settings, environment)
     tried: list[str] = []

@@ -20,7 +20,7 @@ from agent.intake.signature import SignatureMode
 from agent.ports import Decoded, NotOurs, Unacceptable, Unexecutable, Verdict
 from agent.routing.document import parse, read_file
 from agent.routing.expressions import sources_of
-from agent.routing.mapping import Addressed
+from agent.routing.mapping import REPORT_KEYS, Addressed
 from agent.routing.mapping_lint import UNQUOTED, lint
 from agent.routing.places import item
 from agent.settings import Settings
@@ -141,8 +141,8 @@ async def _explain_routes(
 
 def _unquoted(settings: Settings, index: int) -> Iterator[str]:
     """Of the mapping at ``index``, the fixed texts that lack their quotes; nothing for routes."""
-    path = settings.CONTROL_THE_PAYLOAD_CONFIG_PATH
-    if path is None or path != settings.routes_file:
+    path = settings.mapping_file
+    if path is None:
         return
     place = item("", index)
     for problem in lint(parse(read_file(path), str(path))):
@@ -180,7 +180,7 @@ def _write_unrouted(settings: Settings, invocation: Invocation, unrouted: Unrout
 
 _NEEDS_THE_WORK = re.compile(r"\.(?:response|request|outputs)\b")
 _REPORT = ("link", "summary", "status_label", "external_run_id", "status")
-_NAMES_IN_MAPPINGS = {"external_run_id": "externalRunId"}
+_NAMES_IN_MAPPINGS = {ours: theirs for theirs, ours in REPORT_KEYS.items()}
 
 
 def _write_rules(route: Route, invocation: Invocation, write: Write) -> bool:

@@ -33,7 +33,7 @@ from agent.routing.document import Document
 from agent.routing.environment_secrets import is_public_name
 from agent.routing.expressions import Expressions, environment_reads
 from agent.routing.jq_tokens import tokenize
-from agent.routing.mapping import ANY_KIND, FALSE_WORDS, TRUE_WORDS, is_true_word
+from agent.routing.mapping import ANY_KIND, REPORT_KEYS, is_expression, is_true_word, mappings_in
 from agent.routing.mapping_templates import as_source, is_hollow
 from agent.routing.places import item, member
 from agent.routing.templates import kind, sole_expression
@@ -47,7 +47,6 @@ _ADDRESSED = (
 )
 """What Port's own agent acts on at all: messages for agents, with a run or a target."""
 _METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-_REPORT = {"status": "status", "link": "link", "summary": "summary", "externalRunId": "external_run_id"}
 _DOT_PATH = re.compile(r"[^.\s*]+(\.[^.\s*]+)*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _BY_ACTION = re.compile(r'\s*\.action\s*==\s*"([A-Za-z0-9][A-Za-z0-9_.-]{0,90})"\s*')
@@ -93,10 +92,9 @@ def convert(document: Document, expressions: Expressions, known: Known) -> list[
     taken: set[str] = set()
     conditions: dict[str, str] = {}
     takes_all = ""
-    for index, raw in enumerate(document.value if isinstance(document.value, list) else []):
-        one = _Mapping(as_object(raw), item("", index), expressions, known)
-        place, line = item("", index), document.at(item("", index))
-        condition = one.condition()
+    for index, (place, raw) in enumerate(mappings_in(document)):
+        one = _Mapping(raw, place, expressions, known)
+        line, condition = document.at(place), one.condition()
         if takes_all:
             because = f"never reached: {takes_all} before it takes every message"
         elif condition is None:
@@ -108,7 +106,7 @@ def convert(document: Document, expressions: Expressions, known: Known) -> list[
             is_all = condition == _ADDRESSED
             converted.append(Converted(place, line, route, tuple(one.remarks), is_all, tuple(one.hopeless)))
             conditions[condition] = place
-            takes_all = place if condition == _ADDRESSED else ""
+            takes_all = place if is_all else ""
             continue
         converted.append(Converted(place, line, None, (because,)))
     return converted
@@ -139,8 +137,7 @@ class _Mapping:
     def condition(self) -> str | None:
         """The route's ``when``; ``None`` where the mapping takes nothing, and `why_never` says why."""
         value = self.raw.get("enabled", True)
-        words = str(value).lower()
-        if not isinstance(value, str) or words in TRUE_WORDS | FALSE_WORDS:
+        if not is_expression(value):
             self.why_never = "" if is_true_word(value) else "off: `enabled` is false"
             return _ADDRESSED if is_true_word(value) else None
         source = self._usable(value, member(self.place, "enabled"))
@@ -266,7 +263,7 @@ class _Mapping:
     def _report(self) -> dict[str, Json]:
         raw, place = as_object(self.raw.get("report")), member(self.place, "report")
         written: dict[str, Json] = {}
-        for theirs, ours in _REPORT.items():
+        for theirs, ours in REPORT_KEYS.items():
             value = raw.get(theirs)
             if not isinstance(value, str):
                 continue

@@ -12,8 +12,9 @@ from agent.domain.json import Json, JsonObject, as_object
 from agent.intake.reader import MessageIntake
 from agent.ports import Decoded, NotOurs, Unacceptable, Unexecutable, Verdict
 from agent.routing.document import Document
-from agent.routing.expressions import Expressions, environment_reads
+from agent.routing.expressions import Expressions, environment_reads, has_default
 from agent.routing.jq_tokens import tokenize
+from agent.routing.mapping import mappings_in
 from agent.routing.mapping_lint import Expression, document_paths, expressions_of, shown_path
 from agent.routing.places import item, member
 from agent.routing.route_set import RouteSet
@@ -58,10 +59,8 @@ class MappingTrial:
         if not taken:
             yield f"{name}: no mapping takes it"
             return
-        path = item("", len(verdicts) - 1)
+        path, raw = list(mappings_in(self.document))[len(verdicts) - 1]
         yield f"{name}: {path} takes it ({self.document.at(path)})"
-        raws = self.document.value if isinstance(self.document.value, list) else []
-        raw = as_object(raws[len(verdicts) - 1])
         paths = raw.get("fieldsToDecryptPaths")
         yield from self._unlisted(invocation, paths if isinstance(paths, list) else [], path, name)
         opened, problem = self._opened(invocation, [str(one) for one in paths] if isinstance(paths, list) else [])
@@ -95,7 +94,7 @@ class MappingTrial:
     def _said(self, expression: Expression, message: JsonObject) -> Iterator[str]:
         tokens = list(tokenize(expression.source))
         for variable in dict.fromkeys(environment_reads(tokens)):
-            if variable is not None and variable not in self.environment and not _has_default(expression.source):
+            if variable is not None and variable not in self.environment and not has_default(tokens):
                 yield f"`env.{variable}`: there is no such variable here"
         if expression.is_report:
             yield from self._ends(expression, {"body": message})
@@ -114,9 +113,10 @@ class MappingTrial:
 
     def _ends(self, expression: Expression, document: JsonObject) -> Iterator[str]:
         """For each plain path of the expression into what is known before the request: where it leads nowhere."""
-        if _has_default(expression.source):
+        tokens = list(tokenize(expression.source))
+        if has_default(tokens):
             return
-        for steps in dict.fromkeys(document_paths(list(tokenize(expression.source)))):
+        for steps in dict.fromkeys(document_paths(tokens)):
             if steps[0] in document or not expression.is_report:
                 missing = where_it_ends(document, steps)
                 if missing:
@@ -155,7 +155,3 @@ def _names(value: JsonObject, near: str) -> str:
     more = len(ordered) - _MOST_NAMES
     shown = ", ".join(ordered[:_MOST_NAMES]) or "no members"
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _has_default(source: str) -> bool:
-    return any(token.text == "//" and token.kind == "op" for token in tokenize(source))

@@ -28,6 +28,7 @@ from agent.routing.environment_secrets import is_secret
 from agent.routing.expressions import environment_reads
 from agent.routing.file import RoutesReader
 from agent.routing.jq_tokens import tokenize
+from agent.routing.mapping import mappings_in
 from agent.routing.mapping_lint import expressions_of
 from agent.settings import defaults
 
@@ -208,19 +209,17 @@ def _variables_read(old: _Old) -> set[str]:
     """The variables that the mapping file names."""
     if old.mapping is None:
         return set()
-    raws = parse(old.mapping[1], old.mapping[0]).value
-    sources = (
-        e.source for raw in (raws if isinstance(raws, list) else []) for e in expressions_of(as_object(raw), "")
-    )
+    mappings = mappings_in(parse(old.mapping[1], old.mapping[0]))
+    sources = (expression.source for place, raw in mappings for expression in expressions_of(raw, place))
     return {name for source in sources for name in environment_reads(list(tokenize(source))) if name is not None}
 
 
 def _say_mappings(mapping: MappingFile, converted: Sequence[Converted], old: _Old, write: Write) -> None:
-    raws = mapping.document.value if isinstance(mapping.document.value, list) else []
+    raws = [raw for _, raw in mappings_in(mapping.document)]
     write("")
     write(f"mapping file ({mapping.document.where}): it can stay as it is; as routes it is")
     used = [raw for one, raw in zip(converted, raws, strict=True) if one.route is not None]
-    if any(as_object(raw).get(name) is not None for raw in used for name in ("url", "method")):
+    if any(raw.get(name) is not None for raw in used for name in ("url", "method")):
         _write_wrapped(
             "of all: a url or method that comes out null ends the run as FAILURE with the reason; it was left in "
             "progress",
@@ -232,7 +231,7 @@ def _say_mappings(mapping: MappingFile, converted: Sequence[Converted], old: _Ol
             write(f"  {one.place} ({one.line}): left out, for it is {'; '.join(one.remarks)}")
             continue
         write(f"  {one.place} ({one.line}): route {one.route['name']}")
-        for said in (*_deviations(as_object(raw)), *one.remarks, *_missing(one.route, old)):
+        for said in (*_deviations(raw), *one.remarks, *_missing(one.route, old)):
             _write_wrapped(said, 6, write)
     if not used:
         write("  no mapping is left: as before, the agent takes no message")

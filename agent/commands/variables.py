@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from agent.domain.json import texts_in
 from agent.domain.route import Route
-from agent.routing.expressions import environment_reads, sources_of
+from agent.routing.expressions import environment_reads, has_default, sources_of
 from agent.routing.jq_tokens import tokenize
 from agent.routing.mapping import Addressed
 
@@ -19,7 +19,7 @@ def unset_variables(route: Route, environment: Mapping[str, str]) -> list[str]:
     unset: dict[str, None] = {}
     for source in _expressions(route):
         tokens = list(tokenize(source))
-        if any(token.text == "//" and token.kind == "op" for token in tokens):
+        if has_default(tokens):
             continue
         names = (name for name in environment_reads(tokens) if name is not None)
         unset.update(dict.fromkeys(name for name in names if name not in environment))

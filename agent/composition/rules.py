@@ -95,8 +95,8 @@ def open_rules(
 def _open_routes(settings: Settings, reader: RoutesReader, observer: Observer) -> RouteSet | LiveRoutes:
     if settings.AGENT_ROUTES_PATH is not None:
         return LiveRoutes(settings.AGENT_ROUTES_PATH, reader, observer)
-    if settings.CONTROL_THE_PAYLOAD_CONFIG_PATH is not None:
-        return LiveRoutes(settings.CONTROL_THE_PAYLOAD_CONFIG_PATH, reader.mappings(), observer)
+    if settings.mapping_file is not None:
+        return LiveRoutes(settings.mapping_file, reader.mappings(), observer)
     return reader.builtin()
 
 
@@ -127,7 +127,7 @@ def others_rule(settings: Settings) -> IsForOthers:
     said = settings.AGENT_UNROUTED
     if said:
         return lambda _invocation, _unrouted: said == "ignore"
-    if settings.AGENT_ROUTES_PATH is not None or settings.CONTROL_THE_PAYLOAD_CONFIG_PATH is None:
+    if settings.mapping_file is None:
         return lambda _invocation, _unrouted: False
     return lambda invocation, unrouted: invocation.kind is InvocationKind.ACTION_RUN and not unrouted.undecided
 

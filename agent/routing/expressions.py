@@ -315,6 +315,11 @@ def environment_reads(tokens: Sequence[Token]) -> Iterator[str | None]:
             yield _member_read(tokens, index + 1)
 
 
+def has_default(tokens: Sequence[Token]) -> bool:
+    """Whether the expression says what it gives where something is missing (``//``)."""
+    return any(token.text == "//" and token.kind == "op" for token in tokens)
+
+
 def _refusals(tokens: Sequence[Token], path: str, allowed: Collection[str], *, tells: bool) -> Iterator[Problem]:
     """``tells``: whether the expression's own words may be repeated."""
     for index, token in enumerate(tokens):

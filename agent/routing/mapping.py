@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeGuard
 
 from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.invocation import InvocationKind, View
@@ -21,7 +22,10 @@ from agent.routing.places import item, member
 from agent.routing.route_set import RouteSet
 from agent.routing.templates import Constant, kind
 
-_REPORT = {"status": "status", "link": "link", "summary": "summary", "externalRunId": "external_run_id"}
+REQUEST_KEYS = ("method", "url", "headers", "query", "body")
+"""What a mapping may say of its request."""
+REPORT_KEYS = {"status": "status", "link": "link", "summary": "summary", "externalRunId": "external_run_id"}
+"""What its ``report`` may say, each by what a route calls it."""
 TRUE_WORDS = frozenset({"true", "on", "yes", "y", "t", "1"})
 FALSE_WORDS = frozenset({"false", "off", "no", "n", "f", "0"})
 """Words that Port's own agent takes for a boolean before it thinks of jq; in any case."""
@@ -109,7 +113,7 @@ class _Reading:
 
     def _enabled(self, templates: MappingTemplates) -> Template:
         value = self.raw.get("enabled", True)
-        if isinstance(value, str) and value.lower() not in TRUE_WORDS | FALSE_WORDS:
+        if is_expression(value):
             strict = replace(templates, forgives=False)
             return Addressed(strict.expression(value, member(self.path, "enabled")))
         return Addressed(Constant(is_true_word(value)))
@@ -117,13 +121,25 @@ class _Reading:
     def _secrets(self) -> Iterator[str]:
         """The variables that its expressions name and whose values are to be masked."""
         parts = {**_options(self.raw), "report": self.raw.get("report")}
-        for name in ("method", "url", "headers", "query", "body", "report"):
+        for name in (*REQUEST_KEYS, "report"):
             for source in texts_in(parts.get(name)):
                 yield from self.reader.expressions.secrets_named(source)
 
     def _warn(self, problem: Problem) -> None:
         place = problem.path or problem.where
         self.warnings.append(self.document.problem(place, problem.message, problem.hint))
+
+
+def mappings_in(document: Document) -> Iterator[tuple[str, JsonObject]]:
+    """The mappings of a file, each with the place where it stands; what is no mapping is passed over."""
+    for index, raw in enumerate(_items(document.value)):
+        if isinstance(raw, Mapping):
+            yield item("", index), raw
+
+
+def is_expression(enabled: Json) -> TypeGuard[str]:
+    """Whether ``enabled`` is jq, and not true or false as it stands."""
+    return isinstance(enabled, str) and enabled.lower() not in TRUE_WORDS | FALSE_WORDS
 
 
 def is_true_word(enabled: Json) -> bool:
@@ -140,9 +156,7 @@ def _options(raw: JsonObject) -> JsonObject:
         "mode": "message",
         "follow_redirects": True,
     }
-    options.update(
-        {name: raw[name] for name in ("method", "url", "headers", "query", "body") if raw.get(name) is not None}
-    )
+    options.update({name: raw[name] for name in REQUEST_KEYS if raw.get(name) is not None})
     return options
 
 
@@ -151,7 +165,7 @@ def _report(templates: MappingTemplates, raw: JsonObject, path: str) -> ReportRu
     return ReportRule(
         **{
             ours: templates.template(report[theirs], member(path, theirs))
-            for theirs, ours in _REPORT.items()
+            for theirs, ours in REPORT_KEYS.items()
             if report.get(theirs) is not None
         }
     )

@@ -17,13 +17,11 @@ from agent.routing.document import Document
 from agent.routing.jq_dialect import DIFFERENCES, differences
 from agent.routing.jq_reroot import document_reads
 from agent.routing.jq_tokens import Token, tokenize
-from agent.routing.mapping import FALSE_WORDS, TRUE_WORDS, is_true_word
+from agent.routing.mapping import REPORT_KEYS, REQUEST_KEYS, TRUE_WORDS, is_expression, is_true_word, mappings_in
 from agent.routing.places import item, member
 
-KEYS = ("enabled", "method", "url", "headers", "query", "body", "report", "fieldsToDecryptPaths")
+KEYS = ("enabled", *REQUEST_KEYS, "report", "fieldsToDecryptPaths")
 """What a mapping may say."""
-REPORT_KEYS = ("status", "link", "summary", "externalRunId")
-"""What its ``report`` may say."""
 
 UNQUOTED = "is read as jq"
 """How the finding begins that a fixed text lacks its quotes."""
@@ -50,10 +48,7 @@ def lint(document: Document) -> list[Problem]:
     """Every finding, in the order of the file; those of a file that is no list of objects are not looked for."""
     found: list[Problem] = []
     takes_all = ""
-    for index, raw in enumerate(document.value if isinstance(document.value, list) else []):
-        if not isinstance(raw, Mapping):
-            continue
-        path = item("", index)
+    for path, raw in mappings_in(document):
         if takes_all:
             message = f"is never reached: {takes_all} before it takes every message"
             hint = "put it before that one, or say there in `enabled` which messages it is for"
@@ -66,15 +61,14 @@ def lint(document: Document) -> list[Problem]:
 
 def takes_everything(document: Document) -> bool:
     """Whether there is a mapping whose ``enabled`` is true as it stands, or missing."""
-    raws = document.value if isinstance(document.value, list) else []
-    return any(is_true_word(raw.get("enabled", True)) for raw in raws if isinstance(raw, Mapping))
+    return any(is_true_word(raw.get("enabled", True)) for _, raw in mappings_in(document))
 
 
 def dialect_notes(document: Document) -> list[str]:
     """One line for each word whose meaning changed since jq 1.5, with the places that use it."""
     places: dict[str, list[str]] = {}
-    for index, raw in enumerate(document.value if isinstance(document.value, list) else []):
-        for expression in expressions_of(as_object(raw), item("", index)):
+    for path, raw in mappings_in(document):
+        for expression in expressions_of(raw, path):
             for word in differences(expression.source):
                 places.setdefault(word, []).append(expression.path)
     return [
@@ -95,9 +89,9 @@ class Expression:
 def expressions_of(raw: JsonObject, path: str) -> Iterator[Expression]:
     """Every jq expression of one mapping that stands at ``path``, in the order in which they are evaluated."""
     enabled = raw.get("enabled", True)
-    if isinstance(enabled, str) and enabled.lower() not in TRUE_WORDS | FALSE_WORDS:
+    if is_expression(enabled):
         yield Expression(enabled, member(path, "enabled"))
-    for name in ("method", "url", "headers", "query", "body"):
+    for name in REQUEST_KEYS:
         for place, source in _texts(raw.get(name), member(path, name)):
             yield Expression(source, place)
     report = as_object(raw.get("report"))
@@ -134,7 +128,7 @@ class _Mapping:
         yield from self._unknown(self.raw, KEYS, self.path)
         report = self.raw.get("report")
         if isinstance(report, Mapping):
-            yield from self._unknown(report, REPORT_KEYS, member(self.path, "report"))
+            yield from self._unknown(report, tuple(REPORT_KEYS), member(self.path, "report"))
         yield from self._enabled()
         for expression in expressions_of(self.raw, self.path):
             yield from self._expression(expression)
@@ -153,9 +147,8 @@ class _Mapping:
         path, value = member(self.path, "enabled"), self.raw.get("enabled")
         if isinstance(value, bool) or value is None:
             return
-        word = str(value).lower()
-        if not isinstance(value, str) or word in TRUE_WORDS | FALSE_WORDS:
-            if word not in ("true", "false"):
+        if not is_expression(value):
+            if str(value).lower() not in ("true", "false"):
                 meant = "true" if is_true_word(value) else "false"
                 yield self._problem(path, f"{value!r} is taken for {meant}, and not for jq", f"write {meant}")
             return
