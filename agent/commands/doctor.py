@@ -166,7 +166,7 @@ async def _routes(settings: Settings, environment: Mapping[str, str]) -> Finding
         return Finding("routes", problem=str(problems[0]), hint=f"`action-agent check` lists all {len(problems)}")
     count = len(rules.current.routes)
     await rules.close()
-    source = settings.AGENT_ROUTES_PATH or "the built-in ones (AGENT_ROUTES_PATH is not set)"
+    source = settings.routes_file or "the built-in ones (AGENT_ROUTES_PATH is not set)"
     return Finding("routes", f"{count} from {source}")
 
 

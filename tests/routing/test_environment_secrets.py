@@ -17,7 +17,7 @@ from agent.routing.templates import Constant
         ("JENKINS_TOKEN", "11aa22bb"),
         ("ARGO", "eyJhbGciOi"),
         ("api_key", "abcdef"),
-        ("SLACK_URL", "https://hooks.slack.com/services/T000/B000/XXXX"),
+        ("SLACK_URL", "https://hooks.slack.com/services/T024/B0FA/k3yOfTheHook"),
         ("DATABASE_URL", "https://user:password@db/"),
         ("CALLBACK_URL", "https://ops/hook?token=abc"),
         ("GROUP_KEY", "https://["),

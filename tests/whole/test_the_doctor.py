@@ -108,6 +108,20 @@ def test_doctor_does_not_say_that_it_tries_again_what_is_final(world: World, tmp
     assert "trying again" not in ended.stdout
 
 
+def test_doctor_names_the_mapping_file_that_is_in_force(world: World, tmp_path: Path) -> None:
+    commands = Commands(world, tmp_path)
+    mapping = tmp_path / "mapping.json"
+    mapping.write_text('[{"enabled": true}]')
+    with Collector.serve() as somebody_else:
+        ended = commands(
+            "doctor",
+            PORT_API_BASE_URL=somebody_else.url,
+            AGENT_ROUTES_PATH="",
+            CONTROL_THE_PAYLOAD_CONFIG_PATH=str(mapping),
+        )
+    assert f"routes: 1 from {mapping}\n" in ended.stdout
+
+
 def test_doctor_names_each_thing_that_is_wrong_with_a_hint_and_fails(failing_doctor: Future[Ended]) -> None:
     ended = failing_doctor.result()
     assert ended.returncode == 1
