@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 _EPOCH_THRESHOLD = 10**8
 """Port documents ``x-ratelimit-reset`` both as epoch seconds and as seconds to wait: no window lasts 3 years."""
@@ -73,6 +74,7 @@ def _retry_after_s(value: str | None, now_epoch_s: float) -> float | None:
     return None if date is None else max(0.0, date - now_epoch_s)
 
 
+@lru_cache(16)
 def _date_epoch_s(value: str) -> float | None:
     try:
         date = parsedate_to_datetime(value)

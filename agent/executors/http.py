@@ -20,14 +20,23 @@ from agent.executors.http_breaker import BreakerRule
 from agent.executors.http_failure import failure_of, refusal_of
 from agent.executors.http_options import HTTP_SCHEMA, HttpOptions, read_http_options
 from agent.executors.http_pool import ClientPool
-from agent.executors.http_redirect import MAX_REDIRECTS, is_credential, is_downgrade, onward, send, title_of
+from agent.executors.http_redirect import (
+    MAX_REDIRECTS,
+    is_credential,
+    is_downgrade,
+    onward,
+    title_of,
+    with_credentials,
+)
 from agent.executors.http_request import HttpRequest, RequestTemplate
 from agent.executors.http_retry import retry_label
 from agent.executors.http_targets import Attempt, Targets, TargetSilentError
 from agent.executors.http_traces import RequestTraces
 from agent.executors.http_url import UnsendableError
+from agent.net.client import Client
 from agent.net.proxy import ProxyRules
 from agent.net.tls import TlsFileError
+from agent.net.transport import Incoming, Outgoing, wire_url
 from agent.ports import Clock, ExecutorServices, RunContext, TemplateCompiler
 
 Headers: TypeAlias = Iterable[tuple[str, str]]
@@ -191,46 +200,42 @@ class HttpExecutor:
         # A mapping may have copied such headers from somewhere: ours are about these bytes.
         own = [(name, value) for name, value in request.headers if name.title() not in signature]
         headers = [*own, *more_headers, *signature.items()]
-        timeout = httpx.Timeout(options.timeout_s, connect=options.connect_timeout_s)
         async with self._pool.client(options.client) as client:
-            outgoing = client.build_request(
+            names = {name.lower() for name, _ in headers}
+            own_headers = [header for header in client.own_headers if header[0].lower() not in names]
+            sent = Outgoing(
                 request.method,
-                request.url,
-                content=request.content,
-                headers=[(name.encode(), value.encode()) for name, value in headers],
-                timeout=timeout,
+                wire_url(request.url),
+                with_credentials([*own_headers, *headers], request.url),
+                request.content,
+                options.timeouts,
             )
-            response = await send(client, outgoing)
+            answer = await client.exchange(sent)
             attempt.answered()
-            try:
-                if options.follows_redirects:
-                    response = await self._redirected(run, client, response)
-                return await read_answer(response, options.max_response_bytes)
-            finally:
-                await response.aclose()
+            if options.follows_redirects:
+                answer = await self._redirected(run, client, sent, answer)
+            return await read_answer(answer, options.max_response_bytes)
 
-    async def _redirected(
-        self, run: RunContext, client: httpx.AsyncClient, response: httpx.Response
-    ) -> httpx.Response:
-        """The answer to which ``response`` leads; a redirect, if there are too many. Closes those before it.
+    async def _redirected(self, run: RunContext, client: Client, sent: Outgoing, answer: Incoming) -> Incoming:
+        """The answer to which ``answer`` leads; a redirect, if there are too many. Closes those before it.
 
         Raises `httpx.ReadError` for every failure: whatever it is, the first request was sent.
         """
         for _ in range(MAX_REDIRECTS):
-            request = onward(response)
+            request = onward(sent, answer)
             if request is None:
                 break
             title = title_of(request)
-            if is_downgrade(response, request):
-                run.log(f"{response.status_code}: redirected to {title}, which is not encrypted", level="WARN")
+            if is_downgrade(sent, request):
+                run.log(f"{answer.status}: redirected to {title}, which is not encrypted", level="WARN")
             else:
-                run.log(f"{response.status_code}: redirected to {title}")
-            await response.aclose()
+                run.log(f"{answer.status}: redirected to {title}")
+            answer.close()
             try:
-                response = await send(client, request)
+                sent, answer = request, await client.exchange(request)
             except httpx.TransportError as error:
                 raise httpx.ReadError(f"redirected to {title}, which failed: {error}") from error
-        return response
+        return answer
 
     def _signature(self, body: bytes) -> Iterator[tuple[str, str]]:
         if secret := self._secret():

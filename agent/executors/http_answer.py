@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from email.message import Message
 from typing import Never
 
-import httpx
-
 from agent.domain.json import Json, JsonObject
+from agent.net.transport import Incoming
 from agent.ports import RunContext
 
 _EXCERPT_CHARS = 300
-_LEADING = frozenset({301, 302, 303, 307, 308})
+LEADING = frozenset({301, 302, 303, 307, 308})
+"""Redirects that ask for another request, where they name one."""
 _REPLACEMENT = "\ufffd"
 _UNREADABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
@@ -24,9 +26,11 @@ class Answer:
 
     status: int
     phrase: str
-    headers: httpx.Headers
+    headers: Mapping[str, str]
     text: str
     truncated: bool
+    raw_headers: Sequence[tuple[bytes, bytes]] = ()
+    """As the server wrote them."""
 
     @property
     def is_success(self) -> bool:
@@ -41,7 +45,7 @@ class Answer:
     @property
     def leads_nowhere(self) -> bool:
         """Whether it is a 3xx that asks for no other request: 304, for one, whatever Location it names."""
-        return self.is_redirect and not (self.status in _LEADING and "location" in self.headers)
+        return self.is_redirect and not (self.status in LEADING and "location" in self.headers)
 
     @property
     def title(self) -> str:
@@ -61,7 +65,7 @@ class Answer:
     def as_json(self) -> JsonObject:
         """``.response`` of report templates; header names as the server writes them, ``json`` null if it isn't."""
         headers: dict[str, str] = {}
-        for raw_name, raw_value in self.headers.raw:
+        for raw_name, raw_value in self.raw_headers:
             name, value = raw_name.decode("latin-1"), raw_value.decode("utf-8", "replace")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         return {
@@ -73,26 +77,27 @@ class Answer:
         }
 
 
-async def read_answer(response: httpx.Response, max_bytes: int) -> Answer:
-    """Reads at most ``max_bytes`` of the body, decoded. Raises `httpx.TransportError`."""
-    body = bytearray()
-    try:
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > max_bytes:
-                await response.aclose()  # which ends the iteration
-    except httpx.DecodingError as error:
-        raise httpx.RemoteProtocolError(f"the answer is not in the encoding that it claims: {error}") from error
-    truncated = len(body) > max_bytes
-    text = _text(bytes(body[:max_bytes]), response.charset_encoding)
+async def read_answer(incoming: Incoming, max_bytes: int) -> Answer:
+    """Reads at most ``max_bytes`` of the body, decoded; closes it. Raises `httpx.TransportError`."""
+    body, truncated = await incoming.read(max_bytes)
+    text = _text(body, _charset(incoming.headers.get("Content-Type", "")))
     return Answer(
-        status=response.status_code,
-        phrase=response.reason_phrase,
-        headers=response.headers,
+        status=incoming.status,
+        phrase=incoming.phrase,
+        headers=incoming.headers,
+        raw_headers=incoming.raw_headers,
         # What is left of a character that was cut through would hide that a secret begins before it.
         text=text.rstrip(_REPLACEMENT) if truncated else text,
         truncated=truncated,
     )
+
+
+def _charset(content_type: str) -> str | None:
+    if "charset" not in content_type.lower():
+        return None
+    message = Message()
+    message["Content-Type"] = content_type
+    return message.get_content_charset()
 
 
 def _text(body: bytes, charset: str | None) -> str:

@@ -16,6 +16,7 @@ from agent.domain.retry import Backoff
 from agent.executors.http_pool import ClientOptions
 from agent.executors.http_retry import DEFAULT_ATTEMPTS, DEFAULT_STATUSES, RetryRule
 from agent.executors.http_url import UnsendableError, parsed, put_together
+from agent.net.transport import Timeouts
 from agent.ports import ExecutorSettings, TemplateCompiler
 
 DEFAULT_MAX_RESPONSE_BYTES = 1024 * 1024
@@ -173,6 +174,11 @@ class HttpOptions:
     quotes_answers: bool
     follows_redirects: bool
     client: ClientOptions
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """Of each request."""
+        return Timeouts(self.connect_timeout_s, self.timeout_s, self.timeout_s)
 
     def is_synchronous(self, *, invocation_is: bool) -> bool:
         """Whether a 2xx ends the run, for an invocation that says so or not."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from agent import __version__
-from agent.net.client import open_client
+from agent.net.client import Client, open_client
 from agent.net.proxy import ProxyRules
 from agent.net.tls import tls_context
 
@@ -37,7 +37,7 @@ class ClientOptions:
 class _Shared:
     """A client and the number of requests that it is busy with. Before the first one it holds nothing open."""
 
-    client: httpx.AsyncClient
+    client: Client
     fingerprint: tuple[int | None, ...]
     requests: int = 0
     used: bool = False
@@ -69,7 +69,7 @@ class ClientPool:
             self._outdated.add(known)
 
     @asynccontextmanager
-    async def client(self, options: ClientOptions) -> AsyncIterator[httpx.AsyncClient]:
+    async def client(self, options: ClientOptions) -> AsyncIterator[Client]:
         """The client for ``options``, which were prepared, for the time of one request."""
         shared = self._current[options]
         shared.requests += 1
@@ -89,7 +89,7 @@ class ClientPool:
         self._current.clear()
         self._outdated.clear()
 
-    def _open(self, options: ClientOptions) -> httpx.AsyncClient:
+    def _open(self, options: ClientOptions) -> Client:
         tls = tls_context(
             verify=options.verify,
             ca_file=options.ca_file,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 
 import httpx
 
+from agent.executors.http_answer import LEADING
 from agent.net.shown import shown_url
+from agent.net.transport import Incoming, Outgoing, wire_url
 
 MAX_REDIRECTS = 30
 
@@ -15,7 +18,7 @@ _CREDENTIAL = re.compile(
     r"subscription)-?)key)",
     re.IGNORECASE,
 )
-_OF_THE_BODY = ("Content-Type", "X-Port-Signature", "X-Port-Timestamp")
+_OF_THE_BODY = ("content-length", "content-type", "x-port-signature", "x-port-timestamp")
 
 
 def is_credential(header: str) -> bool:
@@ -23,41 +26,71 @@ def is_credential(header: str) -> bool:
     return _CREDENTIAL.fullmatch(header) is not None
 
 
-async def send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
-    """The head of the answer to ``request``. Raises `httpx.TransportError`, also where it points to no url."""
+def onward(sent: Outgoing, answer: Incoming) -> Outgoing | None:
+    """The request that ``answer`` to ``sent`` asks for; ``None`` if it is no redirect.
+
+    Credentials stay with the server that they were meant for, be it that the same host is asked by https now. A
+    request without its body leaves behind what was said about the body. Raises `httpx.RemoteProtocolError` where it
+    points to no url.
+    """
+    location = answer.headers.get("Location")
+    if answer.status not in LEADING or location is None:
+        return None
+    here = httpx.URL(str(sent.url))
+    there = _target(here, location)
+    method = _method(sent.method, answer.status)
+    left = {"host", "cookie"}
+    if method != sent.method:
+        left.update(_OF_THE_BODY)
+    same = _is_same_server(here, there)
+    kept = [
+        (name, value)
+        for name, value in sent.headers
+        if name.lower() not in left and (same or not is_credential(name))
+    ]
+    return Outgoing(
+        method,
+        wire_url(there),
+        with_credentials(kept, there),
+        sent.body if method == sent.method else None,
+        sent.timeouts,
+    )
+
+
+def with_credentials(headers: list[tuple[str, str]], url: httpx.URL) -> list[tuple[str, str]]:
+    """The headers, and what ``url`` says of who asks, if it does."""
+    if not url.userinfo:
+        return headers
+    credentials = b64encode(f"{url.username}:{url.password}".encode()).decode()
+    others = [(name, value) for name, value in headers if name.lower() != "authorization"]
+    return [*others, ("Authorization", f"Basic {credentials}")]
+
+
+def is_downgrade(sent: Outgoing, request: Outgoing) -> bool:
+    """Whether what was sent by https is to be sent for everybody on the way to read."""
+    return sent.url.scheme == "https" and request.url.scheme == "http"
+
+
+def title_of(request: Outgoing) -> str:
+    """``GET https://host/path``, without credentials and query."""
+    return f"{request.method} {shown_url(httpx.URL(str(request.url)))}"
+
+
+def _target(here: httpx.URL, location: str) -> httpx.URL:
     try:
-        return await client.send(request, stream=True)
-    except (httpx.InvalidURL, UnicodeError) as error:
-        # httpx reads the Location of every answer. It is not quoted: nobody knows what stands in it.
+        there = httpx.URL(location)
+        if there.scheme and not there.host:  # some servers write http:///path for their own
+            return there.copy_with(host=here.host)
+        return here.join(there)
+    except (httpx.InvalidURL, ValueError) as error:
+        # It is not quoted: nobody knows what stands in it.
         raise httpx.RemoteProtocolError("the answer points to something that is no url") from error
 
 
-def onward(response: httpx.Response) -> httpx.Request | None:
-    """The request that ``response`` asks for; ``None`` if it is no redirect.
-
-    Credentials stay with the server that they were meant for, be it that the same host is asked by https now. A
-    request without its body leaves behind what was said about the body.
-    """
-    request = response.next_request
-    if request is None:
-        return None
-    if not _is_same_server(response.request.url, request.url):
-        for name in [name for name in request.headers if is_credential(name)]:
-            del request.headers[name]
-    if request.method != response.request.method:
-        for name in _OF_THE_BODY:
-            request.headers.pop(name, None)
-    return request
-
-
-def is_downgrade(response: httpx.Response, request: httpx.Request) -> bool:
-    """Whether what was sent by https is to be sent for everybody on the way to read."""
-    return response.request.url.scheme == "https" and request.url.scheme == "http"
-
-
-def title_of(request: httpx.Request) -> str:
-    """``GET https://host/path``, without credentials and query."""
-    return f"{request.method} {shown_url(request.url)}"
+def _method(method: str, status: int) -> str:
+    """As browsers do it, whatever the standard says."""
+    becomes_get = (status in (302, 303) and method != "HEAD") or (status == 301 and method == "POST")
+    return "GET" if becomes_get else method
 
 
 def _is_same_server(here: httpx.URL, there: httpx.URL) -> bool:

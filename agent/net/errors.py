@@ -13,6 +13,7 @@
     │   └── UnsupportedProtocol, LocalProtocolError     the request itself is impossible
     └── maybe executed
         ├── ReadError, ReadTimeout, RemoteProtocolError     no answer, a broken one, or the connection broke
+        │   └── UnreadableError         not in the encoding that it claims
         └── WriteError, WriteTimeout                        the request may have arrived all the same
 
 Every text names host and port and no other part of the URL.
@@ -49,6 +50,10 @@ class CertificateError(httpx.ConnectError):
 
 class AddressRefusedError(httpx.ConnectError):
     """The address is one that the agent does not call; trying again changes nothing."""
+
+
+class UnreadableError(httpx.RemoteProtocolError):
+    """The answer is not in the encoding that it claims."""
 
 
 def never_sent(error: httpx.TransportError) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 CONNECTION_HEADERS = frozenset(
     {
@@ -30,8 +31,10 @@ def header_problem(name: str, value: str) -> str | None:
 
     A line break inside one would begin another header, or another request.
     """
-    if not _TOKEN.fullmatch(name):
+    if not _is_name(name):
         return f"{name!r} is not a header name"
+    if value.isascii() and value.isprintable():
+        return None
     if _UNPRINTABLE.search(value):
         return f"the value of header {name} has a line break or another control character in it"
     try:
@@ -39,3 +42,8 @@ def header_problem(name: str, value: str) -> str | None:
     except UnicodeEncodeError:
         return f"the value of header {name} cannot be written in UTF-8"
     return None
+
+
+@lru_cache(256)
+def _is_name(text: str) -> bool:
+    return _TOKEN.fullmatch(text) is not None

@@ -1,13 +1,15 @@
-"""An httpx transport over aiohttp's connection pool, which keeps its pace when many requests run at once."""
+"""Requests over aiohttp's connection pool, which keeps its pace when many run at once; also for httpx's clients."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import io
+import select
 import ssl
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -19,12 +21,11 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
-from agent.net.errors import CONNECTION_FAILURES, connect_failure, exchange_failure
+from agent.net.errors import CONNECTION_FAILURES, UnreadableError, connect_failure, exchange_failure
 from agent.net.guard import GuardedResolver, check_host
 from agent.net.headers import header_problem
-from agent.net.proxy import Proxy, ProxyRules
+from agent.net.proxy import ProxyRules
 from agent.net.resolver import SystemResolver
-from agent.net.shown import shown_place
 
 _CHUNK_BYTES = 16 * 1024
 """Answers are handed on in pieces of this size: what httpx inflates at once stays small, whatever the answer is."""
@@ -34,7 +35,106 @@ _MAX_HEADER_BYTES = 64 * 1024
 _TURNS_TO_HEAR = 3
 """One to find the socket readable, one to read the end of it, one for TLS to pass it on."""
 _UNADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-"""Headers that aiohttp would make up; what is sent is what httpx's request says."""
+"""Headers that aiohttp would make up; what is sent is what the request says."""
+_KNOWN_WAYS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Of one request, in seconds; ``None`` is no end. ``connect_s`` covers waiting for a free connection, too.
+
+    ``read_s`` bounds each silence from the end of the request on; ``connect_s + write_s + read_s`` the time until
+    the answer begins.
+    """
+
+    connect_s: float | None
+    write_s: float | None
+    read_s: float | None
+
+    @property
+    def answer_s(self) -> float | None:
+        """For how long the beginning of the answer is waited for."""
+        if self.connect_s is None or self.write_s is None or self.read_s is None:
+            return None
+        return self.connect_s + self.write_s + self.read_s
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One request as it is written: nothing is added to ``headers`` but what frames the body, and ``Host``."""
+
+    method: str
+    url: URL
+    headers: Sequence[tuple[str, str]]
+    body: bytes | AsyncIterable[bytes] | None
+    timeouts: Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a server is reached; ``place`` is its ``host:port``, ``headers`` go with every request."""
+
+    place: str
+    proxy: URL | None = None
+    proxy_headers: Mapping[str, str] | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Incoming:
+    """The head of an answer. `read` it, or `close` it: until then it has its connection for itself."""
+
+    def __init__(self, response: aiohttp.ClientResponse, place: str) -> None:
+        self._response = response
+        self._place = place
+        self.status = response.status
+        self.phrase = response.reason or ""
+        self.headers = response.headers
+        self.raw_headers = response.raw_headers
+
+    async def read(self, max_bytes: int | None = None) -> tuple[bytes, bool]:
+        """The body, decoded, ``max_bytes`` of it at most, and whether there was more; closes the answer.
+
+        Raises `httpx.TransportError`, also for a body that is not in the encoding that it claims.
+        """
+        try:
+            if "Content-Encoding" in self.headers:
+                return await self._read_inflated(max_bytes)
+            length = self._response.content_length
+            if max_bytes is None or (length is not None and length <= max_bytes):
+                return await self._response.read(), False
+            return await self._read_at_most(max_bytes)
+        except CONNECTION_FAILURES as error:
+            raise exchange_failure(error, self._place) from error
+        finally:
+            self._response.close()
+
+    async def _read_at_most(self, max_bytes: int) -> tuple[bytes, bool]:
+        body = bytearray()
+        async for chunk in self._response.content.iter_any():
+            body += chunk
+            if len(body) > max_bytes:
+                break
+        return bytes(body[:max_bytes]), len(body) > max_bytes
+
+    async def _read_inflated(self, max_bytes: int | None) -> tuple[bytes, bool]:
+        """By httpx, which knows every encoding that is asked for."""
+        response = httpx.Response(
+            self.status, headers=list(self.raw_headers), stream=_Body(self._response, self._place)
+        )
+        body = bytearray()
+        try:
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if max_bytes is not None and len(body) > max_bytes:
+                    await response.aclose()  # which ends the iteration
+        except httpx.DecodingError as error:
+            raise UnreadableError(f"the answer is not in the encoding that it claims: {error}") from error
+        cut = max_bytes is not None and len(body) > max_bytes
+        return bytes(body[:max_bytes]), cut
+
+    def close(self) -> None:
+        """Closes the answer, and its connection unless it was read to its end. Idempotent."""
+        self._response.close()
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -69,28 +169,37 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
         self._connector: _Connector | None = None
+        self._ways: dict[tuple[str, str], _Way] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends one request and returns with the head of the answer. Raises `httpx.TransportError`."""
+        """Sends one of httpx's requests and returns with the head of the answer. Raises `httpx.TransportError`."""
+        timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
         if request.url.scheme not in ("http", "https"):
             raise httpx.UnsupportedProtocol("only http:// and https:// URLs can be called")
-        if not self._allow_link_local:
-            check_host(request.url.raw_host.decode("ascii"))
-        timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
-        try:
-            async with asyncio.timeout(_answer_bound_s(timeouts)):
-                response = await self._send(request, timeouts)
-        except TimeoutError:
-            raise httpx.WriteTimeout(f"{shown_place(request.url)} did not take the request in time") from None
+        outgoing = Outgoing(
+            request.method,
+            wire_url(request.url),
+            _headers(request),
+            _content(request),
+            Timeouts(timeouts.get("connect"), timeouts.get("write"), timeouts.get("read")),
+        )
+        response, place = await self._answered(outgoing)
         return httpx.Response(
             response.status,
             headers=list(response.raw_headers),
-            stream=_Body(response, shown_place(request.url)),
+            stream=_Body(response, place),
             extensions={
                 "http_version": b"HTTP/1.1",
                 "reason_phrase": (response.reason or "").encode("ascii", "ignore"),
             },
         )
+
+    async def exchange(self, request: Outgoing) -> Incoming:
+        """Sends one request and returns with the head of the answer. Raises `httpx.TransportError`.
+
+        Does without httpx's own requests and answers, which cost several times what the exchange itself does.
+        """
+        return Incoming(*await self._answered(request))
 
     async def aclose(self) -> None:
         """Closes every connection at once. Idempotent."""
@@ -100,26 +209,47 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         if self._connector is not None:
             await self._connector.abort_lingering()
 
-    async def _send(self, request: httpx.Request, timeouts: dict[str, float | None]) -> aiohttp.ClientResponse:
-        proxy = self._proxies.proxy_for(request.url) if self._proxies else None
-        headers = _headers(request)
-        options: dict[str, Any] = {}
-        if proxy is not None:
-            options = _proxy_options(proxy, tunnelled=request.url.scheme == "https")
-            headers += options.pop("headers", [])
+    async def _answered(self, request: Outgoing) -> tuple[aiohttp.ClientResponse, str]:
+        way = self._way(request.url)
+        for name, value in request.headers:
+            problem = header_problem(name, value)
+            if problem is not None:
+                raise httpx.LocalProtocolError(problem)
+        try:
+            async with asyncio.timeout(request.timeouts.answer_s):
+                return await self._send(request, way), way.place
+        except TimeoutError:
+            raise httpx.WriteTimeout(f"{way.place} did not take the request in time") from None
+
+    async def _send(self, request: Outgoing, way: _Way) -> aiohttp.ClientResponse:
         try:
             return await self._open_session().request(
                 request.method,
-                _target(request.url),
-                headers=headers,
-                data=_body(request),
+                request.url,
+                headers=[*request.headers, *way.headers],
+                data=_paced(request.body),
                 allow_redirects=False,
-                timeout=ClientTimeout(total=None, connect=timeouts.get("connect"), sock_read=timeouts.get("read")),
-                **options,
+                timeout=ClientTimeout(
+                    total=None, connect=request.timeouts.connect_s, sock_read=request.timeouts.read_s
+                ),
+                proxy=way.proxy,
+                proxy_headers=way.proxy_headers,
             )
         except (aiohttp.ClientError, ValueError) as error:
             # What remains here was found out before there was a connection: a method or length that can't be sent.
             raise httpx.LocalProtocolError(f"the request cannot be sent: {error}") from error
+
+    def _way(self, url: URL) -> _Way:
+        """How ``url`` is reached: worked out once for each server. Raises `AddressRefusedError`."""
+        server = (url.scheme, url.raw_authority)
+        way = self._ways.get(server)
+        if way is None:
+            if not self._allow_link_local:
+                check_host(url.raw_host or "")
+            if len(self._ways) >= _KNOWN_WAYS:
+                self._ways.clear()
+            way = self._ways[server] = _way_to(url, self._proxies)
+        return way
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -180,6 +310,8 @@ class _Connector(aiohttp.TCPConnector):
         if transport is not None and transport not in self._transports:
             self._transports.add(transport)
             return True
+        if transport is not None and not transport.is_closing() and not _has_news(transport):
+            return True
         try:
             for _ in range(_TURNS_TO_HEAR):
                 await asyncio.sleep(0)
@@ -190,6 +322,13 @@ class _Connector(aiohttp.TCPConnector):
             connection.close()
             return False
         return True
+
+
+def _has_news(transport: asyncio.Transport) -> bool:
+    """Whether something lies in its socket, unread, be it the end."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 async def _exchange(req: ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -228,14 +367,8 @@ class _Body(httpx.AsyncByteStream):
         self._response.close()
 
 
-def _answer_bound_s(timeouts: dict[str, float | None]) -> float | None:
-    parts = [timeouts.get(name) for name in ("connect", "write", "read")]
-    known = [part for part in parts if part is not None]
-    return sum(known) if len(known) == len(parts) else None
-
-
-def _target(url: httpx.URL) -> URL:
-    """The URL without credentials (httpx made a header of them) and fragment, in httpx's own spelling.
+def wire_url(url: httpx.URL) -> URL:
+    """The URL without credentials and fragment, in httpx's own spelling.
 
     The query stays part of the path: split off, an empty one would be lost.
     """
@@ -249,29 +382,30 @@ def _headers(request: httpx.Request) -> list[tuple[str, str]]:
     pairs = [
         (name.decode("ascii", "replace"), value.decode("utf-8", "replace")) for name, value in request.headers.raw
     ]
-    for name, value in pairs:
-        problem = header_problem(name, value)
-        if problem is not None:
-            raise httpx.LocalProtocolError(problem)
     return [(name, value) for name, value in pairs if name.lower() != "transfer-encoding"]
 
 
-def _body(request: httpx.Request) -> bytes | io.BytesIO | AsyncIterable[bytes] | None:
+def _content(request: httpx.Request) -> bytes | AsyncIterable[bytes] | None:
     with contextlib.suppress(httpx.RequestNotRead):
-        content = request.content
-        return io.BytesIO(content) if len(content) > _LARGE_BODY_BYTES else content or None
+        return request.content or None
     if not isinstance(request.stream, httpx.AsyncByteStream):
         raise httpx.LocalProtocolError("the request's body is a synchronous stream, which would block the loop")
     return request.stream
 
 
-def _proxy_options(proxy: Proxy, *, tunnelled: bool) -> dict[str, Any]:
-    """The credentials go to the proxy with the CONNECT of a tunnel, else with the request itself."""
-    options: dict[str, Any] = {"proxy": URL(proxy.url)}
-    if proxy.authorization is not None:
-        name = "Proxy-Authorization"
-        if tunnelled:
-            options["proxy_headers"] = {name: proxy.authorization}
-        else:
-            options["headers"] = [(name, proxy.authorization)]
-    return options
+def _paced(body: bytes | AsyncIterable[bytes] | None) -> bytes | io.BytesIO | AsyncIterable[bytes] | None:
+    return io.BytesIO(body) if isinstance(body, bytes) and len(body) > _LARGE_BODY_BYTES else body
+
+
+def _way_to(url: URL, proxies: ProxyRules | None) -> _Way:
+    """Through a proxy, if there is one, whose credentials go with the CONNECT of a tunnel, or with the request."""
+    place = url.raw_authority if url.explicit_port else f"{url.raw_authority}:{url.port}"
+    proxy = proxies.proxy_for(httpx.URL(f"{url.scheme}://{url.raw_authority}")) if proxies else None
+    if proxy is None:
+        return _Way(place)
+    if proxy.authorization is None:
+        return _Way(place, URL(proxy.url))
+    credentials = ("Proxy-Authorization", proxy.authorization)
+    if url.scheme == "https":
+        return _Way(place, URL(proxy.url), proxy_headers=dict([credentials]))
+    return _Way(place, URL(proxy.url), headers=(credentials,))

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import httpx
-
 from agent.domain.invocation import RunId
 from agent.domain.json import JsonObject
 from agent.domain.settlement import Refused, Undelivered
+from agent.net.client import Client
 from agent.ports import Clock, Observer
 from agent.runs_api import wire
 from agent.runs_api.auth import AccessTokens, TokenUnavailableError
@@ -41,7 +40,7 @@ class RunsClient:
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        http: Client,
         *,
         base_url: str,
         client_id: Callable[[], str],

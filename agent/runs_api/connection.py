@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-
-import stamina
+from types import TracebackType
+from typing import Self
 
 from agent.domain.events import ApiRetried
 from agent.domain.retry import Backoff, is_transient, server_wait_s
@@ -73,21 +72,35 @@ class Deadline:
             if not scope.expired() and (when_s is None or when_s > self._at_s):
                 scope.reschedule(self._at_s)
 
-    @asynccontextmanager
-    async def scope(self, timeout_s: float | None) -> AsyncIterator[asyncio.Timeout]:
-        """Raises `TimeoutError` at the common end, or after ``timeout_s`` if that comes first.
-
-        What it gives tells by ``expired()`` whether it was that which cancelled the body.
-        """
+    def scope(self, timeout_s: float | None) -> Scope:
+        """A scope that ends with the deadline, or after ``timeout_s`` if that comes first."""
         ends_s = [self._at_s] if self._at_s is not None else []
         if timeout_s is not None:
             ends_s.append(asyncio.get_running_loop().time() + timeout_s)
-        async with asyncio.timeout_at(min(ends_s, default=None)) as scope:
-            self._scopes.add(scope)
-            try:
-                yield scope
-            finally:
-                self._scopes.discard(scope)
+        return Scope(asyncio.timeout_at(min(ends_s, default=None)), self._scopes)
+
+
+class Scope:
+    """Made by `Deadline.scope`; around what it is for, it raises `TimeoutError` at its end."""
+
+    def __init__(self, timeout: asyncio.Timeout, open_scopes: set[asyncio.Timeout]) -> None:
+        self._timeout = timeout
+        self._open = open_scopes
+        self.expired = timeout.expired
+        """Whether it was the end that cancelled the body."""
+
+    async def __aenter__(self) -> Self:
+        """Itself."""
+        await self._timeout.__aenter__()
+        self._open.add(self._timeout)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Raises `TimeoutError` in place of the cancellation that the end brought about."""
+        self._open.discard(self._timeout)
+        await self._timeout.__aexit__(kind, error, trace)
 
 
 class _TryAgainError(Exception):
@@ -172,10 +185,12 @@ class Connection:
                     return Unanswered(trail.last, error.asked_s or 0.0)
 
     async def _persist(self, request: Request, trail: _Trail, *, patient: bool) -> Reply:
-        async for attempt in stamina.retry_context(on=_wait_s, attempts=None, timeout=None):
-            with attempt:
+        while True:
+            try:
                 return await self._attempt(request, trail, patient=patient)
-        raise AssertionError("stamina gave up, though it was not told to")
+            except _TryAgainError as error:
+                wait_s = error.wait_s
+            await asyncio.sleep(wait_s)
 
     async def _attempt(self, request: Request, trail: _Trail, *, patient: bool) -> Reply:
         trail.attempts += 1
@@ -204,7 +219,7 @@ class Connection:
                 trail.renewed_token, again.wait_s = True, 0.0
             raise again
         if reply.ok or (400 <= code < 500 and not is_transient(code)):
-            return replace(reply, maybe_repeated=trail.maybe_applied)
+            return replace(reply, maybe_repeated=True) if trail.maybe_applied else reply
         trail.maybe_applied |= code >= 500
         asked_s = server_wait_s(reply.headers, reply.at_epoch_s, throttled=code == 429)
         raise self._again(request, trail, f"status_{code}", _said(reply, token), asked_s)
@@ -229,8 +244,3 @@ class Connection:
 
 def _said(reply: Reply, token: str) -> str:
     return quoted(f"HTTP {reply.status_code}: {reply.message}", token)
-
-
-def _wait_s(error: Exception) -> float | bool:
-    """Told to stamina: how long to wait after this failure; any other exception is none to retry."""
-    return error.wait_s if isinstance(error, _TryAgainError) else False

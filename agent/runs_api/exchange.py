@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import quote, urlencode
 
 import httpx
+from yarl import URL
 
 from agent.domain.events import ApiRequested
 from agent.domain.json import Json, compact
 from agent.domain.redaction import Redactor
 from agent.domain.retry import server_epoch_s
-from agent.net.errors import never_sent
+from agent.net.errors import UnreadableError, never_sent
 from agent.net.shown import shown_url
+from agent.net.transport import Outgoing, Timeouts, wire_url
 from agent.ports import Clock, Observer
 from agent.runs_api.wire import Request, excerpt, read_message
 
@@ -28,7 +32,7 @@ class Reply:
     """
 
     status_code: int
-    headers: httpx.Headers
+    headers: Mapping[str, str]
     body: Json
     message: str
     at_epoch_s: float
@@ -55,6 +59,37 @@ def quoted(said: str, *secrets: str) -> str:
     return excerpt(" ".join(Redactor(secrets).mask_text(said).split()))
 
 
+class Answered(Protocol):
+    """The head of an answer, as `agent.net.transport.Incoming` is one."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Finds names regardless of case."""
+        ...
+
+    async def read(self, max_bytes: int | None = None) -> tuple[bytes, bool]:
+        """The body, and whether it was cut."""
+        ...
+
+
+class Http(Protocol):
+    """What is asked of a client, as `agent.net.client.Client` is one."""
+
+    @property
+    def own_headers(self) -> Sequence[tuple[str, str]]:
+        """What goes with every request."""
+        ...
+
+    async def exchange(self, request: Outgoing) -> Answered:
+        """Sends a request and returns with the head of the answer. Raises `httpx.TransportError`."""
+        ...
+
+
 class Exchange:
     """The API behind ``base_url``, with or without a slash or ``/v1`` at its end. Borrows ``http``.
 
@@ -63,7 +98,7 @@ class Exchange:
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        http: Http,
         base_url: str,
         observer: Observer,
         clock: Clock,
@@ -73,9 +108,10 @@ class Exchange:
     ) -> None:
         self._http = http
         self._root = base_url.strip().rstrip("/").removesuffix("/v1").rstrip("/")
+        self._wire_root = str(wire_url(httpx.URL(self._root))).rstrip("/")
         self._observer = observer
         self._clock = clock
-        self._timeout = httpx.Timeout(attempt_timeout_s, connect=connect_timeout_s)
+        self._timeouts = Timeouts(connect_timeout_s, attempt_timeout_s, attempt_timeout_s)
 
     def told(self, request: Request, said: str) -> str:
         """``said`` with the request that it is about, such as ``POST https://…/v1/auth/access_token: HTTP 401: …``.
@@ -93,7 +129,7 @@ class Exchange:
         began_s = self._clock.monotonic()
         code = "cancelled"
         try:
-            reply = self._read(await self._send(request, token))
+            reply = self._read(*await self._send(request, token))
             code = str(reply.status_code)
         except NoReplyError as error:
             code = error.word
@@ -106,44 +142,43 @@ class Exchange:
             self._observer.notify(ApiRequested(request.route, request.method, code, took_s))
         return reply
 
-    async def _send(self, request: Request, token: str | None) -> httpx.Response:
-        headers = dict(request.headers)
+    async def _send(self, request: Request, token: str | None) -> tuple[Answered, bytes]:
+        headers = [*self._http.own_headers, *request.headers.items()]
         if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
+            headers.append(("Authorization", f"Bearer {token}"))
         content = None
         if request.body is not None:
             content = compact(request.body).encode()
-            headers["Content-Type"] = "application/json"
+            headers.append(("Content-Type", "application/json"))
+        query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
+        url = URL(f"{self._wire_root}{request.path}{query}", encoded=True)
         try:
-            return await self._http.request(
-                request.method,
-                self._root + request.path,
-                params=dict(request.query) or None,
-                content=content,
-                headers=headers,
-                timeout=self._timeout,
-            )
+            answer = await self._http.exchange(Outgoing(request.method, url, headers, content, self._timeouts))
+            return answer, (await answer.read())[0]
         except httpx.TransportError as error:
-            word = "timeout" if isinstance(error, httpx.TimeoutException) else "connection"
             detail = str(error) or type(error).__name__
-            raise NoReplyError(word, detail, maybe_applied=not never_sent(error)) from error
-        except httpx.RequestError as error:  # an answer that cannot be read, such as broken gzip
-            raise NoReplyError("unreadable", str(error), maybe_applied=True) from error
+            raise NoReplyError(_word(error), detail, maybe_applied=not never_sent(error)) from error
 
-    def _read(self, response: httpx.Response) -> Reply:
-        text = response.text
+    def _read(self, answer: Answered, raw: bytes) -> Reply:
+        text = raw.decode("utf-8", "replace")
         try:
             body: Json = json.loads(text) if text else None
         except ValueError:
-            if response.is_success:  # some proxy's page: nobody knows what Port made of the request
+            if 200 <= answer.status < 300:  # some proxy's page: nobody knows what Port made of the request
                 raise NoReplyError("unreadable", "the answer is no JSON", maybe_applied=True) from None
             body = None
-        server_s = server_epoch_s(response.headers)
+        server_s = server_epoch_s(answer.headers)
         return Reply(
-            status_code=response.status_code,
-            headers=response.headers,
+            status_code=answer.status,
+            headers=answer.headers,
             body=body,
             message=read_message(body, text),
             at_epoch_s=self._clock.epoch() if server_s is None else server_s,
             server_epoch_s=server_s,
         )
+
+
+def _word(error: httpx.TransportError) -> str:
+    if isinstance(error, UnreadableError):
+        return "unreadable"
+    return "timeout" if isinstance(error, httpx.TimeoutException) else "connection"

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from agent.executors.http_pool import ClientOptions, ClientPool
+from agent.net.client import Client
 from agent.net.proxy import ProxyRules
 from agent.net.tls import TlsFileError
 from tests.net.servers import keeps_answering, raw_server, until
@@ -24,7 +24,7 @@ async def pool() -> AsyncIterator[ClientPool]:
     await made.close()
 
 
-async def client_of(clients: ClientPool, options: ClientOptions) -> httpx.AsyncClient:
+async def client_of(clients: ClientPool, options: ClientOptions) -> Client:
     async with clients.client(options) as client:
         return client
 
@@ -92,7 +92,7 @@ def test_a_request_under_way_keeps_its_client(tmp_path: Path) -> None:
 def test_clients_that_were_never_used_are_not_kept(tmp_path: Path) -> None:
     def alive() -> int:
         gc.collect()
-        return sum(type(thing) is httpx.AsyncClient for thing in gc.get_objects())
+        return sum(type(thing) is Client for thing in gc.get_objects())
 
     async def scenario() -> None:
         before = alive()
