@@ -34,9 +34,10 @@ from agent.executors.http_targets import Attempt, Targets, TargetSilentError
 from agent.executors.http_traces import RequestTraces
 from agent.executors.http_url import UnsendableError
 from agent.net.client import Client
+from agent.net.incoming import Incoming
+from agent.net.outgoing import Outgoing, wire_url
 from agent.net.proxy import ProxyRules
 from agent.net.tls import TlsFileError
-from agent.net.transport import Incoming, Outgoing, wire_url
 from agent.ports import Clock, ExecutorServices, RunContext, TemplateCompiler
 
 Headers: TypeAlias = Iterable[tuple[str, str]]

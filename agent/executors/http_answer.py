@@ -10,7 +10,7 @@ from email.message import Message
 from typing import Never
 
 from agent.domain.json import Json, JsonObject
-from agent.net.transport import Incoming
+from agent.net.incoming import Incoming
 from agent.ports import RunContext
 
 _EXCERPT_CHARS = 300

@@ -16,7 +16,7 @@ from agent.domain.retry import Backoff
 from agent.executors.http_pool import ClientOptions
 from agent.executors.http_retry import DEFAULT_ATTEMPTS, DEFAULT_STATUSES, RetryRule
 from agent.executors.http_url import UnsendableError, parsed, put_together
-from agent.net.transport import Timeouts
+from agent.net.outgoing import Timeouts
 from agent.ports import ExecutorSettings, TemplateCompiler
 
 DEFAULT_MAX_RESPONSE_BYTES = 1024 * 1024

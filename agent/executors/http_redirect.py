@@ -8,8 +8,9 @@ from base64 import b64encode
 import httpx
 
 from agent.executors.http_answer import LEADING
+from agent.net.incoming import Incoming
+from agent.net.outgoing import Outgoing, wire_url
 from agent.net.shown import shown_url
-from agent.net.transport import Incoming, Outgoing, wire_url
 
 MAX_REDIRECTS = 30
 

@@ -7,8 +7,10 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
+from agent.net.incoming import Incoming
+from agent.net.outgoing import Outgoing
 from agent.net.proxy import ProxyRules
-from agent.net.transport import AiohttpTransport, Incoming, Outgoing
+from agent.net.transport import AiohttpTransport
 
 DEFAULT_KEEPALIVE_S = 15.0
 

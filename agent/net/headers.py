@@ -31,7 +31,7 @@ def header_problem(name: str, value: str) -> str | None:
 
     A line break inside one would begin another header, or another request.
     """
-    if not _is_name(name):
+    if not is_token(name):
         return f"{name!r} is not a header name"
     if value.isascii() and value.isprintable():
         return None
@@ -45,5 +45,6 @@ def header_problem(name: str, value: str) -> str | None:
 
 
 @lru_cache(256)
-def _is_name(text: str) -> bool:
+def is_token(text: str) -> bool:
+    """Whether ``text`` can be the name of a header, or a method."""
     return _TOKEN.fullmatch(text) is not None

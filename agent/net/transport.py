@@ -8,8 +8,8 @@ import io
 import select
 import ssl
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -21,17 +21,17 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
-from agent.net.errors import CONNECTION_FAILURES, UnreadableError, connect_failure, exchange_failure
+from agent.net.direct import MAX_HEADER_BYTES, DirectWay, is_small
+from agent.net.errors import CONNECTION_FAILURES, connect_failure, exchange_failure
 from agent.net.guard import GuardedResolver, check_host
 from agent.net.headers import header_problem
+from agent.net.incoming import BodyStream, Head, Incoming
+from agent.net.outgoing import Outgoing, Timeouts, wire_url
 from agent.net.proxy import ProxyRules
 from agent.net.resolver import SystemResolver
 
-_CHUNK_BYTES = 16 * 1024
-"""Answers are handed on in pieces of this size: what httpx inflates at once stays small, whatever the answer is."""
 _LARGE_BODY_BYTES = 1024 * 1024
 """Larger request bodies are written piece by piece, so that the loop goes on meanwhile."""
-_MAX_HEADER_BYTES = 64 * 1024
 _TURNS_TO_HEAR = 3
 """One to find the socket readable, one to read the end of it, one for TLS to pass it on."""
 _UNADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -40,101 +40,14 @@ _KNOWN_WAYS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Of one request, in seconds; ``None`` is no end. ``connect_s`` covers waiting for a free connection, too.
-
-    ``read_s`` bounds each silence from the end of the request on; ``connect_s + write_s + read_s`` the time until
-    the answer begins.
-    """
-
-    connect_s: float | None
-    write_s: float | None
-    read_s: float | None
-
-    @property
-    def answer_s(self) -> float | None:
-        """For how long the beginning of the answer is waited for."""
-        if self.connect_s is None or self.write_s is None or self.read_s is None:
-            return None
-        return self.connect_s + self.write_s + self.read_s
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One request as it is written: nothing is added to ``headers`` but what frames the body, and ``Host``."""
-
-    method: str
-    url: URL
-    headers: Sequence[tuple[str, str]]
-    body: bytes | AsyncIterable[bytes] | None
-    timeouts: Timeouts
-
-
-@dataclass(frozen=True, slots=True)
 class _Way:
     """How a server is reached; ``place`` is its ``host:port``, ``headers`` go with every request."""
 
     place: str
+    direct: DirectWay | None = None
     proxy: URL | None = None
     proxy_headers: Mapping[str, str] | None = None
     headers: tuple[tuple[str, str], ...] = ()
-
-
-class Incoming:
-    """The head of an answer. `read` it, or `close` it: until then it has its connection for itself."""
-
-    def __init__(self, response: aiohttp.ClientResponse, place: str) -> None:
-        self._response = response
-        self._place = place
-        self.status = response.status
-        self.phrase = response.reason or ""
-        self.headers = response.headers
-        self.raw_headers = response.raw_headers
-
-    async def read(self, max_bytes: int | None = None) -> tuple[bytes, bool]:
-        """The body, decoded, ``max_bytes`` of it at most, and whether there was more; closes the answer.
-
-        Raises `httpx.TransportError`, also for a body that is not in the encoding that it claims.
-        """
-        try:
-            if "Content-Encoding" in self.headers:
-                return await self._read_inflated(max_bytes)
-            length = self._response.content_length
-            if max_bytes is None or (length is not None and length <= max_bytes):
-                return await self._response.read(), False
-            return await self._read_at_most(max_bytes)
-        except CONNECTION_FAILURES as error:
-            raise exchange_failure(error, self._place) from error
-        finally:
-            self._response.close()
-
-    async def _read_at_most(self, max_bytes: int) -> tuple[bytes, bool]:
-        body = bytearray()
-        async for chunk in self._response.content.iter_any():
-            body += chunk
-            if len(body) > max_bytes:
-                break
-        return bytes(body[:max_bytes]), len(body) > max_bytes
-
-    async def _read_inflated(self, max_bytes: int | None) -> tuple[bytes, bool]:
-        """By httpx, which knows every encoding that is asked for."""
-        response = httpx.Response(
-            self.status, headers=list(self.raw_headers), stream=_Body(self._response, self._place)
-        )
-        body = bytearray()
-        try:
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if max_bytes is not None and len(body) > max_bytes:
-                    await response.aclose()  # which ends the iteration
-        except httpx.DecodingError as error:
-            raise UnreadableError(f"the answer is not in the encoding that it claims: {error}") from error
-        cut = max_bytes is not None and len(body) > max_bytes
-        return bytes(body[:max_bytes]), cut
-
-    def close(self) -> None:
-        """Closes the answer, and its connection unless it was read to its end. Idempotent."""
-        self._response.close()
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -183,14 +96,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             _content(request),
             Timeouts(timeouts.get("connect"), timeouts.get("write"), timeouts.get("read")),
         )
-        response, place = await self._answered(outgoing)
+        incoming = await self.exchange(outgoing)
         return httpx.Response(
-            response.status,
-            headers=list(response.raw_headers),
-            stream=_Body(response, place),
+            incoming.status,
+            headers=list(incoming.raw_headers),
+            stream=BodyStream(incoming),
             extensions={
                 "http_version": b"HTTP/1.1",
-                "reason_phrase": (response.reason or "").encode("ascii", "ignore"),
+                "reason_phrase": incoming.phrase.encode("ascii", "ignore"),
             },
         )
 
@@ -199,31 +112,32 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
         Does without httpx's own requests and answers, which cost several times what the exchange itself does.
         """
-        return Incoming(*await self._answered(request))
-
-    async def aclose(self) -> None:
-        """Closes every connection at once. Idempotent."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-        if self._connector is not None:
-            await self._connector.abort_lingering()
-
-    async def _answered(self, request: Outgoing) -> tuple[aiohttp.ClientResponse, str]:
         way = self._way(request.url)
         for name, value in request.headers:
             problem = header_problem(name, value)
             if problem is not None:
                 raise httpx.LocalProtocolError(problem)
+        if way.direct is not None and is_small(request.body):
+            return await way.direct.exchange(request, request.body)
         try:
             async with asyncio.timeout(request.timeouts.answer_s):
-                return await self._send(request, way), way.place
+                return await self._send(request, way)
         except TimeoutError:
             raise httpx.WriteTimeout(f"{way.place} did not take the request in time") from None
 
-    async def _send(self, request: Outgoing, way: _Way) -> aiohttp.ClientResponse:
+    async def aclose(self) -> None:
+        """Closes every connection at once. Idempotent."""
+        session, self._session = self._session, None
+        self._ways.clear()
+        if session is not None:
+            await session.close()
+        if self._connector is not None:
+            await self._connector.abort_lingering()
+
+    async def _send(self, request: Outgoing, way: _Way) -> Incoming:
+        """The long way, for proxies and for bodies that are written piece by piece."""
         try:
-            return await self._open_session().request(
+            response = await self._open_session().request(
                 request.method,
                 request.url,
                 headers=[*request.headers, *way.headers],
@@ -238,6 +152,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         except (aiohttp.ClientError, ValueError) as error:
             # What remains here was found out before there was a connection: a method or length that can't be sent.
             raise httpx.LocalProtocolError(f"the request cannot be sent: {error}") from error
+        head = Head(response.status, response.reason or "", response.headers, response.raw_headers)
+        return Incoming(head, response.content, response.close, way.place)
 
     def _way(self, url: URL) -> _Way:
         """How ``url`` is reached: worked out once for each server. Raises `AddressRefusedError`."""
@@ -248,7 +164,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 check_host(url.raw_host or "")
             if len(self._ways) >= _KNOWN_WAYS:
                 self._ways.clear()
-            way = self._ways[server] = _way_to(url, self._proxies)
+            way = _way_to(url, self._proxies)
+            if way.proxy is None:
+                self._open_session()
+                assert self._connector is not None  # noqa: S101 - it was just made
+                way = replace(way, direct=DirectWay(url, way.place, self._connector))
+            self._ways[server] = way
         return way
 
     def _open_session(self) -> aiohttp.ClientSession:
@@ -265,8 +186,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 skip_auto_headers=_UNADDED,
-                max_line_size=_MAX_HEADER_BYTES,
-                max_field_size=_MAX_HEADER_BYTES,
+                max_line_size=MAX_HEADER_BYTES,
+                max_field_size=MAX_HEADER_BYTES,
                 middlewares=(_exchange,),
             )
         return self._session
@@ -343,40 +264,6 @@ async def _exchange(req: ClientRequest, handler: aiohttp.ClientHandlerType) -> a
         raise exchange_failure(error, f"{req.host}:{req.port}") from error
 
 
-class _Body(httpx.AsyncByteStream):
-    """The body of an answer, still encoded. Read to its end it gives the connection back, else it closes it."""
-
-    def __init__(self, response: aiohttp.ClientResponse, place: str) -> None:
-        self._response = response
-        self._place = place
-        self._closed = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._response.content.iter_chunked(_CHUNK_BYTES):
-                yield chunk
-                if self._closed:
-                    return
-        except CONNECTION_FAILURES as error:
-            raise exchange_failure(error, self._place) from error
-
-    async def aclose(self) -> None:
-        # Closed by its own reader, the iteration ends instead of failing: whoever has read enough closes and reads
-        # on to the end, for breaking off would leave httpx's nested generators to the garbage collector.
-        self._closed = True
-        self._response.close()
-
-
-def wire_url(url: httpx.URL) -> URL:
-    """The URL without credentials and fragment, in httpx's own spelling.
-
-    The query stays part of the path: split off, an empty one would be lost.
-    """
-    return URL.build(
-        scheme=url.scheme, authority=url.netloc.decode("ascii"), path=url.raw_path.decode("ascii"), encoded=True
-    )
-
-
 def _headers(request: httpx.Request) -> list[tuple[str, str]]:
     """The request's headers; ``Transfer-Encoding`` is left to aiohttp, which frames the body."""
     pairs = [
@@ -404,8 +291,8 @@ def _way_to(url: URL, proxies: ProxyRules | None) -> _Way:
     if proxy is None:
         return _Way(place)
     if proxy.authorization is None:
-        return _Way(place, URL(proxy.url))
+        return _Way(place, proxy=URL(proxy.url))
     credentials = ("Proxy-Authorization", proxy.authorization)
     if url.scheme == "https":
-        return _Way(place, URL(proxy.url), proxy_headers=dict([credentials]))
-    return _Way(place, URL(proxy.url), headers=(credentials,))
+        return _Way(place, proxy=URL(proxy.url), proxy_headers=dict([credentials]))
+    return _Way(place, proxy=URL(proxy.url), headers=(credentials,))

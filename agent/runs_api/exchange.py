@@ -17,8 +17,8 @@ from agent.domain.json import Json, compact
 from agent.domain.redaction import Redactor
 from agent.domain.retry import server_epoch_s
 from agent.net.errors import UnreadableError, never_sent
+from agent.net.outgoing import Outgoing, Timeouts, wire_url
 from agent.net.shown import shown_url
-from agent.net.transport import Outgoing, Timeouts, wire_url
 from agent.ports import Clock, Observer
 from agent.runs_api.wire import Request, excerpt, read_message
 

@@ -11,7 +11,7 @@ from yarl import URL
 from agent.domain.json import JsonObject
 from agent.domain.outcome import Accepted, Failed, FailureKind, Outcome, Succeeded
 from agent.executors.http_redirect import MAX_REDIRECTS, is_downgrade
-from agent.net.transport import Outgoing, Timeouts
+from agent.net.outgoing import Outgoing, Timeouts
 from agent.testing import FakeRun
 from tests.executors.http_server import answer, executor, run_of, target
 

@@ -12,6 +12,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from agent.net import transport
+from agent.net.outgoing import wire_url
 from agent.net.tls import tls_context
 from tests.net.servers import (
     OK,
@@ -64,7 +65,7 @@ def test_no_path_or_query_is_respelled(path: str, query: str) -> None:
         url = httpx.URL(f"http://user:pw@example.com:8080/{path}?{query}")
     except httpx.InvalidURL:
         reject()
-    target = transport.wire_url(url)
+    target = wire_url(url)
     assert target.raw_path_qs.encode("ascii") == url.raw_path
     assert (target.raw_host, target.port, target.raw_user) == ("example.com", 8080, None)
 

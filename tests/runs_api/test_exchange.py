@@ -10,7 +10,7 @@ from agent.clock import SystemClock
 from agent.domain.events import ApiRequested
 from agent.domain.invocation import RunId
 from agent.net.errors import UnreadableError
-from agent.net.transport import Outgoing
+from agent.net.outgoing import Outgoing
 from agent.runs_api import wire
 from agent.runs_api.exchange import Exchange, NoReplyError, Reply
 from tests.runs_api.rig import Facts

@@ -1,0 +1,102 @@
+"""The head of an answer, and the way to its body."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+import aiohttp
+import httpx
+
+from agent.net.errors import CONNECTION_FAILURES, UnreadableError, exchange_failure
+
+_CHUNK_BYTES = 16 * 1024
+"""Answers are handed on in pieces of this size: what httpx inflates at once stays small, whatever the answer is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What stands before the body; ``headers`` finds names regardless of case."""
+
+    status: int
+    phrase: str
+    headers: Mapping[str, str]
+    raw_headers: tuple[tuple[bytes, bytes], ...]
+
+
+class Incoming:
+    """The head of an answer. `read` it, or `close` it: until then it has its connection for itself."""
+
+    def __init__(self, head: Head, content: aiohttp.StreamReader, close: Callable[[], None], place: str) -> None:
+        self.status = head.status
+        self.phrase = head.phrase
+        self.headers = head.headers
+        self.raw_headers = head.raw_headers
+        self.content = content
+        """The body, still encoded. Its errors are aiohttp's."""
+        self.close = close
+        """Closes the answer, and its connection unless it was read to its end. Idempotent."""
+        self.place = place
+
+    async def read(self, max_bytes: int | None = None) -> tuple[bytes, bool]:
+        """The body, decoded, ``max_bytes`` of it at most, and whether there was more; closes the answer.
+
+        Raises `httpx.TransportError`, also for a body that is not in the encoding that it claims.
+        """
+        try:
+            if "Content-Encoding" in self.headers:
+                return await self._read_inflated(max_bytes)
+            if max_bytes is None:
+                return await self.content.read(), False
+            return await self._read_at_most(max_bytes)
+        except CONNECTION_FAILURES as error:
+            raise exchange_failure(error, self.place) from error
+        finally:
+            self.close()
+
+    async def _read_at_most(self, max_bytes: int) -> tuple[bytes, bool]:
+        body = bytearray()
+        async for chunk in self.content.iter_any():
+            body += chunk
+            if len(body) > max_bytes:
+                break
+        return bytes(body[:max_bytes]), len(body) > max_bytes
+
+    async def _read_inflated(self, max_bytes: int | None) -> tuple[bytes, bool]:
+        """By httpx, which knows every encoding that is asked for."""
+        response = httpx.Response(self.status, headers=list(self.raw_headers), stream=BodyStream(self))
+        body = bytearray()
+        try:
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if max_bytes is not None and len(body) > max_bytes:
+                    await response.aclose()  # which ends the iteration
+        except httpx.DecodingError as error:
+            raise UnreadableError(f"the answer is not in the encoding that it claims: {error}") from error
+        cut = max_bytes is not None and len(body) > max_bytes
+        return bytes(body[:max_bytes]), cut
+
+
+class BodyStream(httpx.AsyncByteStream):
+    """The body of an answer, still encoded. Read to its end it gives the connection back, else it closes it."""
+
+    def __init__(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+        self._closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Its pieces, still encoded."""
+        try:
+            async for chunk in self._incoming.content.iter_chunked(_CHUNK_BYTES):
+                yield chunk
+                if self._closed:
+                    return
+        except CONNECTION_FAILURES as error:
+            raise exchange_failure(error, self._incoming.place) from error
+
+    async def aclose(self) -> None:
+        """Closes the answer."""
+        # Closed by its own reader, the iteration ends instead of failing: whoever has read enough closes and reads
+        # on to the end, for breaking off would leave httpx's nested generators to the garbage collector.
+        self._closed = True
+        self._incoming.close()

@@ -1,0 +1,55 @@
+"""One request as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Sequence
+from dataclasses import dataclass
+
+import httpx
+from yarl import URL
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Of one request, in seconds; ``None`` is no end. ``connect_s`` covers waiting for a free connection, too.
+
+    ``read_s`` bounds each silence from the end of the request on; ``connect_s + write_s + read_s`` the time until
+    the answer begins.
+    """
+
+    connect_s: float | None
+    write_s: float | None
+    read_s: float | None
+
+    @property
+    def answer_s(self) -> float | None:
+        """For how long the beginning of the answer is waited for."""
+        if self.connect_s is None or self.write_s is None or self.read_s is None:
+            return None
+        return self.connect_s + self.write_s + self.read_s
+
+    @property
+    def after_connect_s(self) -> float | None:
+        """The same once there is a connection."""
+        return None if self.write_s is None or self.read_s is None else self.write_s + self.read_s
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One request as it is written: nothing is added to ``headers`` but what frames the body, and ``Host``."""
+
+    method: str
+    url: URL
+    headers: Sequence[tuple[str, str]]
+    body: bytes | AsyncIterable[bytes] | None
+    timeouts: Timeouts
+
+
+def wire_url(url: httpx.URL) -> URL:
+    """The URL without credentials and fragment, in httpx's own spelling.
+
+    The query stays part of the path: split off, an empty one would be lost.
+    """
+    return URL.build(
+        scheme=url.scheme, authority=url.netloc.decode("ascii"), path=url.raw_path.decode("ascii"), encoded=True
+    )
