@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from functools import lru_cache
 
 import httpx
 
@@ -22,6 +23,7 @@ _CREDENTIAL = re.compile(
 _OF_THE_BODY = ("content-length", "content-type", "x-port-signature", "x-port-timestamp")
 
 
+@lru_cache(256)
 def is_credential(header: str) -> bool:
     """Whether a header of this name says who asks: its value is a secret, and meant for one server."""
     return _CREDENTIAL.fullmatch(header) is not None

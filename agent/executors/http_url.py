@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 import httpx
@@ -46,6 +47,7 @@ def put_together(url: str) -> str:
     return url
 
 
+@lru_cache(256)
 def parsed(text: str) -> httpx.URL:
     """``text`` as a url that can be called, spelled as servers want it. Raises `UnsendableError`."""
     try:

@@ -37,6 +37,7 @@ _TURNS_TO_HEAR = 3
 _UNADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """Headers that aiohttp would make up; what is sent is what the request says."""
 _KNOWN_WAYS = 1_000
+_NO_TIMEOUT = ClientTimeout(total=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +208,10 @@ class _Connector(aiohttp.TCPConnector):
         timeout: ClientTimeout,  # noqa: ASYNC109  # aiohttp's signature
     ) -> Connection:
         try:
+            if timeout.connect is None:
+                return await self._usable(req, traces)
             async with asyncio.timeout(timeout.connect):  # aiohttp's own may take up to a second longer
-                while True:
-                    connection = await super().connect(req, traces, ClientTimeout(total=None))
-                    if await self._is_usable(connection):
-                        return connection
+                return await self._usable(req, traces)
         except CONNECTION_FAILURES as error:
             raise connect_failure(error, f"{req.host}:{req.port}") from error
 
@@ -220,6 +220,12 @@ class _Connector(aiohttp.TCPConnector):
         for transport in list(self._transports):
             transport.abort()
         await asyncio.sleep(0)
+
+    async def _usable(self, req: ClientRequest, traces: list[Trace]) -> Connection:
+        while True:
+            connection = await super().connect(req, traces, _NO_TIMEOUT)
+            if await self._is_usable(connection):
+                return connection
 
     async def _is_usable(self, connection: Connection) -> bool:
         """Looks twice at a connection that was idle; closes it if it is not open any more.
