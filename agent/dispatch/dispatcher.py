@@ -84,6 +84,7 @@ class Dispatcher:
         self._executing = 0
         self._second_questions = asyncio.Semaphore(_QUESTIONS)
         self._draining = False
+        self._will_tell_waiting = False
 
     @property
     def in_flight(self) -> int:
@@ -212,6 +213,13 @@ class Dispatcher:
         self._tell_waiting()
 
     def _tell_waiting(self) -> None:
+        """Once for all that changes in this turn of the loop: under load that is much."""
+        if not self._will_tell_waiting:
+            self._will_tell_waiting = True
+            asyncio.get_running_loop().call_soon(self._tell_waiting_now)
+
+    def _tell_waiting_now(self) -> None:
+        self._will_tell_waiting = False
         oldest_s = next(iter(self._waiting_since.values()), None)
         in_hand = len(self._tasks) + self._reception.kept
         for_slot = self._admission.waiting_for_slot(self._is_ready) if self._backlog.has_room else 0

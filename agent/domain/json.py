@@ -10,12 +10,16 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 JsonObject: TypeAlias = Mapping[str, Json]
 
 
+_PRINTER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+"""`json.dumps` would make one for each value."""
+
+
 def compact(value: Json) -> str:
     """The shortest JSON text of ``value``: no spaces, non-ASCII as it is (what ``JSON.stringify`` prints).
 
     Lone surrogates, which UTF-8 cannot carry, come out escaped; numbers as Python prints them.
     """
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = _PRINTER.encode(value)
     return text if _is_encodable(text) else _escape_surrogates(text)
 
 

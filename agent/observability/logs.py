@@ -115,14 +115,16 @@ class _Masking:
     def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
         masked_for_run: Callable[[str], str] | None = line.pop(LOG_MASK, None)
         told = {"timestamp": line.pop("timestamp"), "level": line.pop("level"), "event": line.pop("event")}
-        told.update((key, value) for key, value in line.items() if value is not None and value != "")
-        if masked_for_run is not None:
-            told = {masked_for_run(key): _masked(value, masked_for_run) for key, value in told.items()}
+        told.update([(key, value) for key, value in line.items() if value is not None and value != ""])
         if all(map(_is_plain, told.values())):
             # The usual line, in one look: most have nothing to mask, and looking is most of what a line costs.
-            everything = "\0".join(map(str, told.values()))
-            if self._redactor.mask_text(everything) == everything:
-                return told
+            everything = "\0".join([*told, *map(str, told.values())])
+            if masked_for_run is None or masked_for_run(everything) == everything:
+                masked_for_run = None
+                if self._redactor.mask_text(everything) == everything:
+                    return told
+        if masked_for_run is not None:
+            told = {masked_for_run(key): _masked(value, masked_for_run) for key, value in told.items()}
         masked = self._redactor.mask_json(told)
         return dict(masked) if isinstance(masked, Mapping) else {}
 
@@ -136,7 +138,7 @@ def _masked(value: object, mask: Callable[[str], str]) -> object:
 
 def _is_plain(value: object) -> bool:
     """Whether JSON prints the value as ``str`` does, but for escapes: then the text tells all about it."""
-    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
 
 
 class _AsJson:

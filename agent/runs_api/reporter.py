@@ -18,6 +18,8 @@ from agent.threads import in_thread
 
 _LAST_WORDS_S = 1.0
 """What a slow disk gets at the end."""
+_REDACTORS = 256
+"""So many sets of secrets are kept ready for the next report: more than there are routes, as a rule."""
 
 
 class PortReporter:
@@ -40,14 +42,13 @@ class PortReporter:
         self._client = client
         self._shared = Shared(client, observer, clock, limits or ReportLimits(), journal, self._spawn)
         self._redactor = Redactor(secrets)
+        self._redactors: dict[tuple[str, ...], Redactor] = {}
         self._open: set[PortRunReport] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, subject: Subject, secrets: Iterable[str]) -> PortRunReport:
         """A report for one run."""
-        redactor = self._redactor.copy()
-        for secret in secrets:
-            redactor.add(secret)
+        redactor = self._redactor_for(tuple(secrets)).copy()
         report = PortRunReport(subject, redactor, self._shared, on_end=self._open.discard)
         self._open.add(report)
         return report
@@ -63,6 +64,7 @@ class PortReporter:
     def learn(self, secret: str) -> None:
         """Masks ``secret`` from now on, also in the reports that are under way."""
         self._redactor.add(secret)
+        self._redactors.clear()
         for report in self._open:
             report.mask(secret)
 
@@ -83,6 +85,20 @@ class PortReporter:
         finally:
             if self._shared.journal is not None:
                 await in_thread(partial(self._shared.journal.close, _LAST_WORDS_S), "close journal")
+
+    def _redactor_for(self, secrets: tuple[str, ...]) -> Redactor:
+        """Who begins with ``secrets``: the settings' and a route's, of which there are few, and the same each time.
+
+        What only one run knows is added to its own copy, and is gone with it.
+        """
+        redactor = self._redactors.get(secrets)
+        if redactor is None:
+            if len(self._redactors) >= _REDACTORS:
+                self._redactors.clear()
+            redactor = self._redactors[secrets] = self._redactor.copy()
+            for secret in secrets:
+                redactor.add(secret)
+        return redactor
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
