@@ -12,6 +12,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 from functools import partial
+from queue import SimpleQueue
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -23,6 +24,45 @@ def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
     Cancelling the future leaves the thread to itself, and neither the loop nor the process waits for it at their
     end. What ``work`` raises, the future raises. Raises `RuntimeError` where the system has no thread left.
     """
+    done, thread = _told(work)
+    threading.Thread(target=thread, name=name, daemon=True).start()
+    return done
+
+
+class SpareThreads:
+    """Daemon threads for short work that comes often: one that has done its work waits for more.
+
+    To start a thread costs several times what it takes to hand work to one that is there. At most ``spare`` of them
+    wait; while more work is under way there are more.
+    """
+
+    def __init__(self, name: str, spare: int) -> None:
+        self._name = name
+        self._spare = spare
+        self._idle: list[SimpleQueue[Callable[[], None]]] = []
+
+    def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """As `in_thread`, but that the thread may have done other work before."""
+        done, thread = _told(work)
+        try:
+            idle = self._idle.pop()
+        except IndexError:
+            threading.Thread(target=self._serve, args=(thread,), name=self._name, daemon=True).start()
+        else:
+            idle.put(thread)
+        return done
+
+    def _serve(self, work: Callable[[], None]) -> None:
+        work()
+        del work  # what it holds is not to live until there is more
+        inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        while len(self._idle) < self._spare:
+            self._idle.append(inbox)
+            inbox.get()()
+
+
+def _told(work: Callable[[], T]) -> tuple[asyncio.Future[T], Callable[[], None]]:
+    """``work``, to be called in a thread, and the future that is then told what it gives or raises."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
@@ -36,8 +76,7 @@ def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(tell)
 
-    threading.Thread(target=thread, name=name, daemon=True).start()
-    return done
+    return done, thread
 
 
 def _succeed(done: asyncio.Future[T], result: T) -> None:

@@ -86,11 +86,10 @@ class Child:
         if self._cancellations > 0:
             raise asyncio.CancelledError
         if not (await asyncio.wait([self._exit.exited], timeout=_SECOND_LOOK_S))[0]:
-            offer_to_the_kernel([self._command.pid, *self._family.living(self._command)])
+            offer_to_the_kernel([self._command.pid, *self._living()])
             await asyncio.wait([self._exit.exited])
         await self._output_ended(drain_s)
-        await self._deserted(time.monotonic() + _PARTING_S)
-        return await self._finish()
+        return await self._finish(await self._deserted(time.monotonic() + _PARTING_S))
 
     async def stop(self, grace_s: float, scope: SignalScope) -> Ending:
         """SIGTERM, then after ``grace_s`` SIGKILL to whatever is left of the whole tree.
@@ -120,21 +119,28 @@ class Child:
         for pid in outside:
             self._signal(pid, signal.SIGTERM)
 
-    async def _deserted(self, deadline_s: float) -> None:
-        """Waits until nothing that it started is alive, at most up to ``deadline_s`` (monotonic)."""
+    def _living(self) -> dict[int, str]:
+        return self._family.living(self._command, has_exited=self._exit.exited.done())
+
+    async def _deserted(self, deadline_s: float) -> dict[int, str]:
+        """Waits until nothing that it started is alive, at most up to ``deadline_s`` (monotonic); who is then."""
         pause_s = 0.002
-        while self._family.living(self._command):
+        while living := self._living():
             remaining_s = deadline_s - time.monotonic()
             if remaining_s <= 0:
-                return
+                break
             await asyncio.sleep(min(pause_s, remaining_s))
             pause_s = min(pause_s * 2, 0.5)
+        return living
 
-    async def _finish(self) -> Ending:
-        """Kills all that lives, takes the last output, reaps. Safe to be called again after a cancellation."""
+    async def _finish(self, living: dict[int, str] | None = None) -> Ending:
+        """Kills all that lives, takes the last output, reaps. Safe to be called again after a cancellation.
+
+        ``living``: what a look has found just now.
+        """
         if self._ending is None:
             killed = not self._exit.exited.done()
-            leftovers = await self._kill()
+            leftovers = await self._kill(self._living() if living is None else living)
             await self._output_ended(_LAST_OUTPUT_S)
             for reader in self._readers:
                 reader.close()
@@ -142,13 +148,15 @@ class Child:
             self._family.remove(self._command.tracking_id, self._command.pid)
         return self._ending
 
-    async def _kill(self) -> tuple[str, ...]:
-        """Kills until one look finds nobody; the names of those beside the child itself that it had to kill."""
+    async def _kill(self, living: dict[int, str]) -> tuple[str, ...]:
+        """Kills until one look finds nobody; the names of those beside the child itself that it had to kill.
+
+        ``living`` is what the first look has found.
+        """
         names: dict[int, str] = {}
         deadline_s = time.monotonic() + _KILL_PATIENCE_S
         pause_s = 0.001
         while True:
-            living = self._family.living(self._command)
             names.update(living)
             self._signal_group(signal.SIGKILL)
             for pid in living:
@@ -157,6 +165,7 @@ class Child:
                 return tuple(names.values())
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.05)
+            living = self._living()
 
     async def _output_ended(self, within_s: float) -> None:
         open_ends = [reader.ended for reader in self._readers if not reader.ended.done()]
@@ -176,9 +185,12 @@ class Child:
 
 
 async def start_child(
-    launch: Launch, family: Descendants, threads: Threads, open_stream: Callable[[str], LogStream]
+    launch: Callable[[], Launch],
+    family: Descendants,
+    threads: Threads,
+    open_stream: Callable[[str], LogStream],
 ) -> Child:
-    """Starts ``launch`` in one of ``threads``: a start takes a millisecond, and many begin at once.
+    """Starts what ``launch`` gives, in one of ``threads``: a start takes a millisecond, and many begin at once.
 
     Its output goes to the streams ``stdout`` and ``stderr``. Raises `OSError` where it could not be started. A
     cancellation meanwhile comes out of `Child.ended`: the child may have begun to work, and is to get its grace.

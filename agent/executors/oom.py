@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agent.executors.proc_file import read_file
+
 _PROC = Path("/proc/self/cgroup")
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -19,8 +21,8 @@ class OomCounter:
         if self._file is None:
             return None
         try:
-            words = self._file.read_text().split()
-            return int(words[words.index("oom_kill") + 1])
+            words = read_file(str(self._file)).split()
+            return int(words[words.index(b"oom_kill") + 1])
         except (OSError, ValueError, IndexError):
             self._file = None
             return None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import stat
 from concurrent.futures import Executor as Threads
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from agent.domain.errors import ConfigurationError, Problem, TemplateError
@@ -13,7 +16,7 @@ from agent.domain.invocation import View
 from agent.domain.json import JsonObject
 from agent.domain.outcome import Failed, FailureKind, Outcome, Succeeded
 from agent.executors.child import Child, Ending, start_child
-from agent.executors.command import OUTPUT_VARIABLE, CommandTemplate, absolute_program, compile_command
+from agent.executors.command import OUTPUT_VARIABLE, CommandLine, CommandTemplate, absolute_program, compile_command
 from agent.executors.command_notes import command_notes, not_started
 from agent.executors.oom import OomCounter
 from agent.executors.output_file import read_outputs, tell, write_entities
@@ -103,8 +106,9 @@ class ProcessExecutor:
         """Runs the command to its end. Cancelled, it ends the whole tree of processes first; see `Child.stop`."""
         oom_kills = self._oom.read()
         try:
-            output_file, launch = self._launch(run)
+            launch = partial(self._launch, self._command.render(run.view), run)
             child = await start_child(launch, self._family, self._threads, run.stream)
+            output_file = _output_file(run)
         except TemplateError as error:
             return Failed(str(error), FailureKind.BAD_TEMPLATE)
         except OSError as error:
@@ -125,22 +129,21 @@ class ProcessExecutor:
             return Failed(missing, FailureKind.BAD_OUTPUT)
         return outcome
 
-    def _launch(self, run: RunContext) -> tuple[Path, Launch]:
-        """Raises `TemplateError` and `OSError`."""
-        line = self._command.render(run.view)
+    def _launch(self, line: CommandLine, run: RunContext) -> Launch:
+        """Makes the workspace, too: in the thread that starts the child, as disks may be slow. Raises `OSError`."""
         workspace = run.workspace
-        cwd, output_file = self._options.cwd, workspace / "output"
+        cwd, output_file = self._options.cwd, _output_file(run)
         argv = line.argv
         if cwd is None:
             cwd = workspace / "work"
             cwd.mkdir(mode=0o700, exist_ok=True)
             argv = absolute_program(argv)
-        output_file.touch(mode=0o600)
+        os.close(os.open(output_file, os.O_WRONLY | os.O_CREAT, 0o600))
         places = {"HOME": str(workspace), "TMPDIR": str(workspace), OUTPUT_VARIABLE: str(output_file)}
         if run.traceparent is not None:
             places["TRACEPARENT"] = run.traceparent
         environment = {**places, **line.environment, OUTPUT_VARIABLE: str(output_file)}
-        return output_file, Launch(
+        return Launch(
             argv=[argument.encode() for argument in argv],
             environment={name.encode(): value.encode() for name, value in environment.items()},
             cwd=cwd,
@@ -148,8 +151,11 @@ class ProcessExecutor:
         )
 
     async def _outputs(self, file: Path) -> Outputs:
-        """A large file is read off the loop."""
-        if _size_bytes(file) <= _SMALL_BYTES:
+        """A large file is read off the loop, an empty one not at all."""
+        size_bytes = _size_bytes(file)
+        if size_bytes == 0:
+            return Outputs()
+        if size_bytes is None or size_bytes <= _SMALL_BYTES:
             return read_outputs(file)
         return await asyncio.get_running_loop().run_in_executor(self._threads, read_outputs, file)
 
@@ -172,6 +178,10 @@ class ProcessExecutor:
         return kind, f"{what} (out of memory?)"
 
 
+def _output_file(run: RunContext) -> Path:
+    return run.workspace / "output"
+
+
 def _log_leftovers(ending: Ending, run: RunContext) -> None:
     if ending.leftovers:
         names = ", ".join(ending.leftovers[:10])
@@ -185,11 +195,13 @@ def _log_stop(ending: Ending, run: RunContext) -> None:
         _log_leftovers(ending, run)
 
 
-def _size_bytes(file: Path) -> int:
+def _size_bytes(file: Path) -> int | None:
+    """``None`` for what is no regular file, or none that can be seen."""
     try:
-        return file.lstat().st_size
+        status = os.lstat(file)
     except OSError:
-        return 0
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _signal_name(number: int) -> str:

@@ -16,7 +16,8 @@ import secrets
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
+
+from agent.executors.proc_file import read_file
 
 TRACKING_VARIABLE = "AGENT_RUN_TRACKING_ID"
 _PR_SET_CHILD_SUBREAPER = 36
@@ -63,19 +64,21 @@ class Descendants:
     def remove(self, tracking_id: str, pid: int | None = None) -> None:
         """The command is over (or never began): what still carries its id is nobody's. Idempotent."""
         self._current.discard(tracking_id)
-        self._members = {member: owner for member, owner in self._members.items() if owner != tracking_id}
+        if self._members:
+            self._members = {member: owner for member, owner in self._members.items() if owner != tracking_id}
         if pid is not None:
             self._leaders.discard(pid)
 
-    def living(self, command: Command) -> dict[int, str]:
+    def living(self, command: Command, *, has_exited: bool = False) -> dict[int, str]:
         """What is alive of ``command`` beside its own process: names by process id. Reaps its dead orphans.
 
-        Nothing that lived during the whole call is missed: whose parent dies meanwhile is looked for again.
+        ``has_exited`` states that its own process has: the children of that are the agent's by now. Nothing that
+        lived during the whole call is missed: whose parent dies meanwhile is looked for again.
         """
         dead: set[int] = set()
         while self._sees_orphans:
             known_dead = len(dead)
-            found = self._look(command, dead)
+            found = self._look(command, dead, has_exited=has_exited)
             if found or len(dead) == known_dead:
                 self._members.update(dict.fromkeys(found, command.tracking_id))
                 return found
@@ -86,9 +89,10 @@ class Descendants:
         stats = {pid: _stat(pid) for pid in self.living(command)}
         return [pid for pid, stat in stats.items() if stat is not None and stat.group != command.pid]
 
-    def _look(self, command: Command, dead: set[int]) -> dict[int, str]:
+    def _look(self, command: Command, dead: set[int], *, has_exited: bool) -> dict[int, str]:
         found: dict[int, str] = {}
-        pending = [*children_of(command.pid), *self._orphans_of(command, dead)]
+        pending = [] if has_exited else children_of(command.pid)
+        pending += self._orphans_of(command, dead)
         while pending:
             pid = pending.pop()
             stat = _stat(pid)
@@ -102,17 +106,18 @@ class Descendants:
     def _orphans_of(self, command: Command, dead: set[int]) -> list[int]:
         """The agent's children by adoption that come from ``command``, or from a command that is over."""
         found = []
-        own = _own_children() or []
-        self._unclaimed_since_s = {pid: s for pid, s in self._unclaimed_since_s.items() if pid in own}
-        for pid in own:
-            stat = _stat(pid) if pid not in self._leaders else None
+        strangers = set(_own_children() or ()) - self._leaders
+        if self._unclaimed_since_s:
+            self._unclaimed_since_s = {pid: s for pid, s in self._unclaimed_since_s.items() if pid in strangers}
+        for pid in strangers:
+            stat = _stat(pid)
             if stat is None:
                 continue
             if stat.zombie:
                 dead.add(pid)
                 self._reap(pid, stat)
-            elif stat.session == command.pid or self._claims(command, pid):
-                found.append(pid)
+            elif stat.session == command.pid or (stat.session != os.getsid(0) and self._claims(command, pid)):
+                found.append(pid)  # what a command starts may leave its session, but never joins the agent's
         return found
 
     def _claims(self, command: Command, pid: int) -> bool:
@@ -148,21 +153,21 @@ def _become_subreaper() -> bool:
 
 def _own_children() -> list[int] | None:
     """The children of the main thread, which is the one that adopts; ``None`` where the kernel does not tell."""
-    return _pids(Path(f"/proc/self/task/{os.getpid()}/children"))
+    return _pids(f"/proc/self/task/{os.getpid()}/children")
 
 
 def children_of(pid: int) -> list[int]:
     """The ids of a process's children, zombies included; none where the kernel does not tell."""
     found: list[int] = []
     with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            found.extend(_pids(task / "children") or ())
+        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - makes no objects
+            found.extend(_pids(f"/proc/{pid}/task/{task}/children") or ())
     return found
 
 
-def _pids(path: Path) -> list[int] | None:
+def _pids(path: str) -> list[int] | None:
     try:
-        return [int(word) for word in path.read_bytes().split()]
+        return [int(word) for word in read_file(path).split()]
     except OSError:
         return None
 
@@ -170,7 +175,7 @@ def _pids(path: Path) -> list[int] | None:
 def _stat(pid: int) -> _Stat | None:
     """``None`` if there is no such process any more. The name may contain anything, also parentheses."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        text = read_file(f"/proc/{pid}/stat").decode(errors="replace")
     except OSError:
         return None
     name, _, rest = text.partition("(")[2].rpartition(")")
@@ -181,7 +186,7 @@ def _stat(pid: int) -> _Stat | None:
 def _tracking_id(pid: int) -> str | None:
     """Empty for a process that carries none; ``None`` for one whose environment is gone or cannot be read."""
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        environment = read_file(f"/proc/{pid}/environ")
     except OSError:
         return None
     if not environment:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
+from agent.executors.proc_file import read_file, write_file
 from agent.executors.process_tree import TRACKING_VARIABLE, Command, Descendants, children_of
 
-_OOM_SCORE_ADJ = "1000"
+_OOM_SCORE_ADJ = b"1000"
 """Where memory runs out, a child is to be killed and not the agent: the most there is, which counts as much as the
 whole limit. With less a small child may outlive a large agent."""
 
@@ -38,8 +38,12 @@ class Spawned:
     stderr_fd: int
 
 
-def spawn(launch: Launch, family: Descendants, tracking_id: str) -> Spawned:
-    """Starts ``launch``, in about a millisecond. Any thread may call it. Raises `OSError`; then nothing is open."""
+def spawn(make: Callable[[], Launch], family: Descendants, tracking_id: str) -> Spawned:
+    """Starts what ``make`` gives, in about a millisecond. Any thread may call it.
+
+    Raises `OSError`, and what ``make`` raises; then nothing is open.
+    """
+    launch = make()
     with ExitStack() as always, ExitStack() as on_failure:
         ends = [os.pipe(), os.pipe()]
         for read_fd, write_fd in ends:
@@ -47,7 +51,7 @@ def spawn(launch: Launch, family: Descendants, tracking_id: str) -> Spawned:
             always.callback(os.close, write_fd)
         process = subprocess.Popen(
             launch.argv,
-            stdin=always.enter_context(_readable(launch.stdin)),
+            stdin=_readable(launch.stdin, always),
             stdout=ends[0][1],
             stderr=ends[1][1],
             cwd=launch.cwd,
@@ -71,28 +75,34 @@ def offer_to_the_kernel(pids: Iterable[int]) -> None:
     """
     pending = list(pids)
     while pending:
-        file = Path(f"/proc/{(begun := pending.pop())}/oom_score_adj")
+        file = f"/proc/{(begun := pending.pop())}/oom_score_adj"
         try:
-            if file.read_text().strip() == _OOM_SCORE_ADJ:
+            if read_file(file).strip() == _OOM_SCORE_ADJ:
                 continue  # and so it is with all that it has forked
-            file.write_text(_OOM_SCORE_ADJ)
+            write_file(file, _OOM_SCORE_ADJ)
         except OSError:
             continue  # gone, or a system without such scores
         pending += children_of(begun)
 
 
-def _readable(content: bytes | None) -> IO[bytes]:
-    """A file to be read as stdin. Not a pipe: a child that never reads it can neither block nor break anything.
+def _readable(content: bytes | None, stack: ExitStack) -> int:
+    """A file to be read as stdin, closed by ``stack``.
 
-    It has no name, so that what it holds (inputs, opened secrets) is on no disk, where the system can do that.
+    Not a pipe: a child that never reads it can neither block nor break anything. It has no name, so that what it
+    holds (inputs, opened secrets) is on no disk, where the system can do that.
     """
     if content is None:
-        return Path(os.devnull).open("rb")
-    file: IO[bytes]
+        fd = os.open(os.devnull, os.O_RDONLY)
+        stack.callback(os.close, fd)
+        return fd
     if hasattr(os, "memfd_create"):
-        file = os.fdopen(os.memfd_create("invocation"), "w+b")
+        fd = os.memfd_create("invocation")
+        stack.callback(os.close, fd)
     else:
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-    file.write(content)
-    file.seek(0)
-    return file
+        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the stack closes it
+        fd = stack.enter_context(file).fileno()
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
