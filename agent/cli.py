@@ -18,7 +18,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
-import stamina.instrumentation
 import structlog
 import typer
 
@@ -57,8 +56,6 @@ log = structlog.get_logger(__name__)
 
 def main() -> NoReturn:
     """The command line; `agent.__main__` calls it, after it has seen to early signals."""
-    # Retries are told as facts of ours; the library's own lines would say each twice.
-    stamina.instrumentation.set_on_retry_hooks([])
     app()
     raise AssertionError("typer exits by itself")
 

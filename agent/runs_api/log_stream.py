@@ -219,7 +219,8 @@ class RunLog:
             if wait_s is not None and wait_s <= 0:
                 return
             try:
-                await asyncio.wait_for(self._news.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._news.wait()
             except TimeoutError:
                 return
 
