@@ -40,6 +40,10 @@ class AtDrain:
     def __init__(self, act: Callable[[], object]) -> None:
         self._act = act
 
+    def hears(self, kind: type) -> bool:
+        """Whether facts of this type matter."""
+        return kind in (DrainStarted, SourceFailed)
+
     def notify(self, event: Event) -> None:
         """Takes note of ``event``."""
         if isinstance(event, DrainStarted) or (isinstance(event, SourceFailed) and event.fatal):

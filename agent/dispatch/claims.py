@@ -64,7 +64,10 @@ class Claim:
         try:
             while not self._begun and (coming := self._receipts[len(asked) :]):  # more may be added meanwhile
                 asked += coming
-                self._begun = any(await asyncio.gather(*map(source.begin, coming)))
+                if len(coming) == 1:  # nearly always
+                    self._begun = await source.begin(coming[0])
+                else:
+                    self._begun = any(await asyncio.gather(*map(source.begin, coming)))
         except asyncio.CancelledError:
             for receipt in asked:
                 source.withdraw(receipt)

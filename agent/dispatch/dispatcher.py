@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Coroutine
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import count
 
@@ -30,17 +29,24 @@ _BREATH = 32
 _SECOND_LOOK_S = 2.0
 _QUESTIONS = 20
 """So many runs are asked about at once: what was delivered before may be thousands, and Port counts requests."""
+_FRAME_BYTES = 2048
+"""What a decoded message takes beside its text, at least."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchSettings:
-    """Bounds. While ``max_pending_reports`` wait for Port, or ``max_pending_bytes`` of them, no run starts."""
+    """Bounds. While ``max_pending_reports`` wait for Port, or ``max_pending_bytes`` of them, no run starts.
+
+    Of the runs that wait, the messages of ``max_decoded_bytes`` are kept decoded, which takes several times as much
+    memory; of more only the bytes are kept, and decoding them takes its time once more.
+    """
 
     max_concurrent_runs: int = 50
     max_waiting_runs: int = 12_000
     max_waiting_bytes: int = 64 * 1024 * 1024
+    max_decoded_bytes: int = 1024 * 1024
     max_pending_reports: int = 1_000
     max_pending_bytes: int = 64 * 1024 * 1024
 
@@ -80,6 +86,8 @@ class Dispatcher:
         self._beginning: set[asyncio.Task[None]] = set()
         self._backlog = Backlog(settings.max_pending_reports, settings.max_pending_bytes)
         self._telling = Telling(lives, self._backlog, self._start_what_may)
+        self._max_decoded_bytes = settings.max_decoded_bytes
+        self._decoded_bytes = 0
         self._asking = 0
         self._executing = 0
         self._second_questions = asyncio.Semaphore(_QUESTIONS)
@@ -173,11 +181,20 @@ class Dispatcher:
                 self._waiting_since[id(ticket)] = delivery.received_at_s
                 self._start_what_may()
                 if id(ticket) in self._waiting_since:
-                    ticket.item.shed()
+                    self._keep_decoded_or_shed(ticket)
             case Refusal() as refusal:
                 self._begin(self._refuse(refusal))
             case None:
                 self._tell_waiting()
+
+    def _keep_decoded_or_shed(self, ticket: Ticket[Job]) -> None:
+        """It has to wait: perhaps for a moment, perhaps behind thousands."""
+        wanted = ticket.size_bytes + _FRAME_BYTES
+        if self._decoded_bytes + wanted > self._max_decoded_bytes:
+            ticket.item.shed()
+        else:
+            self._decoded_bytes += wanted
+            ticket.item.decoded_bytes = wanted
 
     def _start_what_may(self) -> None:
         while not self._draining and self._backlog.has_room:
@@ -186,6 +203,8 @@ class Dispatcher:
                 break
             self._asking += ticket.item.decision is None
             self._waiting_since.pop(id(ticket), None)
+            self._decoded_bytes -= ticket.item.decoded_bytes
+            ticket.item.decoded_bytes = 0
             self._begin(self._live(ticket))
         self._open_or_close_the_door()
         self._tell_waiting()
@@ -228,21 +247,21 @@ class Dispatcher:
     async def _live(self, ticket: Ticket[Job]) -> None:
         """From its slot to its settlement, or back to wait for a slot, where it must be asked about first."""
         claim, about = ticket.item.claim, ticket.item.subject
-        with _named_in_the_log(about):
-            if ticket.item.decision is None:
-                await self._look_up(ticket)
-                return
-            decision = await self._take_up(ticket, ticket.item.decision)
-            self._leave_beginning()
-            try:
-                ended = await self._carry_out(ticket.item, decision)
-            finally:
-                self._admission.release(ticket)
-                self._start_what_may()
-            del ticket  # a thousand ends may wait for Port, but not with all their messages
-            if ended is not None:
-                with self._telling.counted(ended.report.size_bytes):
-                    await self._telling.conclude(claim, ended)
+        _name_in_the_log(about)
+        if ticket.item.decision is None:
+            await self._look_up(ticket)
+            return
+        decision = await self._take_up(ticket, ticket.item.decision)
+        self._leave_beginning()
+        try:
+            ended = await self._carry_out(ticket.item, decision)
+        finally:
+            self._admission.release(ticket)
+            self._start_what_may()
+        del ticket  # a thousand ends may wait for Port, but not with all their messages
+        if ended is not None:
+            with self._telling.counted(ended.report.size_bytes):
+                await self._telling.conclude(claim, ended)
 
     async def _look_up(self, ticket: Ticket[Job]) -> None:
         """Finds out what became of it before; meanwhile it has no slot, for Port may be away for long.
@@ -343,21 +362,21 @@ class Dispatcher:
         """Ends a run that no executor of ours will ever see, unless another agent's does, or has ended it."""
         claim, about = refusal.claim, subject_of(refusal.delivery, refusal.invocation, refusal.route)
         action = refusal.invocation.action
-        with _named_in_the_log(about):
-            decision = await self._decide_on_refused(refusal)
-            self._leave_beginning()
-            earlier = refusal.delivery.earlier
-            del refusal  # see `_live`
-            if isinstance(decision, Over):
-                self._tell_redelivered(earlier, about.run_id, decision)
-                claim.settle(Settlement.ACCEPT)
-            elif await claim.secure():
-                self._tell_redelivered(earlier, about.run_id, decision)
-                with self._telling.counted():
-                    ended = self._lives.unexecuted(about, action, decision.outcome)
-                    await self._telling.conclude(claim, ended)
-            else:
-                claim.drop()
+        _name_in_the_log(about)
+        decision = await self._decide_on_refused(refusal)
+        self._leave_beginning()
+        earlier = refusal.delivery.earlier
+        del refusal  # see `_live`
+        if isinstance(decision, Over):
+            self._tell_redelivered(earlier, about.run_id, decision)
+            claim.settle(Settlement.ACCEPT)
+        elif await claim.secure():
+            self._tell_redelivered(earlier, about.run_id, decision)
+            with self._telling.counted():
+                ended = self._lives.unexecuted(about, action, decision.outcome)
+                await self._telling.conclude(claim, ended)
+        else:
+            claim.drop()
 
     async def _decide_on_refused(self, refusal: Refusal) -> Over | Conclude:
         """A drain cancels this, too."""
@@ -382,6 +401,6 @@ async def _wait_for_another(decision: LookAgain) -> None:
     await asyncio.sleep(decision.in_s)
 
 
-def _named_in_the_log(about: Subject) -> AbstractContextManager[None]:
-    """Inside, each line of the log says which run it is about."""
-    return structlog.contextvars.bound_contextvars(run_id=about.run_id, route=about.route, trace_id=about.trace_id)
+def _name_in_the_log(about: Subject) -> None:
+    """From here on each line that this task logs says which run it is about."""
+    structlog.contextvars.bind_contextvars(run_id=about.run_id, route=about.route, trace_id=about.trace_id)

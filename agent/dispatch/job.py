@@ -14,7 +14,8 @@ class Job:
     """A delivery with its route, and the claim under which its run is in hand.
 
     While thousands wait, most of what they would take is their messages, decoded: `shed` leaves the bytes alone.
-    ``decision`` is ``None`` until it is known what became of it before.
+    ``decision`` is ``None`` until it is known what became of it before. ``decoded_bytes`` is for whoever bounds what
+    is kept decoded: for how much it counts there.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class Job:
         self.routed = routed
         self.kind = invocation.kind
         self.run_id = invocation.run_id
+        self.decoded_bytes = 0
         self.decision: Decision | None = Begin() if delivery.earlier is None else None
         self._invocation: Invocation | None = invocation
         self._effort = invocation.effort

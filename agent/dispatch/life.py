@@ -138,13 +138,15 @@ class Lives:
             RunStarted(route.executor, route.name, invocation.run_id, invocation.action, waited_s, attempt, trace)
         )
         # What only this run knows as a secret is masked in the agent's log, too, whatever makes it say it.
-        with structlog.contextvars.bound_contextvars(**{LOG_MASK: report.masked}):
-            run: ActiveRun | None = None
-            try:
-                outcome, run = await self._work(job, invocation, report, started_s, attempt)
-            except Exception as error:
-                log.exception("a defect of the agent ended this run")
-                outcome = Failed(f"internal error of the agent: {type(error).__name__}", FailureKind.EXCEPTION)
+        structlog.contextvars.bind_contextvars(**{LOG_MASK: report.masked})
+        run: ActiveRun | None = None
+        try:
+            outcome, run = await self._work(job, invocation, report, started_s, attempt)
+        except Exception as error:
+            log.exception("a defect of the agent ended this run")
+            outcome = Failed(f"internal error of the agent: {type(error).__name__}", FailureKind.EXCEPTION)
+        finally:
+            structlog.contextvars.unbind_contextvars(LOG_MASK)
         duration_s = self._clock.monotonic() - started_s
         if run is not None and route.entities:
             return Ended(job.subject, invocation.action, report, outcome, Rest(run, route, duration_s))

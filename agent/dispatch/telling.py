@@ -47,13 +47,14 @@ class Telling:
         Cancelled, the message is to come again.
         """
         settlement = Settlement.RELEASE
+        structlog.contextvars.bind_contextvars(**{LOG_MASK: ended.report.masked})
         try:
-            with structlog.contextvars.bound_contextvars(**{LOG_MASK: ended.report.masked}):
-                ended = await self._complete(ended)
-                if (ending := self._lives.ending(ended)) is not None:
-                    claim.end(ending)
-                settlement = await self._report(ended, is_ours=claim.is_ours)
+            ended = await self._complete(ended)
+            if (ending := self._lives.ending(ended)) is not None:
+                claim.end(ending)
+            settlement = await self._report(ended, is_ours=claim.is_ours)
         finally:
+            structlog.contextvars.unbind_contextvars(LOG_MASK)
             claim.settle(settlement)
 
     async def deliver(self, left_over: LeftOver, claim: Claim) -> None:

@@ -61,6 +61,10 @@ class Counts:
         self._table.on(events.LoopTicked, lambda e: self._observe(table.LOOP_LAG, e.late_s))
         self._start_at_zero(executors, topics)
 
+    def hears(self, kind: type) -> bool:
+        """Whether facts of this type are taken note of."""
+        return self._table.hears(kind)
+
     def notify(self, event: events.Event) -> None:
         """Counts ``event``."""
         self._table.notify(event)

@@ -56,6 +56,10 @@ class Gauges(Collector):
         self._table = EventTable()
         self._hear()
 
+    def hears(self, kind: type) -> bool:
+        """Whether facts of this type are taken note of."""
+        return self._table.hears(kind)
+
     def notify(self, event: events.Event) -> None:
         """Takes note of ``event``."""
         if self._table.hears(type(event)):

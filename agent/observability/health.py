@@ -65,6 +65,10 @@ class Readiness:
         """The answer for ``/readyz``."""
         return self._health
 
+    def hears(self, kind: type) -> bool:
+        """Whether facts of this type are taken note of."""
+        return self._table.hears(kind)
+
     def notify(self, event: Event) -> None:
         """Takes note of ``event``."""
         self._table.notify(event)
@@ -174,6 +178,10 @@ class Liveness:
         if changed:
             self._announce.notify(AliveChanged(health.ok, health.reason))
         return health
+
+    def hears(self, kind: type) -> bool:
+        """Whether facts of this type are taken note of."""
+        return self._table.hears(kind)
 
     def notify(self, event: Event) -> None:
         """Takes note of ``event``."""

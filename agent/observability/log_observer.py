@@ -55,6 +55,10 @@ class LogObserver:
         self._hear_sources()
         self._hear_agent()
 
+    def hears(self, kind: type) -> bool:
+        """Whether facts of this type are taken note of."""
+        return self._table.hears(kind)
+
     def notify(self, event: events.Event) -> None:
         """Writes about ``event``, if there is anything to write."""
         self._table.notify(event)

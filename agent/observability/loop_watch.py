@@ -34,6 +34,10 @@ class LoopWatch:
         """Whose Python actions are being executed; may be asked on any thread."""
         return tuple(sorted(set(self._in_flight)))
 
+    def hears(self, kind: type) -> bool:
+        """Whether facts of this type are taken note of."""
+        return self._table.hears(kind)
+
     def notify(self, event: Event) -> None:
         """Takes note of ``event``."""
         self._table.notify(event)

@@ -54,6 +54,10 @@ class Metrics:
         self._exported = _WithoutCreated(registry)
         self._paced = {form: Paced(partial(self.render, openmetrics=form)) for form in (False, True)}
 
+    def hears(self, kind: type) -> bool:
+        """Whether facts of this type are taken note of."""
+        return self._counts.hears(kind) or self._gauges.hears(kind)
+
     def notify(self, event: Event) -> None:
         """Takes note of ``event``."""
         self._counts.notify(event)

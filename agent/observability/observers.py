@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -21,21 +21,32 @@ class Observers:
     """Tells every observer each fact, in order. One that fails breaks neither the logic nor the others.
 
     Thread-safe as far as the observers are. A failing observer keeps being told; its defect is logged once
-    per type of fact, with the traceback.
+    per type of fact, with the traceback. One that has a method ``hears`` is asked by it, once for each type of fact,
+    whether it wants to be told; the others hear everything.
     """
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
         self._lock = threading.Lock()
         self._told: set[tuple[int, type]] = set()
+        self._listeners: dict[type, tuple[tuple[int, Observer], ...]] = {}
 
     def notify(self, event: Event) -> None:
         """Passes ``event`` on to all. Never raises."""
-        for index, observer in enumerate(self._observers):
+        listeners = self._listeners.get(type(event))
+        if listeners is None:
+            listeners = self._listeners[type(event)] = tuple(self._who_hear(type(event)))
+        for index, observer in listeners:
             try:
                 observer.notify(event)
             except Exception:  # noqa: BLE001 - an observer's defect must not become a run's failure
                 self._complain(index, observer, type(event))
+
+    def _who_hear(self, kind: type) -> Iterator[tuple[int, Observer]]:
+        for index, observer in enumerate(self._observers):
+            hears: Callable[[type], bool] | None = getattr(observer, "hears", None)
+            if hears is None or hears(kind):
+                yield index, observer
 
     def _complain(self, index: int, observer: Observer, kind: type) -> None:
         with self._lock:

@@ -77,6 +77,10 @@ class SpanObserver:
         self._table.on(events.RunReported, self._reported)
         self._table.on(events.TargetRequested, self._requested)
 
+    def hears(self, kind: type) -> bool:
+        """Whether facts of this type are taken note of."""
+        return self._table.hears(kind)
+
     def notify(self, event: events.Event) -> None:
         """Takes note of ``event``."""
         self._table.notify(event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +16,8 @@ from agent.ports import Observer
 from agent.runs_api.journal_file import Entry, JournalFile, Key
 
 _TRY_AGAIN_S = 5.0
+_GATHER_S = 0.003
+"""So long others may join what is to be written: of many runs at once most are told to Port by then."""
 
 log = structlog.get_logger(__name__)
 
@@ -24,15 +27,21 @@ class Journal:
 
     A disk that is full or cannot be written costs what a restart would have needed, and nothing else: outcomes stay
     in memory, observers hear why, and it is tried again. ``open_file`` is called at once, and again while it
-    raises. All methods may be called from any thread; but for `close` none blocks.
+    raises. ``wait`` is given seconds to pass. All methods may be called from any thread; but for `close` none blocks.
     """
 
     def __init__(
-        self, open_file: Callable[[], JournalFile], observer: Observer, *, try_again_s: float = _TRY_AGAIN_S
+        self,
+        open_file: Callable[[], JournalFile],
+        observer: Observer,
+        *,
+        try_again_s: float = _TRY_AGAIN_S,
+        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._open_file = open_file
         self._observer = observer
         self._try_again_s = try_again_s
+        self._wait = wait
         self._file: JournalFile | None = None
         self._changed = threading.Condition()
         self._pending: set[Key] = set()
@@ -59,7 +68,7 @@ class Journal:
         return tuple(left_over)
 
     def keep(self, entry: Entry) -> None:
-        """From now on, or a moment later, this outcome outlives the process."""
+        """From now on, or a few milliseconds later, this outcome outlives the process."""
         with self._changed:
             self._pending.add(entry.key)
             self._todo[entry.key] = entry
@@ -91,6 +100,10 @@ class Journal:
                     self._changed.wait_for(lambda: self._closing, self._try_again_s)
                 else:
                     self._changed.wait_for(lambda: self._todo or self._closing or self._is_untold())
+                hurries = self._closing
+            if not hurries:
+                self._wait(_GATHER_S)  # not on the condition: each outcome would wake this thread
+            with self._changed:
                 todo, self._todo = self._todo, {}
                 self._on_disk.update(todo)  # from here on they may be
                 closing = self._closing

@@ -148,13 +148,14 @@ def target_of(run_id: RunId | None, kind: InvocationKind) -> Target | None:
 
 def _less_and_less(patch: Callable[[Details], wire.Request], details: Details) -> list[wire.Request]:
     """``patch`` of all details, of the summary and a word on the rest, of none; nothing twice, nothing empty."""
-    everything, summary, nothing = (patch(told) for told in (details, Details(summary=details.summary), Details()))
+    everything = patch(details)
     requests = [everything]
-    if everything != summary:
+    summary, nothing = Details(summary=details.summary), Details()
+    if details != summary and everything != patch(summary):  # most runs have no more than a summary to tell
         words = f"{details.summary or ''}\n\n{_REST_REFUSED}".strip()
         requests.append(patch(Details(summary=words)))
-    if everything != nothing:
-        requests.append(nothing)
+    if details != nothing and everything != (least := patch(nothing)):
+        requests.append(least)
     return [request for request in requests if request.body]
 
 

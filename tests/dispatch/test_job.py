@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from agent.dispatch.claims import Claims
 from agent.dispatch.dispatcher import DispatchSettings
 from agent.dispatch.job import Job
@@ -34,7 +36,17 @@ def test_what_was_shed_is_read_again_and_its_effort_is_not_forgotten() -> None:
     assert intake.recalled == ["deploy-1"]  # once, however often it is asked for
 
 
-def test_only_runs_that_have_to_wait_are_read_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("max_decoded_bytes", "recalled"),
+    [
+        (0, ["deploy-2", "deploy-3", "deploy-4"]),
+        (5_000, ["deploy-4"]),  # each takes its text and a little more
+        (DispatchSettings().max_decoded_bytes, []),
+    ],
+)
+def test_only_runs_that_wait_behind_many_are_read_twice(
+    tmp_path: Path, max_decoded_bytes: int, recalled: list[str]
+) -> None:
     async def scene() -> list[str]:
         gate = asyncio.Event()
 
@@ -43,7 +55,8 @@ def test_only_runs_that_have_to_wait_are_read_twice(tmp_path: Path) -> None:
             assert run.inputs == {"name": str(run.run_id).removeprefix("r_")}
             return Succeeded()
 
-        house = House([(ROUTE, Work(work))], tmp_path, DispatchSettings(max_concurrent_runs=2))
+        settings = DispatchSettings(max_concurrent_runs=2, max_decoded_bytes=max_decoded_bytes)
+        house = House([(ROUTE, Work(work))], tmp_path, settings)
         for number in range(5):
             house.source.put(f"deploy-{number}")
         agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
@@ -54,4 +67,21 @@ def test_only_runs_that_have_to_wait_are_read_twice(tmp_path: Path) -> None:
         assert await agent == 0
         return house.intake.recalled
 
-    assert asyncio.run(scene()) == ["deploy-2", "deploy-3", "deploy-4"]
+    assert asyncio.run(scene()) == recalled
+
+
+def test_there_is_room_for_decoded_messages_again_once_their_runs_have_started(tmp_path: Path) -> None:
+    async def scene() -> list[str]:
+        house = House(
+            [(ROUTE, Work(succeed))], tmp_path, DispatchSettings(max_concurrent_runs=1, max_decoded_bytes=2_500)
+        )
+        agent = asyncio.ensure_future(house.lifecycle.run(house.stop))
+        for round_ in range(3):
+            for number in range(2):  # the second waits, and alone has room
+                house.source.put(f"deploy-{round_}-{number}")
+            await house.until(lambda: len(house.source.settled) == 2 * (round_ + 1))  # noqa: B023 - read at once
+        house.stop.ask()
+        assert await agent == 0
+        return house.intake.recalled
+
+    assert asyncio.run(scene()) == []

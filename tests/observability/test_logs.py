@@ -74,6 +74,30 @@ def test_what_a_run_masks_is_masked_in_the_lines_of_its_context_and_in_no_other(
     assert third["event"] == "hunter2"
 
 
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({"run_id": "r_1", "count": 3}, {"run_id": "r_1", "count": 3}),
+        ({"run_id": "hunter2", "count": 3}, {"run_id": MASK, "count": 3}),
+        ({"run_id": "r_1", "hunter2": 3}, {"run_id": "r_1", MASK: 3}),
+        ({"run_id": "of-the-agent", "count": 3}, {"run_id": MASK, "count": 3}),
+        ({"run_id": "r_1", "of-the-agent": 3}, {"run_id": "r_1", MASK: 3}),
+        ({"run_id": "of-the-agent hunter2", "count": 3.5}, {"run_id": f"{MASK} {MASK}", "count": 3.5}),
+    ],
+)
+def test_a_plain_line_is_masked_wherever_a_secret_stands_in_it(
+    about: dict[str, object], expected: dict[str, object]
+) -> None:
+    stream = io.StringIO()
+    configure("json", "INFO", ["of-the-agent"], stream=stream)
+
+    with structlog.contextvars.bound_contextvars(**{LOG_MASK: lambda text: text.replace("hunter2", MASK)}):
+        structlog.get_logger().info("told", **about)
+
+    [line] = json_lines(stream)
+    assert {name: line[name] for name in line.keys() - {"timestamp", "level", "event"}} == expected
+
+
 def test_an_error_that_nobody_handled_is_told_without_its_words() -> None:
     stream = io.StringIO()
     configure("json", "INFO", stream=stream)

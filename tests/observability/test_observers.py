@@ -48,6 +48,25 @@ def test_a_defect_is_logged_once_for_each_kind_of_fact(log: io.StringIO) -> None
     assert "ZeroDivisionError: cannot take Consumed" in lines[0]["exception"]
 
 
+def test_who_says_what_it_hears_is_told_nothing_else() -> None:
+    class Picky(Heard):
+        def hears(self, kind: type) -> bool:
+            asked.append(kind)
+            return kind is ev.Committed
+
+    asked: list[type] = []
+    picky, curious = Picky(), Heard()
+    observers = Observers(picky, curious)
+
+    told = [ev.Consumed("t", 1), ev.Committed("ok"), ev.Consumed("t", 2), ev.Committed("failed")]
+    for event in told:
+        observers.notify(event)
+
+    assert curious.events == told
+    assert picky.events == [ev.Committed("ok"), ev.Committed("failed")]
+    assert asked == [ev.Consumed, ev.Committed]  # once for each
+
+
 def test_a_table_does_only_what_it_has_an_entry_for() -> None:
     heard: list[int] = []
     table = EventTable()

@@ -197,6 +197,26 @@ def test_nobody_waits_for_the_disk(tmp_path: Path) -> None:
     assert len(left_in(tmp_path)) == 500
 
 
+def test_what_port_has_within_moments_is_never_written(tmp_path: Path) -> None:
+    gate, written = threading.Event(), list[str]()
+    file = JournalFile.open_first_free(tmp_path, MANY_BYTES)
+    write = file.write
+
+    def noted(puts: list[Entry], drops: list[object]) -> None:
+        written.extend(str(put.subject.run_id) for put in puts)
+        assert not drops
+        write(puts, drops)  # type: ignore[arg-type]  # as they came
+
+    file.write = noted  # type: ignore[method-assign, assignment]  # looks on
+    journal = Journal(lambda: file, Heard(), wait=lambda _s: gate.wait(20))
+    for name in ("told", "untold"):
+        journal.keep(entry(name))
+    journal.drop(entry("told").key)
+    gate.set()
+    journal.close(20)
+    assert written == ["r_untold"]
+
+
 # ── a disk that fails ────────────────────────────────────────────────────────────────────────────────
 
 

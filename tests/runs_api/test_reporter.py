@@ -158,11 +158,36 @@ def test_a_secret_that_is_learned_is_masked_in_reports_under_way_and_in_later_on
         rig.reporter.learn(SECRET)
         report.summary(f"it is {SECRET}")
         await report.finish(Succeeded())
-        later_id, later = rig.action_run()
+        later_id, later = rig.action_run()  # which begins with the same secrets as the first one
         later.summary(f"it is {SECRET}")
         await later.finish(Succeeded())
         summaries = [body["summary"] for one in (run_id, later_id) for body in rig.bodies(f"*/{one}")]
         assert summaries == [f"it is {MASK}"] * 2
+
+    with_rig(scenario)
+
+
+def test_what_one_run_masks_is_masked_in_no_other_that_begins_with_the_same_secrets() -> None:
+    async def scenario(rig: Rig) -> None:
+        subject = Subject(None, InvocationKind.ACTION_RUN)
+        first, second = (rig.reporter.open(subject, ["of-the-route"]) for _ in range(2))
+        first.mask("of-one-run")
+        third = rig.reporter.open(subject, ["of-the-route"])
+        other = rig.reporter.open(subject, [])
+        text = "of-the-route of-one-run"
+        shown = [report.masked(text) for report in (first, second, third, other)]
+        assert shown == [f"{MASK} {MASK}", f"{MASK} of-one-run", f"{MASK} of-one-run", text]
+
+    with_rig(scenario)
+
+
+def test_of_however_many_sets_of_secrets_each_is_masked() -> None:
+    async def scenario(rig: Rig) -> None:
+        subject = Subject(None, InvocationKind.ACTION_RUN)
+        for number in range(600):
+            report = rig.reporter.open(subject, [f"secret-{number:03}"])
+            assert report.masked(f"secret-{number:03} secret-{number + 1:03}") == f"{MASK} secret-{number + 1:03}"
+            report.abandon()
 
     with_rig(scenario)
 
