@@ -1,76 +1,109 @@
-"""Measures what one agent handles on this machine, and prints it in Markdown: ``make bench``.
+"""Measures what one agent does on this machine, beside bare loops of the same stack: ``make bench``.
 
-Takes some minutes. Figures of different machines, or of one that others use, cannot be compared: the load before
-and after is printed with them.
+Takes long; ``--only`` and ``--quick`` shorten it. Figures of different machines, or of one that others use, cannot
+be compared, but ratios can: every ratio is of two things that were measured in turns. Differences within a quarter
+say nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 from agent import __version__
-from tests.bench.bench import Bench, Load
+from tests.bench.lab import Lab, Scenario, Wanted
+from tests.bench.scenarios.catalogue import SCENARIOS
+from tests.bench.table import HEAD, as_json, row
 from tests.broker.real_kafka import RealKafka
 
-LOADS = (
-    Load("python, `async`, does nothing", "python", 2000),
-    Load("http, answered at once", "quick", 2000),
-    Load("process, `/bin/true`", "process", 1000),
-    Load("http, answered at once; Port takes 100 ms", "quick", 2000, port_takes_s=0.1),
-    Load("http, answered after 1 s; 50 slots", "slow", 250),
-    Load("http, answered after 1 s; 500 slots", "slow", 1500, slots=500),
-)
-AT_ONCE = (50, 1000)
 
-
-def main() -> int:
-    """Prints the tables."""
-    options = _parser().parse_args()
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the tables; 1 if a scenario could not be measured."""
+    given = _parser().parse_args(arguments)
+    if given.list:
+        for scenario in SCENARIOS:
+            _say(f"{scenario.name:18} {scenario.what}")
+        return 0
     libs = Path(os.environ.get("KAFKA_LIBS", ""))
     if not list(libs.glob("kafka_2.13-*.jar")):
         sys.exit(f"KAFKA_LIBS is {str(libs)!r}, which holds no Kafka; `make bench` fetches it")
-    _say(f"agent {__version__}, Python {platform.python_version()}, {os.cpu_count()} of {_processor()}; {_load()}")
+    chosen = [one for one in SCENARIOS if given.only is None or one.name in given.only]
+    wanted = Wanted(1 if given.quick and given.rounds is None else given.rounds or 3, given.quick, given.full)
+    report = _measured(libs, chosen, wanted if given.seconds is None else _for_seconds(wanted, given.seconds))
+    if given.json is not None:
+        given.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 1 if report["failed"] else 0
+
+
+def _measured(libs: Path, chosen: list[Scenario], wanted: Wanted) -> dict[str, Any]:
+    report: dict[str, Any] = _machine() | {"rounds": wanted.rounds, "quick": wanted.quick, "scenarios": {}}
+    report |= {"failed": {}, "load_before": os.getloadavg()[0]}
+    _say(f"agent {__version__}, Python {report['python']}, {report['cores']} of {report['processor']}")
+    _say(f"load average {report['load_before']:.1f}; {wanted.rounds} rounds{', quick' if wanted.quick else ''}")
     with tempfile.TemporaryDirectory() as folder:
         kafka = RealKafka(libs, Path(folder) / "kafka")
         try:
             kafka.start()
-            _measure(Bench(kafka, Path(folder)), options.rounds)
+            lab = Lab(kafka, Path(folder), wanted)
+            for scenario in chosen:
+                _measure(scenario, lab, report)
         finally:
             kafka.close()
-    _say(f"\nafterwards: {_load()}")
-    return 0
+    report["load_after"] = os.getloadavg()[0]
+    _say(f"\nload average afterwards {report['load_after']:.1f}")
+    return report
 
 
-def _measure(bench: Bench, rounds: int) -> None:
-    _say(f"\nMedian of {rounds}:\n")
-    _say("| runs of | a second | the agent's CPU per run | its children's | requests to Port per run |")
-    _say("|---|---|---|---|---|")
-    for name, reading in bench.throughput(LOADS, rounds).items():
-        cpu = f"{reading.own_cpu_ms:.1f} ms | {reading.children_cpu_ms:.1f} ms"
-        _say(f"| {name} | {reading.runs_per_s:.0f} | {cpu} | {reading.requests_per_run:.1f} |")
-    _say("\n| requests under way at once | memory |\n|---|---|")
-    for found in bench.memory(AT_ONCE):
-        _say(f"| {found.at_once} | {found.mib:.0f} MiB |")
+def _measure(scenario: Scenario, lab: Lab, report: dict[str, Any]) -> None:
+    """One that fails leaves the others alone."""
+    _say(f"\n### {scenario.name}: {scenario.what}\n\n{HEAD}")
+    figures = report["scenarios"].setdefault(scenario.name, [])
+    began_s = time.monotonic()
+    try:
+        for figure in scenario.measure(lab):
+            _say(row(figure))
+            figures.append(as_json(figure))
+    except AssertionError as error:
+        report["failed"][scenario.name] = str(error)
+        _say(f"\nnot measured: {error}")
+    _say(f"\n{time.monotonic() - began_s:.0f} s")
+
+
+def _for_seconds(wanted: Wanted, seconds: float) -> Wanted:
+    return Wanted(wanted.rounds, wanted.quick, wanted.full, seconds)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    names = [scenario.name for scenario in SCENARIOS]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help="these scenarios")
+    parser.add_argument("--list", action="store_true", help="tell the scenarios' names, and end")
+    parser.add_argument("--rounds", type=int, help="how often each is measured; default 3, with --quick 1")
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything, to see that it works")
+    parser.add_argument("--full", action="store_true", help="also drain a backlog of a million; takes long")
+    parser.add_argument("--seconds", type=float, help="how long `steady` loads an agent; default 120")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all values here, too")
     return parser
 
 
-def _load() -> str:
-    return f"load average {os.getloadavg()[0]:.1f}"
-
-
-def _processor() -> str:
+def _machine() -> dict[str, Any]:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "processor")
+    processor = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "processor"
+    )
+    return {
+        "agent": __version__,
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "processor": processor,
+    }
 
 
 def _say(text: str) -> None:

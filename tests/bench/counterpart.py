@@ -1,0 +1,71 @@
+"""`tests.bench.server` as a child process: what an agent talks to, and what is asked about it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.bench.server import Counts, Stamps
+from tests.broker.child import Child
+from tests.broker.waiting import wait_until
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How Port and the target behave. ``limit``: requests to Port per ``period_s``, ``None`` for any number."""
+
+    latency_s: float = 0.0
+    keeps_stamps: bool = False
+    limit: int | None = None
+    period_s: float = 10.0
+
+    def arguments(self) -> list[str]:
+        """The server's own."""
+        stamps = ["--stamps"] if self.keeps_stamps else []
+        limit = [] if self.limit is None else [f"--limit={self.limit}", f"--period={self.period_s}"]
+        return [f"--latency={self.latency_s}", *stamps, *limit]
+
+
+class Counterpart:
+    """A running server. `end` must be called at the end. ``credentials`` are what agents get for Kafka."""
+
+    def __init__(self, org: str, credentials: Mapping[str, object], home: Path, manners: Manners) -> None:
+        argv = ["-m", "tests.bench.server", f"--org={org}", f"--kafka={json.dumps(credentials)}"]
+        self._child = Child(
+            [sys.executable, *argv, *manners.arguments()], home / "server.log", {"LC_ALL": "C.UTF-8"}
+        )
+        self._child.start()
+        wait_until(lambda: "\n" in self._child.output(), timeout_s=30, what="the server of the benchmarks")
+        self.url = f"http://127.0.0.1:{self._child.output().split()[0]}"
+        self._http = httpx.Client(base_url=self.url, trust_env=False, timeout=30)
+
+    def counts(self) -> Counts:
+        """What came since the last `reset`."""
+        return Counts(**self._get("/_stats"))
+
+    def stamps(self) -> Stamps:
+        """When what happened to each run since the last `reset`."""
+        return Stamps(**self._get("/_stamps"))
+
+    def reset(self) -> None:
+        """Begins to count anew."""
+        self._get("/_reset")
+
+    def release(self) -> None:
+        """Answers all requests that are held."""
+        self._get("/_release")
+
+    def end(self) -> None:
+        """Ends it. Idempotent."""
+        self._http.close()
+        self._child.end()
+
+    def _get(self, path: str) -> dict[str, Any]:
+        body: dict[str, Any] = self._http.get(path).raise_for_status().json()
+        return body

@@ -1,0 +1,29 @@
+"""Python callables: what is left of a run where nothing is done in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.bench.comparison import compare
+from tests.bench.figures import Figure, at_least
+from tests.bench.lab import Lab, Scenario
+from tests.bench.routes import PYTHON, routes
+from tests.bench.site import Bare
+
+NOTHING = Bare("aiohttp, uvloop: verify, one status", "nothing", "aiohttp", "uvloop")
+TRANSPORT_NOTHING = Bare("httpx over the agent's transport: the same", "nothing", "transport", "asyncio")
+
+
+def _callables(lab: Lab) -> Iterator[Figure]:
+    with lab.site(routes(PYTHON)) as site:
+        agent = site.start_agent()
+        site.warm_up("nothing")
+        bare = (NOTHING, TRANSPORT_NOTHING)
+        found = compare(lab, site, [agent], "nothing", lab.wanted.of(10_000), bare)
+        yield found.per_second(beside=NOTHING)
+        yield from found.per_core(at_least(2000))
+        yield from found.cpu()
+        yield found.requests()
+
+
+SCENARIOS = (Scenario("python", "an async callable that does nothing, statuses reported", _callables),)
