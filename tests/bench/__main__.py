@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not list(libs.glob("kafka_2.13-*.jar")):
         sys.exit(f"KAFKA_LIBS is {str(libs)!r}, which holds no Kafka; `make bench` fetches it")
     chosen = [one for one in SCENARIOS if given.only is None or one.name in given.only]
-    wanted = Wanted(1 if given.quick and given.rounds is None else given.rounds or 3, given.quick, given.full)
-    report = _measured(libs, chosen, wanted if given.seconds is None else _for_seconds(wanted, given.seconds))
+    rounds = given.rounds or (1 if given.quick else 3)
+    report = _measured(libs, chosen, Wanted(rounds, given.quick, given.full, given.seconds))
     if given.json is not None:
         given.json.write_text(json.dumps(report, indent=2) + "\n")
     return 1 if report["failed"] else 0
@@ -76,10 +76,6 @@ def _measure(scenario: Scenario, lab: Lab, report: dict[str, Any]) -> None:
     _say(f"\n{time.monotonic() - began_s:.0f} s")
 
 
-def _for_seconds(wanted: Wanted, seconds: float) -> Wanted:
-    return Wanted(wanted.rounds, wanted.quick, wanted.full, seconds)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     names = [scenario.name for scenario in SCENARIOS]
@@ -88,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, help="how often each is measured; default 3, with --quick 1")
     parser.add_argument("--quick", action="store_true", help="a tenth of everything, to see that it works")
     parser.add_argument("--full", action="store_true", help="also drain a backlog of a million; takes long")
-    parser.add_argument("--seconds", type=float, help="how long `steady` loads an agent; default 120")
+    parser.add_argument(
+        "--seconds", type=float, help="how long latency-http, steady and idle take; default 40, 120, 30"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values here, too")
     return parser
 

@@ -21,7 +21,7 @@ class Comparison:
     def per_core(
         self, goal: Goal | None = None, against: Mapping[Bare, Goal | None] | None = None
     ) -> Iterator[Figure]:
-        """Runs per CPU second: with a ``goal`` of its own, and once for each bare loop, with the goal against it."""
+        """Runs per CPU second, with a ``goal`` of its own; and for each bare loop, with the goal against it."""
         if goal is not None or not self.bare:
             yield self._figure("runs per CPU second", "/s", lambda one: one.per_core, goal)
         for bare, passes in self.bare.items():

@@ -20,17 +20,23 @@ class Wanted:
     """How much is measured.
 
     ``quick``: a tenth of everything, to see that it works. ``full``: also the backlog of a million that is drained
-    to its end. ``seconds``: how long an agent is kept busy where growth over time is looked for.
+    to its end. ``seconds``: how long what takes its time by the clock takes, in place of each scenario's own time.
     """
 
     rounds: int = 3
     quick: bool = False
     full: bool = False
-    seconds: float = 120.0
+    seconds: float | None = None
 
     def of(self, count: int) -> int:
         """So many, or a tenth of them."""
         return max(1, int(count * _QUICK_SHARE)) if self.quick else count
+
+    def lasting(self, seconds: float) -> float:
+        """So long, or as long as was asked for, or a tenth."""
+        if self.seconds is not None:
+            return self.seconds
+        return seconds * _QUICK_SHARE if self.quick else seconds
 
 
 class Lab:

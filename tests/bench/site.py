@@ -6,10 +6,12 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from confluent_kafka import Producer
 
 from tests.bench.counterpart import Counterpart, Manners
 from tests.bench.routes import ACTIONS
@@ -24,9 +26,10 @@ from tests.broker.waiting import wait_until
 
 _STANDSTILL_S = 90.0
 _START_TIMEOUT_S = 60.0
-_CHUNK = 20_000
-"""Records that are produced at once: the producer's own queue is bounded."""
+_CHUNK_RECORDS, _CHUNK_BYTES = 20_000, 64 * 1024 * 1024
+"""So much is produced at once: the producer's own queue is bounded."""
 _WARM_UP = 200
+_LOOK_EVERY_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +87,13 @@ class Site:
         self.workload = Workload(org)
         self._kafka = kafka
         self._client = KafkaClient(kafka)
-        self._bare_topic = f"{org}.bare"
+        self.bare_topic = f"{org}.bare"
         self._children: list[Child] = []
         self._numbers = itertools.count(1)
         home.mkdir(parents=True)
         (home / "bench_actions.py").write_text(ACTIONS)
         self._client.create_topic(self.topic, partitions)
-        self._client.create_topic(self._bare_topic, partitions)
+        self._client.create_topic(self.bare_topic, partitions)
         self._client.create_topic(f"{org}.change.log", 1)
         self._client.allow_agent(org)
         account = {"brokers": [kafka.bootstrap], "username": AGENT.username, "password": AGENT.password}
@@ -153,7 +156,7 @@ class Site:
     def start_bare(self, bare: Bare, runs: int) -> Child:
         """A bare loop for so many runs; returns once it consumes."""
         config = {"fetch.wait.max.ms": 500, **self._kafka.client_config(AGENT)}
-        argv = ["-m", "tests.bench.floors", f"--kafka={json.dumps(config)}", f"--topic={self._bare_topic}"]
+        argv = ["-m", "tests.bench.floors", f"--kafka={json.dumps(config)}", f"--topic={self.bare_topic}"]
         argv += [f"--url={self.port.url}", f"--count={runs}", f"--at-once={bare.at_once}", f"--work={bare.work}"]
         argv += [f"--client={bare.client}", f"--loop={bare.loop}"]
         log = self.home / f"bare{next(self._numbers)}.log"
@@ -165,34 +168,39 @@ class Site:
 
     def produce_bare(self, records: Iterable[bytes]) -> None:
         """Appends records to the topic of the bare loops."""
-        self._produce(self._bare_topic, records)
+        self._produce(self.bare_topic, records)
 
     def wait_ended(self, runs: int, standstill_s: float = _STANDSTILL_S) -> Counts:
         """Returns once so many runs have a status since the last reset; fails if none gets one for so long."""
+        return list(self.progress(runs, standstill_s))[-1]
+
+    def progress(self, runs: int, standstill_s: float = _STANDSTILL_S) -> Iterator[Counts]:
+        """As `wait_ended`: how things stand, many times a second, until they have ended."""
         seen, at_s = -1, time.monotonic()
-        while (counts := self.port.counts()).status < runs:
+        while True:
+            counts = self.port.counts()
             if counts.status > seen:
                 seen, at_s = counts.status, time.monotonic()
+            yield counts
+            if counts.status >= runs:
+                return
             assert time.monotonic() - at_s < standstill_s, f"only {counts} of {runs} runs\n{self._last_words()}"
-            time.sleep(0.02)
-        return counts
+            time.sleep(_LOOK_EVERY_S)
 
-    def progress(self, runs: int) -> list[tuple[float, int]]:
-        """As `wait_ended`; how many had a status at which time, a few times a second."""
-        found: list[tuple[float, int]] = []
-        while not found or found[-1][1] < runs:
-            counts = self.port.counts()
-            found.append((time.monotonic(), counts.status))
-            before = next((count for at_s, count in found if at_s > found[-1][0] - _STANDSTILL_S), -1)
-            is_moving = counts.status > before or found[-1][0] - found[0][0] < _STANDSTILL_S
-            assert is_moving, f"only {counts} of {runs} runs\n{self._last_words()}"
-            time.sleep(0.1)
-        return found
+    def feed(self, topic: str) -> Feed:
+        """Produces single records to a topic, with nothing in between."""
+        return Feed(Producer({**self._kafka.client_config(), "linger.ms": 0}), topic)
 
     def _produce(self, topic: str, records: Iterable[bytes]) -> None:
-        rest = iter(records)
-        while chunk := list(itertools.islice(rest, _CHUNK)):
-            self._client.produce(topic, chunk)
+        chunk: list[bytes] = []
+        size = 0
+        for record in records:
+            chunk.append(record)
+            size += len(record)
+            if len(chunk) >= _CHUNK_RECORDS or size >= _CHUNK_BYTES:
+                self._client.produce(topic, chunk)
+                chunk, size = [], 0
+        self._client.produce(topic, chunk)
 
     def _settings(self) -> Mapping[str, str]:
         return {
@@ -207,6 +215,26 @@ class Site:
 
     def _last_words(self) -> str:
         return "\n".join(child.tail(without="run finished") for child in self._children)
+
+
+class Feed:
+    """Produces records one by one, each at once."""
+
+    def __init__(self, producer: Producer, topic: str) -> None:
+        self._producer = producer
+        self._topic = topic
+        producer.list_topics(topic, _START_TIMEOUT_S)  # the connection is made before the first record needs it
+
+    def produce(self, record: bytes) -> float:
+        """Hands over a record. Returns the monotonic time of that."""
+        at_s = time.monotonic()
+        self._producer.produce(self._topic, record)
+        self._producer.poll(0)
+        return at_s
+
+    def flush(self) -> None:
+        """Returns once the broker has all of them."""
+        assert not self._producer.flush(_START_TIMEOUT_S), "Kafka does not take records"
 
 
 def _judged(found: Pass) -> Pass:

@@ -28,15 +28,16 @@ class Workload:
 
     def records(self, action: str, count: int, text: str = _TEXT) -> Iterator[bytes]:
         """Signed messages for agents that name ``action``; ``text`` is their only input."""
+        return (record for _, record in self.orders(action, count, text))
+
+    def orders(self, action: str, count: int, text: str = _TEXT) -> Iterator[tuple[str, bytes]]:
+        """The same, each with the id of its run."""
         click = Click(_PLACE, action, {"text": text}, "service", org_id=self._org)
         message = messages.wire_text(messages.webhook(click, "http://127.0.0.1:9/", agent=True))
         at_s = int(time.time())
         for _ in range(count):
-            mine = message.replace(_PLACE, self.run_id())
+            run_id = f"r_{next(self._numbers):012d}"
+            mine = message.replace(_PLACE, run_id)
             signature = signature_of(mine.encode(), str(at_s), SECRET)
             headers = f'"headers":{{"X-Port-Signature":"{signature}","X-Port-Timestamp":{at_s}}}'
-            yield mine.replace(_HEADERS, headers).encode()
-
-    def run_id(self) -> str:
-        """A new one."""
-        return f"r_{next(self._numbers):012d}"
+            yield run_id, mine.replace(_HEADERS, headers).encode()

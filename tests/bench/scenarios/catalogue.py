@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from tests.bench.lab import Scenario
-from tests.bench.scenarios import http_sync, process, python_callable
+from tests.bench.scenarios import (
+    api_requests,
+    growth,
+    http_sync,
+    idle,
+    latency,
+    memory,
+    process,
+    python_callable,
+    steady,
+)
 
 SCENARIOS: tuple[Scenario, ...] = (
     *http_sync.SCENARIOS,
     *process.SCENARIOS,
     *python_callable.SCENARIOS,
+    *latency.SCENARIOS,
+    *api_requests.SCENARIOS,
+    *memory.SCENARIOS,
+    *growth.SCENARIOS,
+    *steady.SCENARIOS,
+    *idle.SCENARIOS,
 )
