@@ -56,11 +56,13 @@ class Stamps:
 
     called: dict[str, float] = field(default_factory=dict)
     answered: dict[str, float] = field(default_factory=dict)
+    logged: dict[str, float] = field(default_factory=dict)
+    """The last time."""
     ended: dict[str, float] = field(default_factory=dict)
 
     def running(self) -> list[str]:
         """Runs that were heard of and have no status."""
-        return [run_id for run_id in self.called if run_id not in self.ended]
+        return [run_id for run_id in self.called | self.logged if run_id not in self.ended]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ class Service:
         if url.startswith(_RUN) and method != b"GET":
             if url.endswith(b"/logs"):
                 counts.log += 1
-                self._heard_of(url[len(_RUN) : -len(b"/logs")])
+                self._logged(url[len(_RUN) : -len(b"/logs")])
             elif method == b"PATCH" and b'"status":' in body:
                 self._ended(url[len(_RUN) :], is_success=b'"SUCCESS"' in body)
             return self.fine
@@ -151,9 +153,9 @@ class Service:
             return _answer({"ok": True, "runs": runs})
         return self.fine
 
-    def _heard_of(self, run_id: bytes) -> None:
+    def _logged(self, run_id: bytes) -> None:
         if self.rules.keeps_stamps:
-            self.stamps.called.setdefault(run_id.decode(), time.monotonic())
+            self.stamps.logged[run_id.decode()] = time.monotonic()
 
     def _ended(self, run_id: bytes, *, is_success: bool) -> None:
         counts, now_s = self.counts, time.monotonic()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from tests.bench.counterpart import Manners
 from tests.bench.figures import Figure, Floor, at_most, quantile
 from tests.bench.lab import Lab, Scenario
 from tests.bench.routes import ECHO, QUICK, SILENT, routes
+from tests.bench.server import Counts
 from tests.bench.site import Site
 
 _CHATTY = """\
@@ -41,16 +43,19 @@ _BEHIND_LOGS_MS = 1000.0
 """A log sends once a second: whoever waits for his turn among logs waits at least that long."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Waits:
+    """How long statuses took, from the target's answer and from the run's own log; and what came in all."""
+
+    from_work_ms: Sequence[float]
+    from_log_ms: Sequence[float]
+    counts: Counts
+
+
 def _requests(lab: Lab) -> Iterator[Figure]:
     yield from _of_short_runs(lab)
     yield from _of_a_long_log(lab)
-    alone = [_status_waits(lab, neighbours=0) for _ in range(lab.wanted.rounds)]
-    crowded = [_status_waits(lab, neighbours=_NEIGHBOURS) for _ in range(lab.wanted.rounds)]
-    for name, share, goal in (("p50", 0.5, None), ("p99", 0.99, at_most(_BEHIND_LOGS_MS))):
-        floor = Floor("without them", [quantile(waits, share) for waits in alone])
-        values = [quantile(waits, share) for waits in crowded]
-        title = f"end of work → status beside {_NEIGHBOURS} long logs, at most {_LIMIT_PER_S} requests/s, {name}"
-        yield Figure(title, "ms", values, goal, floor)
+    yield from _where_requests_are_scarce(lab)
 
 
 def _of_short_runs(lab: Lab) -> Iterator[Figure]:
@@ -88,8 +93,26 @@ def _of_a_long_log(lab: Lab) -> Iterator[Figure]:
     yield Figure(f"requests of a run of {steps * lines:,} lines in {steps * _STEP_S:g} s", "", found, at_most(70))
 
 
-def _status_waits(lab: Lab, *, neighbours: int) -> list[float]:
-    """Milliseconds from the target's answer to the run's status, of forwarded requests, 5 a second."""
+def _where_requests_are_scarce(lab: Lab) -> Iterator[Figure]:
+    alone: list[_Waits] = []
+    crowded: list[_Waits] = []
+    for _ in range(lab.wanted.rounds):
+        alone.append(_status_waits(lab, neighbours=0))
+        crowded.append(_status_waits(lab, neighbours=_NEIGHBOURS))
+    beside = f"beside {_NEIGHBOURS} long logs, at most {_LIMIT_PER_S} requests/s"
+    for name, share, goal in (("p50", 0.5, None), ("p99", 0.99, at_most(_BEHIND_LOGS_MS))):
+        floor = Floor("without them", [quantile(one.from_work_ms, share) for one in alone])
+        values = [quantile(one.from_work_ms, share) for one in crowded]
+        yield Figure(f"end of work → status, {beside}, {name}", "ms", values, goal, floor)
+        floor = Floor("without them", [quantile(one.from_log_ms, share) for one in alone])
+        values = [quantile(one.from_log_ms, share) for one in crowded]
+        yield Figure(f"… of that from the run's own log to its status, {name}", "ms", values, None, floor)
+    yield Figure(f"requests that Port refused, {beside}", "", [one.counts.refused for one in crowded])
+    yield Figure(f"requests in all, {beside}", "", [one.counts.api for one in crowded])
+
+
+def _status_waits(lab: Lab, *, neighbours: int) -> _Waits:
+    """Of forwarded requests, 5 a second, beside so many commands that print all the time."""
     seconds = lab.wanted.lasting(40)
     steps = round((seconds + 5) / _STEP_S)
     manners = Manners(keeps_stamps=True, limit=round(_LIMIT_PER_S * _PERIOD_S), period_s=_PERIOD_S)
@@ -99,9 +122,13 @@ def _status_waits(lab: Lab, *, neighbours: int) -> list[float]:
         site.port.reset()
         site.produce(site.workload.records("chatty", neighbours))
         runs = _feed(site, round(seconds / _EVERY_S))
-        site.wait_ended(len(runs) + neighbours, standstill_s=300)
+        counts = site.wait_ended(len(runs) + neighbours, standstill_s=300)
         stamps = site.port.stamps()
-    return [1000 * (stamps.ended[run_id] - stamps.answered[run_id]) for run_id in runs]
+    return _Waits(
+        [1000 * (stamps.ended[run_id] - stamps.answered[run_id]) for run_id in runs],
+        [1000 * (stamps.ended[run_id] - stamps.logged[run_id]) for run_id in runs],
+        counts,
+    )
 
 
 def _feed(site: Site, count: int) -> list[str]:

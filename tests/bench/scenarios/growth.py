@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from tests.bench.figures import Figure, Floor, ratio_at_least
+from tests.bench.figures import Figure, Floor, at_least, ratio_at_least
 from tests.bench.lab import Lab, Scenario
 from tests.bench.routes import PYTHON, QUICK, many, routes
 from tests.bench.site import Pass, Site
 from tests.bench.usage import Cpu
 from tests.broker.agent_process import AgentProcess
+from tests.broker.waiting import wait_until
 
 _WITHIN = 0.9
 """Within 10 %."""
@@ -74,12 +75,20 @@ def _agents(lab: Lab) -> Iterator[Figure]:
         for count in (1, 2):
             site = sites.enter_context(lab.site(routes(QUICK), partitions=4))
             setups.append(_Setup(f"{count} agents", site, [site.start_agent() for _ in range(count)]))
-        time.sleep(5)  # the second one's partitions come to it
+        pair = setups[-1].agents
+        wait_until(lambda: all(_partitions_of(agent) >= 2 for agent in pair), timeout_s=60, what="fair shares")
+        before = [Cpu.of(agent.pid) for agent in pair]
         found = _in_turns(lab, setups)
+        used_s = [Cpu.of(agent.pid).since(earlier).own_s for agent, earlier in zip(pair, before, strict=True)]
     yield from _per_core(found)
+    yield Figure("the less busy agent's share of the work", "%", [100 * min(used_s) / sum(used_s)], at_least(40))
     (first, base), (second, both) = found.items()
     floor = Floor(first, [one.runs_per_s for one in base])
     yield Figure(f"runs a second by the clock, {second}", "/s", [one.runs_per_s for one in both], None, floor)
+
+
+def _partitions_of(agent: AgentProcess) -> float:
+    return (agent.metrics() or {}).get("agent_kafka_assigned_partitions", 0)
 
 
 def _backlog(lab: Lab) -> Iterator[Figure]:

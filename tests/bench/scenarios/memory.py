@@ -17,6 +17,8 @@ _SETTLE_S = 5.0
 _PATIENCE_S = 180.0
 _AT_ONCE = 1000
 _SLOTS = 50
+_MORE_THAN_WAITS = 20_000
+"""Beside the default of AGENT_MAX_WAITING_RUNS."""
 _LARGE_BYTES = 950_000
 """A record that Kafka takes with its default limit of 1 MiB, and Port's signature in it."""
 _NO_MORE = 1.25
@@ -59,7 +61,7 @@ def _at_once(lab: Lab) -> Iterator[Figure]:
 
 def _in_front_of_backlogs(lab: Lab) -> Iterator[Figure]:
     """All slots are taken by requests that do not come back, so that what can be fetched ahead is."""
-    large, small = lab.wanted.of(1_000_000), lab.wanted.of(20_000)
+    large, small = lab.wanted.of(1_000_000), _MORE_THAN_WAITS
     floor = Floor(f"of {small:,}", [_peak_mib(lab, small, "x")])
     peak = _peak_mib(lab, large, "x")
     yield Figure(f"the most in front of a backlog of {large:,}", "MiB", [peak], ratio_at_most(_NO_MORE), floor)
