@@ -60,21 +60,26 @@ def _at_once(lab: Lab) -> Iterator[Figure]:
 
 
 def _in_front_of_backlogs(lab: Lab) -> Iterator[Figure]:
-    """All slots are taken by requests that do not come back, so that what can be fetched ahead is."""
-    large, small = lab.wanted.of(1_000_000), _MORE_THAN_WAITS
-    floor = Floor(f"of {small:,}", [_peak_mib(lab, small, "x")])
-    peak = _peak_mib(lab, large, "x")
-    yield Figure(f"the most in front of a backlog of {large:,}", "MiB", [peak], ratio_at_most(_NO_MORE), floor)
-    count = lab.wanted.of(300)
-    peak = _peak_mib(lab, count, "x" * _LARGE_BYTES)
-    yield Figure(f"the most in front of {count:,} records of 1 MB", "MiB", [peak], ratio_at_most(_NO_MORE), floor)
+    """All slots are taken by requests that do not come back, so that what can be fetched ahead is.
+
+    What the requests themselves hold counts, too: with one slot, that is of one large record.
+    """
+    large, count = lab.wanted.of(1_000_000), lab.wanted.of(300)
+    for slots in (_SLOTS, 1):
+        floor = Floor(f"of {_MORE_THAN_WAITS:,} small ones", [_peak_mib(lab, _MORE_THAN_WAITS, "x", slots)])
+        if slots == _SLOTS:
+            peak = _peak_mib(lab, large, "x", slots)
+            yield Figure(f"the most before a backlog of {large:,}", "MiB", [peak], ratio_at_most(_NO_MORE), floor)
+        peak = _peak_mib(lab, count, "x" * _LARGE_BYTES, slots)
+        name = f"the most before {count:,} records of 1 MB, slots: {slots}"
+        yield Figure(name, "MiB", [peak], ratio_at_most(_NO_MORE), floor)
 
 
-def _peak_mib(lab: Lab, backlog: int, text: str) -> float:
+def _peak_mib(lab: Lab, backlog: int, text: str, slots: int) -> float:
     with lab.site(routes(HELD)) as site:
         site.produce(site.workload.records("held", backlog, text))
-        agent = site.start_agent()
-        _wait_held(site, min(_SLOTS, backlog))
+        agent = site.start_agent(AGENT_MAX_CONCURRENT_RUNS=str(slots))
+        _wait_held(site, min(slots, backlog))
         return _settled_peak_mib(agent)
 
 
