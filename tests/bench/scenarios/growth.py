@@ -17,6 +17,8 @@ from tests.broker.waiting import wait_until
 
 _WITHIN = 0.9
 """Within 10 %."""
+_LINEAR = 0.75
+"""Tenths that are measured once: differences within a quarter mean nothing."""
 _SMALL = "x"
 _TENTHS = 10
 
@@ -55,7 +57,7 @@ def _routes(lab: Lab) -> Iterator[Figure]:
         setups = []
         for count in (1, 10, 100, 1000):
             site = sites.enter_context(lab.site(many(count, QUICK)))
-            setups.append(_Setup(f"{count:,} routes", site, [site.start_agent()]))
+            setups.append(_Setup(_counted(count, "route"), site, [site.start_agent()]))
         yield from _per_core(_in_turns(lab, setups))
 
 
@@ -64,7 +66,7 @@ def _partitions(lab: Lab) -> Iterator[Figure]:
         setups = []
         for count in (1, 64):
             site = sites.enter_context(lab.site(routes(QUICK), partitions=count))
-            setups.append(_Setup(f"{count} partitions", site, [site.start_agent()]))
+            setups.append(_Setup(_counted(count, "partition"), site, [site.start_agent()]))
         yield from _per_core(_in_turns(lab, setups))
 
 
@@ -74,7 +76,7 @@ def _agents(lab: Lab) -> Iterator[Figure]:
         setups = []
         for count in (1, 2):
             site = sites.enter_context(lab.site(routes(QUICK), partitions=4))
-            setups.append(_Setup(f"{count} agents", site, [site.start_agent() for _ in range(count)]))
+            setups.append(_Setup(_counted(count, "agent"), site, [site.start_agent() for _ in range(count)]))
         pair = setups[-1].agents
         wait_until(lambda: all(_partitions_of(agent) >= 2 for agent in pair), timeout_s=60, what="fair shares")
         before = [Cpu.of(agent.pid) for agent in pair]
@@ -85,6 +87,10 @@ def _agents(lab: Lab) -> Iterator[Figure]:
     (first, base), (second, both) = found.items()
     floor = Floor(first, [one.runs_per_s for one in base])
     yield Figure(f"runs a second by the clock, {second}", "/s", [one.runs_per_s for one in both], None, floor)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' if count > 1 else ''}"
 
 
 def _partitions_of(agent: AgentProcess) -> float:
@@ -102,7 +108,7 @@ def _backlog(lab: Lab) -> Iterator[Figure]:
         yield Figure(f"{name}, runs a second by the clock, each tenth", "/s", by_clock)
         yield Figure(f"{name}, runs per CPU second, each tenth", "/s", by_cpu)
         floor = Floor("the second tenth", [by_cpu[1]])  # the first has the agent's start in it
-        yield Figure(f"{name}, the last tenth", "/s", [by_cpu[-1]], ratio_at_least(_WITHIN), floor)
+        yield Figure(f"{name}, the last tenth", "/s", [by_cpu[-1]], ratio_at_least(_LINEAR), floor)
 
 
 def _tenths(site: Site, runs: int) -> tuple[list[float], list[float]]:
