@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.exit(f"KAFKA_LIBS is {str(libs)!r}, which holds no Kafka; `make bench` fetches it")
     chosen = [one for one in SCENARIOS if given.only is None or one.name in given.only]
     rounds = given.rounds or (1 if given.quick else 3)
-    report = _measured(libs, chosen, Wanted(rounds, given.quick, given.full, given.seconds))
+    report = _measured(libs, chosen, Wanted(rounds, given.quick, given.full, given.seconds, given.beside))
     if given.json is not None:
         given.json.write_text(json.dumps(report, indent=2) + "\n")
     return 1 if report["failed"] else 0
@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds", type=float, help="how long latency-http, steady and idle take; default 40, 120, 30"
     )
+    parser.add_argument("--beside", type=Path, metavar="TREE", help="compare with the agent of this working tree")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values here, too")
     return parser
 

@@ -21,12 +21,14 @@ class Wanted:
 
     ``quick``: a tenth of everything, to see that it works. ``full``: also the backlog of a million that is drained
     to its end. ``seconds``: how long what takes its time by the clock takes, in place of each scenario's own time.
+    ``beside``: another working tree, whose agent handles the same in turns where bare loops do.
     """
 
     rounds: int = 3
     quick: bool = False
     full: bool = False
     seconds: float | None = None
+    beside: Path | None = None
 
     def of(self, count: int) -> int:
         """So many, or a tenth of them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.bench.comparison import compare
+from tests.bench.comparison import Task, compare
 from tests.bench.counterpart import Manners
 from tests.bench.figures import Figure, at_least, ratio_at_least
 from tests.bench.lab import Lab, Scenario
@@ -20,42 +20,36 @@ TRANSPORT = Bare("httpx over the agent's transport", "quick", "transport", "asyn
 TRANSPORT_UVLOOP = Bare("httpx over the agent's transport, uvloop", "quick", "transport", "uvloop")
 HTTPX = Bare("httpx as it comes", "quick", "httpx", "asyncio", share=0.1)
 
+_RUNS = 10_000
 _LATENCY_S = 0.02
 
 
 def _without_latency(lab: Lab) -> Iterator[Figure]:
-    with lab.site(routes(QUICK)) as site:
-        agent = site.start_agent()
-        site.warm_up("quick")
-        bare = (AIOHTTP, TRANSPORT, TRANSPORT_UVLOOP, HTTPX)
-        found = compare(lab, site, [agent], "quick", lab.wanted.of(10_000), bare)
-        yield found.per_second(beside=AIOHTTP)
-        # 1,000 a second where the aiohttp loop makes 3,000; 0.8 of httpx over the transport, on the agent's loop.
-        yield from found.per_core(against={AIOHTTP: ratio_at_least(1 / 3), TRANSPORT: ratio_at_least(0.8)})
-        yield from found.cpu()
-        yield found.requests()
+    bare = (AIOHTTP, TRANSPORT, TRANSPORT_UVLOOP, HTTPX)
+    found = compare(lab, Task("quick", _RUNS, routes(QUICK)), bare)
+    yield found.per_second(beside=AIOHTTP)
+    # 1,000 a second where the aiohttp loop makes 3,000; 0.8 of httpx over the transport, on the agent's loop.
+    yield from found.per_core(against={AIOHTTP: ratio_at_least(1 / 3), TRANSPORT: ratio_at_least(0.8)})
+    yield from found.cpu()
+    yield found.requests()
 
 
 def _with_latency(lab: Lab) -> Iterator[Figure]:
     bare = Bare("aiohttp, uvloop, 200 at once", "quick", "aiohttp", "uvloop", at_once=200)
-    with lab.site(routes(QUICK), Manners(latency_s=_LATENCY_S)) as site:
-        agent = site.start_agent(AGENT_MAX_CONCURRENT_RUNS="200")
-        site.warm_up("quick")
-        found = compare(lab, site, [agent], "quick", lab.wanted.of(10_000), [bare])
-        yield found.per_second(at_least(1000), beside=bare)
-        yield from found.per_core()
-        yield from found.cpu()
+    task = Task("quick", _RUNS, routes(QUICK), Manners(latency_s=_LATENCY_S), {"AGENT_MAX_CONCURRENT_RUNS": "200"})
+    found = compare(lab, task, [bare])
+    yield found.per_second(at_least(1000), beside=bare)
+    yield from found.per_core()
+    yield from found.cpu()
 
 
 def _slow_target(lab: Lab) -> Iterator[Figure]:
     bare = Bare("aiohttp, uvloop, 1,000 at once", "slow", "aiohttp", "uvloop", at_once=1000)
-    with lab.site(routes(SLOW)) as site:
-        agent = site.start_agent(AGENT_MAX_CONCURRENT_RUNS="1000")
-        site.warm_up("slow")
-        found = compare(lab, site, [agent], "slow", lab.wanted.of(10_000), [bare])
-        yield found.per_second(at_least(900), beside=bare)
-        yield from found.per_core()
-        yield from found.cpu()
+    task = Task("slow", _RUNS, routes(SLOW), settings={"AGENT_MAX_CONCURRENT_RUNS": "1000"})
+    found = compare(lab, task, [bare])
+    yield found.per_second(at_least(900), beside=bare)
+    yield from found.per_core()
+    yield from found.cpu()
 
 
 SCENARIOS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from tests.bench.comparison import compare
+from tests.bench.comparison import Task, compare
 from tests.bench.figures import Figure, at_least, at_most, ratio_at_least
 from tests.bench.lab import Lab, Scenario
 from tests.bench.routes import ECHO, routes
@@ -35,14 +35,11 @@ _MIB = 1024 * 1024
 
 
 def _commands(lab: Lab) -> Iterator[Figure]:
-    with lab.site(routes(ECHO)) as site:
-        agent = site.start_agent()
-        site.warm_up("echo")
-        found = compare(lab, site, [agent], "echo", lab.wanted.of(5000), (THREADS, ASYNCIO))
-        yield found.per_second(beside=THREADS)
-        yield from found.per_core(against={THREADS: ratio_at_least(0.8), ASYNCIO: ratio_at_least(0.8)})
-        yield from found.cpu()
-        yield found.requests()
+    found = compare(lab, Task("echo", 5000, routes(ECHO)), (THREADS, ASYNCIO))
+    yield found.per_second(beside=THREADS)
+    yield from found.per_core(against={THREADS: ratio_at_least(0.8), ASYNCIO: ratio_at_least(0.8)})
+    yield from found.cpu()
+    yield found.requests()
 
 
 def _output(lab: Lab) -> Iterator[Figure]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.bench.comparison import compare
+from tests.bench.comparison import Task, compare
 from tests.bench.figures import Figure, at_least
 from tests.bench.lab import Lab, Scenario
 from tests.bench.routes import PYTHON, routes
@@ -15,15 +15,11 @@ TRANSPORT_NOTHING = Bare("httpx over the agent's transport: the same", "nothing"
 
 
 def _callables(lab: Lab) -> Iterator[Figure]:
-    with lab.site(routes(PYTHON)) as site:
-        agent = site.start_agent()
-        site.warm_up("nothing")
-        bare = (NOTHING, TRANSPORT_NOTHING)
-        found = compare(lab, site, [agent], "nothing", lab.wanted.of(10_000), bare)
-        yield found.per_second(beside=NOTHING)
-        yield from found.per_core(at_least(2000))
-        yield from found.cpu()
-        yield found.requests()
+    found = compare(lab, Task("nothing", 10_000, routes(PYTHON)), (NOTHING, TRANSPORT_NOTHING))
+    yield found.per_second(beside=NOTHING)
+    yield from found.per_core(at_least(2000))
+    yield from found.cpu()
+    yield found.requests()
 
 
 SCENARIOS = (Scenario("python", "an async callable that does nothing, statuses reported", _callables),)
