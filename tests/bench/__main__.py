@@ -1,8 +1,8 @@
 """Measures what one agent does on this machine, beside bare loops of the same stack: ``make bench``.
 
-Takes long; ``--only`` and ``--quick`` shorten it. Figures of different machines, or of one that others use, cannot
-be compared, but ratios can: every ratio is of two things that were measured in turns. Differences within a quarter
-say nothing.
+Takes the better part of an hour; ``--only`` and ``--quick`` shorten it. Figures of different machines, or of one
+that others use, cannot be compared, but ratios can: every ratio is of two things that were measured in turns.
+Differences within a quarter say nothing.
 """
 
 from __future__ import annotations
@@ -36,15 +36,14 @@ def main(arguments: list[str] | None = None) -> int:
         sys.exit(f"KAFKA_LIBS is {str(libs)!r}, which holds no Kafka; `make bench` fetches it")
     chosen = [one for one in SCENARIOS if given.only is None or one.name in given.only]
     rounds = given.rounds or (1 if given.quick else 3)
-    report = _measured(libs, chosen, Wanted(rounds, given.quick, given.full, given.seconds, given.beside))
-    if given.json is not None:
-        given.json.write_text(json.dumps(report, indent=2) + "\n")
+    wanted = Wanted(rounds, given.quick, given.full, given.seconds, given.beside)
+    report = _measured(libs, chosen, wanted, given.json)
     return 1 if report["failed"] else 0
 
 
-def _measured(libs: Path, chosen: list[Scenario], wanted: Wanted) -> dict[str, Any]:
+def _measured(libs: Path, chosen: list[Scenario], wanted: Wanted, json_file: Path | None) -> dict[str, Any]:
     report: dict[str, Any] = _machine() | {"rounds": wanted.rounds, "quick": wanted.quick, "scenarios": {}}
-    report |= {"failed": {}, "load_before": os.getloadavg()[0]}
+    report |= {"failed": {}, "load_before": os.getloadavg()[0], "load_after": None}
     _say(f"agent {__version__}, Python {report['python']}, {report['cores']} of {report['processor']}")
     _say(f"load average {report['load_before']:.1f}; {wanted.rounds} rounds{', quick' if wanted.quick else ''}")
     with tempfile.TemporaryDirectory() as folder:
@@ -54,10 +53,12 @@ def _measured(libs: Path, chosen: list[Scenario], wanted: Wanted) -> dict[str, A
             lab = Lab(kafka, Path(folder), wanted)
             for scenario in chosen:
                 _measure(scenario, lab, report)
+                report["load_after"] = os.getloadavg()[0]
+                if json_file is not None:  # after each: whoever ends it early has what was measured
+                    json_file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
         finally:
             kafka.close()
-    report["load_after"] = os.getloadavg()[0]
-    _say(f"\nload average afterwards {report['load_after']:.1f}")
+    _say(f"\nload average afterwards {os.getloadavg()[0]:.1f}")
     return report
 
 

@@ -46,7 +46,7 @@ class Bare:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """So many runs, handled once. ``wall_s``: from the first thing that happened until the last status.
+    """So many runs, handled once. ``wall_s``: from when the records were produced until the last status.
 
     ``cpu`` is that of the agents, or of the bare loop. ``counts`` are what the counterpart saw meanwhile.
     """
