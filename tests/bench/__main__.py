@@ -17,6 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
+from confluent_kafka import KafkaException
+
 from agent import __version__
 from tests.bench.lab import Lab, Scenario, Wanted
 from tests.bench.scenarios.catalogue import SCENARIOS
@@ -71,7 +74,7 @@ def _measure(scenario: Scenario, lab: Lab, report: dict[str, Any]) -> None:
         for figure in scenario.measure(lab):
             _say(row(figure))
             figures.append(as_json(figure))
-    except AssertionError as error:
+    except (AssertionError, OSError, httpx.HTTPError, KafkaException) as error:
         report["failed"][scenario.name] = str(error)
         _say(f"\nnot measured: {error}")
     _say(f"\n{time.monotonic() - began_s:.0f} s")
