@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -49,6 +50,7 @@ def _measured(libs: Path, chosen: list[Scenario], wanted: Wanted, json_file: Pat
     report |= {"failed": {}, "load_before": os.getloadavg()[0], "load_after": None}
     _say(f"agent {__version__}, Python {report['python']}, {report['cores']} of {report['processor']}")
     _say(f"load average {report['load_before']:.1f}; {wanted.rounds} rounds{', quick' if wanted.quick else ''}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))  # the broker must not be left behind
     with tempfile.TemporaryDirectory() as folder:
         kafka = RealKafka(libs, Path(folder) / "kafka")
         try:

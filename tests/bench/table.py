@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tests.bench.figures import Figure, Goal
@@ -26,11 +26,6 @@ def row(figure: Figure) -> str:
         ratio,
     ]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def table(figures: Iterable[Figure]) -> str:
-    """The whole of it, in the order given."""
-    return "\n".join([HEAD, *(row(figure) for figure in figures)])
 
 
 def as_json(figure: Figure) -> dict[str, Any]:
