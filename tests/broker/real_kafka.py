@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ AGENT = Account("agent", "agent-made-up-secret")
 
 _JVM = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
 _HOST = "127.0.0.1"
+_holders: list[socket.socket] = []
+"""Of the ports that were given out; they are bound as long as this process lives."""
 _FIRST_NODE = "--standalone"
 _CLUSTER = [
     "--cluster-id=AAAAAAAAAAAAAAAAAAAAAA",
@@ -164,14 +167,27 @@ class RealKafka:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports below the range for outgoing connections: a client that finds the broker down can't take its port."""
+    """Ports that nobody else gets while this process lives, also while whoever shall listen there is down.
+
+    They lie below the range for outgoing connections. Each stays bound here, so that nobody who runs tests beside
+    is given the same. Linux lets another process listen there all the same, as both sockets have SO_REUSEADDR (those
+    of Kafka and of the agent do); on other systems the port is let go, and whoever is quick may snatch it.
+    """
     ports: list[int] = []
     while len(ports) < count:
         port = random.randint(12_000, 30_000)  # noqa: S311 - a port is no secret
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if port not in ports and probe.connect_ex((_HOST, port)) != 0:
-                ports.append(port)
+        holder = socket.socket()
+        try:
+            holder.bind((_HOST, port))  # without SO_REUSEADDR: it must have been free
+        except OSError:
+            holder.close()
+            continue
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":
+            _holders.append(holder)
+        else:
+            holder.close()
+        ports.append(port)
     return ports
 
 

@@ -35,10 +35,10 @@ def failure(url: str, options: JsonObject | None = None, **settings: Any) -> tup
 
 
 def test_a_refused_connection_says_where_and_what_to_do() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    outcome, run = failure(f"http://u:secret@127.0.0.1:{port}/hook?token=secret")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        port = taken.getsockname()[1]
+        outcome, run = failure(f"http://u:secret@127.0.0.1:{port}/hook?token=secret")
     assert outcome == Failed(
         f"POST http://127.0.0.1:{port}/hook failed: cannot connect to 127.0.0.1:{port}: Connection refused "
         "(check that the service runs and that the agent's network may reach it)",

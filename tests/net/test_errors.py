@@ -35,18 +35,13 @@ async def failure(http: httpx.AsyncClient, url: str, method: str = "GET") -> htt
     return caught.value
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def test_a_refused_connection_was_never_sent() -> None:
     async def scenario() -> None:
-        port = free_port()
-        async with client() as http:
-            error = await failure(http, f"http://user:secret@127.0.0.1:{port}/x?token=secret", "POST")
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+            port = taken.getsockname()[1]
+            async with client() as http:
+                error = await failure(http, f"http://user:secret@127.0.0.1:{port}/x?token=secret", "POST")
         assert type(error) is httpx.ConnectError
         assert never_sent(error)
         assert str(error) == f"cannot connect to 127.0.0.1:{port}: Connection refused"
