@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -65,10 +66,15 @@ class RunsClient:
     # ── reports: sent until Port answers ─────────────────────────────────────────────────────────────
 
     async def send(
-        self, request: wire.Request, *, can_wait: bool = False, timeout_s: float | None = None
+        self,
+        request: wire.Request,
+        *,
+        can_wait: bool = False,
+        until: asyncio.Event | None = None,
+        timeout_s: float | None = None,
     ) -> Answer:
         """Sends one of `agent.runs_api.wire`'s requests; see `Connection.send`."""
-        return await self._connection.send(request, can_wait=can_wait, timeout_s=timeout_s)
+        return await self._connection.send(request, can_wait=can_wait, until=until, timeout_s=timeout_s)
 
     def budget_is_low(self) -> bool:
         """Whether requests that can wait should wait."""

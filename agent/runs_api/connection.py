@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -150,6 +151,7 @@ class Connection:
         request: Request,
         *,
         can_wait: bool = False,
+        until: asyncio.Event | None = None,
         patient: bool = True,
         once: bool = False,
         timeout_s: float | None = None,
@@ -157,23 +159,28 @@ class Connection:
         """Sends until there is a final answer: 2xx, or a 4xx other than 401, 408 and 429.
 
         Ends early, with `Unanswered`, only at the deadline or after ``timeout_s``. ``can_wait``: lets others go
-        first, for a while, when the budget is low. Not ``patient``: refused credentials are a final answer,
-        too; else they are tried again, because what is to be told would be lost otherwise. ``once``: what would be
-        tried again after a wait is `Unanswered`, too, for callers that pace themselves. Never raises but when
-        cancelled; then the request may have been applied.
+        first, for a while, when the budget is low, but not once ``until`` is set. Not ``patient``: refused
+        credentials are a final answer, too; else they are tried again, because what is to be told would be lost
+        otherwise. ``once``: what would be tried again after a wait is `Unanswered`, too, for callers that pace
+        themselves. Never raises but when cancelled; then the request may have been applied.
         """
         trail = _Trail()
         try:
             async with self.deadline.scope(timeout_s) as scope:
                 trail.is_over = scope.expired
                 if can_wait and self.budget_is_low():
-                    low_for_s = self._budget.low_for_s(self._clock.monotonic())
-                    await asyncio.sleep(min(low_for_s, self._limits.yield_s))
+                    await self._let_others_go(until or asyncio.Event())
                 if once:
                     return await self._once(request, trail, patient=patient)
                 return await self._persist(request, trail, patient=patient)
         except TimeoutError:
             return Unanswered(trail.last)
+
+    async def _let_others_go(self, until: asyncio.Event) -> None:
+        low_for_s = self._budget.low_for_s(self._clock.monotonic())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(low_for_s, self._limits.yield_s)):
+                await until.wait()
 
     async def _once(self, request: Request, trail: _Trail, *, patient: bool) -> Answer:
         """A token that is refused is renewed all the same."""

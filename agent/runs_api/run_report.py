@@ -83,6 +83,8 @@ class PortRunReport:
         self._early: asyncio.Task[None] | None = None
         self._response: JsonObject | None = None
         self._early_refused = self._ended = False
+        self._concluding = asyncio.Event()
+        """From then on the log lets nobody go first: the run's status waits for it."""
 
     # ── what is said while the run goes on ───────────────────────────────────────────────────────────
 
@@ -162,6 +164,7 @@ class PortRunReport:
         if self._ended:
             return NothingToReport()
         self._ended = True
+        self._concluding.set()
         conclusion = conclude(outcome)
         try:
             if conclusion is None:
@@ -285,7 +288,7 @@ class PortRunReport:
 
     async def _send_log(self, batch: Batch) -> Answer:
         assert self._target is not None  # noqa: S101 - only where there is a run, the log has this function
-        return await self._client.send(self._target.log(batch), can_wait=True)
+        return await self._client.send(self._target.log(batch), can_wait=True, until=self._concluding)
 
     def _excerpt(self, said: str) -> str:
         """What the other side said, masked whole and then cut."""

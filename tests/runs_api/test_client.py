@@ -371,6 +371,23 @@ def test_requests_that_can_wait_do_so_while_the_budget_is_low_and_others_go() ->
     with_rig(scenario)
 
 
+def test_a_log_lets_nobody_go_first_once_its_runs_status_waits_for_it() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.api.rate_limit = RateLimit(limit=20, period_s=300)
+        run_id = RunId(rig.api.ledger.create_run("act"))
+        for _ in range(12):
+            await rig.client.organization()
+        run_ends = asyncio.Event()
+        log = asyncio.create_task(rig.client.send(wire.add_run_log(run_id, "x"), can_wait=True, until=run_ends))
+        await asyncio.sleep(0.05)
+        assert not log.done()
+        run_ends.set()
+        _ok(await asyncio.wait_for(log, 30))
+        _ok(await rig.client.send(wire.add_run_log(run_id, "y"), can_wait=True, until=run_ends))
+
+    with_rig(scenario, limits=replace(QUICK, yield_s=300.0))
+
+
 def test_word_of_a_low_budget_ends_with_its_window() -> None:
     async def scenario(rig: Rig) -> None:
         rig.api.rate_limit = RateLimit(limit=1, period_s=0.1)
