@@ -33,6 +33,7 @@ from agent.dispatch.lifecycle import Stop
 from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.invocation import Channel
 from agent.domain.redaction import Redactor
+from agent.garbage import leave_out_what_stands
 from agent.leaving import HardEnd, leave
 from agent.observability.logs import configure, log_stray_errors
 from agent.routing.schema import routes_schema
@@ -114,6 +115,7 @@ async def _run(settings: Settings, redactor: Redactor) -> int:
     # Not the loop's own handlers: those wait for a loop that an action may have blocked.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, hear)
+    leave_out_what_stands()
     return await agent.run(stop)
 
 

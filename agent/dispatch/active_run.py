@@ -37,7 +37,7 @@ class ActiveRun:
         self._deadline_s = deadline_s
         self._attempt = attempt
         self._traceparent = traceparent
-        self._view = _view(invocation, attempt)
+        self._view: View | None = None
         self._stopped: asyncio.Future[CancelReason] = asyncio.get_running_loop().create_future()
         self._outputs: dict[str, Json] = {}
         self._exchange: dict[str, Json] = {}
@@ -74,14 +74,16 @@ class ActiveRun:
 
     @property
     def view(self) -> View:
-        """What templates see before the execution."""
+        """What templates see before the execution; made when first asked for."""
+        if self._view is None:
+            self._view = _view(self._invocation, self._attempt)
         return self._view
 
     @property
     def view_after(self) -> View:
         """What report and entity templates see after it: also ``.outputs``, ``.request`` and ``.response``."""
         exchange = {"request": None, "response": None, **self._exchange}
-        return self._view.extended(outputs=dict(self._outputs), **exchange)
+        return self.view.extended(outputs=dict(self._outputs), **exchange)
 
     @property
     def workspace(self) -> Path:

@@ -95,8 +95,10 @@ def _meaning(task: asyncio.Future[Outcome], run: ActiveRun, route: Route) -> Out
         )
     outcome: object = task.result()  # a stranger's executor may return anything, and anything within it
     match outcome:
+        case Succeeded(None) | Accepted(None):
+            return outcome
         case Succeeded(summary) | Accepted(summary):
-            return replace(outcome, summary=None if summary is None else str(summary))
+            return replace(outcome, summary=str(summary))
         case Failed(reason):
             return replace(outcome, reason=str(reason))
         case Cancelled(_, detail):

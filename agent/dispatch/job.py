@@ -14,8 +14,8 @@ class Job:
     """A delivery with its route, and the claim under which its run is in hand.
 
     While thousands wait, most of what they would take is their messages, decoded: `shed` leaves the bytes alone.
-    ``decision`` is ``None`` until it is known what became of it before. ``decoded_bytes`` is for whoever bounds what
-    is kept decoded: for how much it counts there.
+    ``decision`` is ``None`` until it is known what became of it before. ``decoded_bytes`` belongs to whoever bounds
+    what is kept decoded: for how much it counts there.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ class Observers:
     """Tells every observer each fact, in order. One that fails breaks neither the logic nor the others.
 
     Thread-safe as far as the observers are. A failing observer keeps being told; its defect is logged once
-    per type of fact, with the traceback. One that has a method ``hears`` is asked by it, once for each type of fact,
+    per type of fact, with the traceback. One that has a method ``hears`` is asked, once for each type of fact,
     whether it wants to be told; the others hear everything.
     """
 

@@ -27,7 +27,8 @@ class Journal:
 
     A disk that is full or cannot be written costs what a restart would have needed, and nothing else: outcomes stay
     in memory, observers hear why, and it is tried again. ``open_file`` is called at once, and again while it
-    raises. ``wait`` is given seconds to pass. All methods may be called from any thread; but for `close` none blocks.
+    raises. ``wait`` is given seconds to pass. All methods may be called from any thread; but for `close` none
+    blocks.
     """
 
     def __init__(

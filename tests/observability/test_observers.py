@@ -58,7 +58,7 @@ def test_who_says_what_it_hears_is_told_nothing_else() -> None:
     picky, curious = Picky(), Heard()
     observers = Observers(picky, curious)
 
-    told = [ev.Consumed("t", 1), ev.Committed("ok"), ev.Consumed("t", 2), ev.Committed("failed")]
+    told: list[ev.Event] = [ev.Consumed("t", 1), ev.Committed("ok"), ev.Consumed("t", 2), ev.Committed("failed")]
     for event in told:
         observers.notify(event)
 
