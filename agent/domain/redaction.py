@@ -30,6 +30,9 @@ _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 _NUMERIC = re.compile(rb"[0-9.e+-]+")
 _LONGEST_INT_BITS = 14_000
 """A little below the 4,300 digits from which on Python refuses to print an integer, in JSON as well."""
+_USUAL = b'etaoinsrlhdcupmgfbwyv0123456789 .:-/=_,k"TEISARNOCLDPMUFGHBVWYx'
+"""The bytes that text is mostly made of, the most usual first."""
+_USUALNESS = bytes(len(_USUAL) - _USUAL.find(byte) if byte in _USUAL else 0 for byte in range(256))
 _URL_PASSWORD = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
 
 
@@ -57,6 +60,8 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._needles: tuple[bytes, ...] = ()
+        self._searched: tuple[tuple[int, bytes], ...] = ()
+        """The needles, each with its least usual byte: a text without that needs no search, which takes longer."""
         self._numeric = False
         """Whether some needle could stand in a number: most sets have none, and most numbers need no look."""
         for secret in secrets:
@@ -67,14 +72,19 @@ class Redactor:
 
         ``False``: it is too short and is not masked.
         """
-        self._needles = tuple(dict.fromkeys((*self._needles, *sorted(needles(secret)))))
-        self._numeric = any(map(_NUMERIC.fullmatch, self._needles))
+        self._search_for(sorted(needles(secret)))
         return is_maskable(secret)
+
+    def _search_for(self, needles: Iterable[bytes]) -> None:
+        new = [needle for needle in dict.fromkeys(needles) if needle not in self._needles]
+        self._needles += tuple(new)
+        self._searched += tuple((_least_usual(needle), needle) for needle in new)
+        self._numeric = self._numeric or any(map(_NUMERIC.fullmatch, new))
 
     def copy(self) -> Redactor:
         """Another redactor that begins with the same secrets and grows by itself."""
         twin = Redactor()
-        twin._needles, twin._numeric = self._needles, self._numeric
+        twin._needles, twin._searched, twin._numeric = self._needles, self._searched, self._numeric
         return twin
 
     def mask_text(self, text: str, *, is_cut: bool = False) -> str:
@@ -120,8 +130,8 @@ class Redactor:
     def _covered(self, raw: bytes, already: int) -> Iterator[tuple[int, int]]:
         """The stretches of ``raw`` that needles cover, in order and merged; the first ``already`` bytes count."""
         found = [(0, already)] if already else []
-        for needle in self._needles:
-            start = raw.find(needle)
+        for rarest, needle in self._searched:
+            start = raw.find(needle) if rarest in raw else -1
             while start >= 0:
                 found.append((start, start + len(needle)))
                 start = raw.find(needle, start + 1)
@@ -196,6 +206,11 @@ class StreamRedactor:
             self._under_mask = False
         self._pending, self._already = raw[cut:], already
         return b"".join(shown)
+
+
+def _least_usual(needle: bytes) -> int:
+    ranks = needle.translate(_USUALNESS)
+    return needle[ranks.index(min(ranks))]
 
 
 def _parts(secret: str) -> Iterator[str]:

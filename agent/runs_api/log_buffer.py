@@ -6,11 +6,13 @@ Pure. However much is written, memory stays within the limits.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-_TAIL_LINE_BYTES = 64
-"""What a kept line counts at least, because it costs that much memory."""
+from agent.runs_api.log_tail import LogTail, bytes_of
+
+_SEAM_BYTES = 64
+"""What a change of level costs at least of the head, because it costs that much memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,8 @@ class Block:
         first, rest = text[:end], text[begin:]
         lines = first.count("\n") + (begin > end)
         return (
-            Block(self.level, [first], lines, _size_bytes(first)),
-            Block(self.level, [rest], self.line_count - lines, _size_bytes(rest)),
+            Block(self.level, [first], lines, bytes_of(first)),
+            Block(self.level, [rest], self.line_count - lines, bytes_of(rest)),
         )
 
 
@@ -99,42 +101,35 @@ class LogBuffer:
         self._limits = limits
         self._blocks: deque[Block] = deque()
         self._head_left_bytes = limits.head_bytes
-        self._tail: deque[tuple[str, str, int]] = deque()
-        self._tail_cost_bytes = 0
+        self._tail = LogTail(limits.tail_bytes)
         self.waiting_bytes = 0
         """What may be sent now."""
         self.capped = False
         """Whether the head is full, so that lines may be left out."""
-        self.left_out_lines = 0
-        self._left_out_bytes = 0
+
+    @property
+    def left_out_lines(self) -> int:
+        """How many lines there were between the head and those that are kept for the end."""
+        return self._tail.left_out_lines
 
     @property
     def line_count(self) -> int:
         """How many lines wait, those that are kept for the end included."""
-        return sum(block.line_count for block in self._blocks) + len(self._tail)
+        return sum(block.line_count for block in self._blocks) + self._tail.line_count
 
-    def add(self, lines: Iterable[str], level: str) -> None:
+    def add(self, lines: Sequence[str], level: str) -> None:
         """Takes lines, none of which holds a line's end. Never fails."""
-        for line in lines:
-            size_bytes = _size_bytes(line)
-            if not self.capped:
-                if size_bytes <= self._head_left_bytes:
-                    self._head_left_bytes -= self._append(line, level, size_bytes)
-                    continue
-                self.capped = True
-                notice = f"… more than {_amount(self._limits.head_bytes)}: from here on only the end is kept …"
-                self._append(notice, "INFO", _size_bytes(notice))
-            self._keep_for_the_end(line, level, size_bytes)
+        begin = 0 if self.capped else self._fill_head(lines, level)
+        if begin < len(lines):
+            self._tail.add(lines[begin:], level)
 
     def end(self) -> None:
         """Nothing more will come: the kept end follows, after a note of what is missing before it."""
         if self.left_out_lines:
-            missing = f"… {self.left_out_lines:,} lines ({_amount(self._left_out_bytes)}) left out …"
-            self._append(missing, "INFO", _size_bytes(missing))
-        for line, level, size_bytes in self._tail:
-            self._append(line, level, size_bytes)
-        self._tail.clear()
-        self._tail_cost_bytes = 0
+            amount = _amount(self._tail.left_out_bytes)
+            self._append(f"… {self.left_out_lines:,} lines ({amount}) left out …", "INFO")
+        for line in self._tail.take():
+            self._append(line.text, line.level)
 
     def take(self, max_bytes: int) -> Batch | None:
         """The next lines, at most ``max_bytes`` of them; ``None`` if there are none."""
@@ -161,12 +156,24 @@ class LogBuffer:
         """Forgets everything that waits; returns how many lines that were."""
         lines = self.line_count
         self._blocks.clear()
-        self._tail.clear()
-        self.waiting_bytes = self._tail_cost_bytes = 0
+        self._tail.take()
+        self.waiting_bytes = 0
         return lines
 
-    def _append(self, line: str, level: str, size_bytes: int) -> int:
+    def _fill_head(self, lines: Sequence[str], level: str) -> int:
+        """Adds lines to what may be sent until the head is full; how many."""
+        for count, line in enumerate(lines):
+            if bytes_of(line) > self._head_left_bytes:
+                self.capped = True
+                notice = f"… more than {_amount(self._limits.head_bytes)}: from here on only the end is kept …"
+                self._append(notice, "INFO")
+                return count
+            self._head_left_bytes -= self._append(line, level)
+        return len(lines)
+
+    def _append(self, line: str, level: str) -> int:
         """Adds to what may be sent; returns what that costs of the head."""
+        size_bytes = bytes_of(line)
         self.waiting_bytes += size_bytes
         last = self._blocks[-1] if self._blocks else None
         if last and last.level == level and last.size_bytes + size_bytes <= self._limits.batch_bytes:
@@ -177,21 +184,7 @@ class LogBuffer:
         if last:
             last.seal()
         self._blocks.append(Block(level, [line], 1, size_bytes))
-        return size_bytes + _TAIL_LINE_BYTES
-
-    def _keep_for_the_end(self, line: str, level: str, size_bytes: int) -> None:
-        self._tail.append((line, level, size_bytes))
-        self._tail_cost_bytes += max(size_bytes, _TAIL_LINE_BYTES)
-        while self._tail_cost_bytes > self._limits.tail_bytes and len(self._tail) > 1:
-            _, _, oldest_bytes = self._tail.popleft()
-            self._tail_cost_bytes -= max(oldest_bytes, _TAIL_LINE_BYTES)
-            self.left_out_lines += 1
-            self._left_out_bytes += oldest_bytes
-
-
-def _size_bytes(line: str) -> int:
-    """The line with its end, in UTF-8."""
-    return 1 + (len(line) if line.isascii() else len(line.encode("utf-8", "surrogatepass")))
+        return size_bytes + _SEAM_BYTES
 
 
 def _amount(size_bytes: int) -> str:

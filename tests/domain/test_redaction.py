@@ -22,7 +22,7 @@ SECRET = "pä$s/w+rd'1 2\\é"
 def redactor_of(*wanted: bytes) -> Redactor:
     """A redactor with exactly these needles, short ones too: the algorithm does not care for their length."""
     redactor = Redactor()
-    redactor._needles = wanted
+    redactor._search_for(wanted)
     return redactor
 
 

@@ -154,7 +154,7 @@ def _redactor(choices: Choices) -> tuple[Redactor, tuple[bytes, ...]]:
     else:
         redactor = Redactor()
         some = [_letters(choices, _LONGEST_NEEDLE) for _ in range(choices.number(1, _MOST_NEEDLES))]
-        redactor._needles = tuple(filter(None, some))
+        redactor._search_for(filter(None, some))
     return redactor, redactor._needles
 
 

@@ -54,6 +54,14 @@ def test_of_a_long_line_the_beginning_stays_and_a_note(step: int) -> None:
     ]
 
 
+@given(st.text(alphabet="ab\t\n\r\0\x1b[m\x7f\x85\x9b\xa0©ü€"))
+def test_clean_text_is_left_as_it_is_and_other_text_is_made_clean(text: str) -> None:
+    shown = clean(text)
+    assert not {c for c in shown if (c < " " and c not in "\t\n") or "\x7f" <= c <= "\x9f"}
+    if not {c for c in text if (c < " " and c not in "\t\n") or "\x7f" <= c <= "\x9f"}:
+        assert shown == text
+
+
 def test_a_line_without_end_is_not_held_in_memory() -> None:
     cutter = LineCutter(100)
     for chunk in (b"x" * 5000, b"\r" * 5000):
