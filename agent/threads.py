@@ -39,6 +39,7 @@ class SpareThreads:
     def __init__(self, name: str, spare: int) -> None:
         self._name = name
         self._spare = spare
+        self._lock = threading.Lock()
         self._idle: list[SimpleQueue[Callable[[], None]]] = []
 
     def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
@@ -56,9 +57,16 @@ class SpareThreads:
         work()
         del work  # what it holds is not to live until there is more
         inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        while len(self._idle) < self._spare:
-            self._idle.append(inbox)
+        while self._rests(inbox):
             inbox.get()()
+
+    def _rests(self, inbox: SimpleQueue[Callable[[], None]]) -> bool:
+        """Counts the thread of ``inbox`` among those that wait, if there is need of one more."""
+        with self._lock:
+            is_needed = len(self._idle) < self._spare
+            if is_needed:
+                self._idle.append(inbox)
+        return is_needed
 
 
 def _told(work: Callable[[], T]) -> tuple[asyncio.Future[T], Callable[[], None]]:

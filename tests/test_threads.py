@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from agent.threads import in_thread
+from agent.threads import SpareThreads, in_thread
+from tests.executors.process_helpers import until
 
 
 def _play(scene: Callable[[], Any]) -> None:
@@ -76,6 +77,43 @@ def test_a_thread_may_outlive_the_loop() -> None:
     _play(scene)
     release.set()
     _join_late()
+
+
+def test_a_spare_thread_is_used_again_and_passes_on_what_its_work_raises() -> None:
+    variable = contextvars.ContextVar("variable", default="none")
+    spare = SpareThreads("spare", 1)
+
+    async def scene() -> None:
+        first = await spare.run(threading.current_thread)
+        assert (first.name, first.daemon) == ("spare", True)
+        variable.set("bound")
+        await until(lambda: len(spare._idle) == 1, "the thread to rest")
+        assert await spare.run(lambda: (threading.current_thread(), variable.get())) == (first, "bound")
+        await until(lambda: len(spare._idle) == 1, "the thread to rest")
+        with pytest.raises(ZeroDivisionError):
+            await spare.run(lambda: 1 // 0)
+        await until(lambda: len(spare._idle) == 1, "the thread to rest")
+        assert await spare.run(threading.current_thread) is first
+
+    _play(scene)
+
+
+def test_work_that_comes_at_once_never_waits_for_a_thread_and_no_more_than_the_spare_ones_stay() -> None:
+    spare = SpareThreads("spare of several", 2)
+
+    async def scene() -> None:
+        together = threading.Barrier(5)
+        threads = await asyncio.gather(*(spare.run(lambda: _met(together)) for _ in range(5)))
+        assert len(set(threads)) == 5
+        await until(lambda: sum(thread.is_alive() for thread in threads) == 2, "the other threads to end")
+        assert len(spare._idle) == 2
+
+    _play(scene)
+
+
+def _met(together: threading.Barrier) -> threading.Thread:
+    together.wait(20)
+    return threading.current_thread()
 
 
 def _join_late() -> None:

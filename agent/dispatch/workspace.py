@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent.threads import SpareThreads
 
-_REMOVAL = SpareThreads("remove workspace", spare=4)
+_REMOVAL = SpareThreads("remove workspace", spare=16)
 
 
 class Workspace:

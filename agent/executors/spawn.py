@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -61,7 +62,7 @@ def spawn(make: Callable[[], Launch], family: Descendants, tracking_id: str) -> 
         )
         command = Command(process.pid, tracking_id)
         family.add(command)
-        offer_to_the_kernel([process.pid])
+        _offer_newborn(process.pid)
         on_failure.pop_all()
         return Spawned(command, process, ends[0][0], ends[1][0])
 
@@ -83,6 +84,13 @@ def offer_to_the_kernel(pids: Iterable[int]) -> None:
         except OSError:
             continue  # gone, or a system without such scores
         pending += children_of(begun)
+
+
+def _offer_newborn(pid: int) -> None:
+    """As `offer_to_the_kernel`, for a process that surely has another score."""
+    with contextlib.suppress(OSError):
+        write_file(f"/proc/{pid}/oom_score_adj", _OOM_SCORE_ADJ)
+        offer_to_the_kernel(children_of(pid))
 
 
 def _readable(content: bytes | None, stack: ExitStack) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 _LINE_BYTES = 64
 """What a kept line counts at least, because it costs that much memory."""
-_ROOM = 4
+_SLACK_BYTES = 256 * 1024
 """How much more than is kept in the end may be held meanwhile: to cut at each line is what a flood costs most."""
 
 
@@ -79,7 +79,7 @@ class LogTail:
             piece = self._pieces.popleft()
             self._least_bytes -= piece.least_bytes
             self._leave_out(piece.line_count, piece.size_bytes)
-        if self._least_bytes > _ROOM * self._max_bytes:
+        if self._least_bytes > self._max_bytes + _SLACK_BYTES:
             self._cut()
 
     def take(self) -> list[KeptLine]:

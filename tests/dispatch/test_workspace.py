@@ -35,6 +35,30 @@ def test_it_goes_although_actions_hold_every_thread_of_the_default_executor(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_it_is_private_and_so_is_the_place_where_it_is_made(tmp_path: Path) -> None:
+    parent = tmp_path / "of all runs" / "of this agent"
+    one, other = Workspace(parent), Workspace(parent)
+    assert one.path == one.path != other.path
+    assert {path.stat().st_mode & 0o777 for path in (one.path, other.path, parent)} == {0o700}
+
+
+@pytest.mark.parametrize("is_flat", [True, False])
+def test_what_its_links_lead_to_stays(tmp_path: Path, *, is_flat: bool) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").touch()
+    workspace = Workspace(tmp_path / "workspaces")
+    (workspace.path / "to a directory").symlink_to(outside)
+    (workspace.path / "to a file").symlink_to(outside / "file")
+    (workspace.path / "directory").mkdir()
+    if not is_flat:
+        (workspace.path / "directory" / "file").touch()
+        (workspace.path / "directory" / "link").symlink_to(outside)
+    asyncio.run(workspace.remove())
+    assert list((tmp_path / "workspaces").iterdir()) == []
+    assert (outside / "file").exists()
+
+
 def test_it_goes_although_the_system_has_no_thread_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_thread(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
