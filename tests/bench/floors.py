@@ -73,6 +73,7 @@ async def _client(kind: str, at_once: int) -> AsyncIterator[Send]:
         async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
             yield _aiohttp_send(session)
         return
+    client: httpx.AsyncClient
     if kind == "transport":
         timeout = httpx.Timeout(30)
         client = open_client(
