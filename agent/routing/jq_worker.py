@@ -191,6 +191,9 @@ class JqWorker:
             self._end()
             self.patience.exhaust(effort)  # one message does not wait in vain again and again
             raise StalledError(f"could not be given to a worker process, for none started: {error}") from error
+        except BaseException:
+            self._end()  # else its greeting, still to come, would be taken for the next answer
+            raise
         return self._child
 
     def _death(self) -> tuple[int, str]:

@@ -130,23 +130,67 @@ def test_it_sees_nothing_of_the_agent(worker: JqWorker, monkeypatch: pytest.Monk
     assert len(list(Path(f"/proc/{pid}/fd").iterdir())) == 3
 
 
-def test_a_signal_in_between_leaves_no_half_answer(worker: JqWorker) -> None:
-    class Interrupted(Exception):  # noqa: N818 - stands for KeyboardInterrupt
-        pass
+class Interrupted(Exception):  # noqa: N818 - stands for KeyboardInterrupt
+    pass
+
+
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """SIGUSR1 raises `Interrupted` in the main thread."""
 
     def interrupt(*_: object) -> None:
         raise Interrupted
 
     before = signal.signal(signal.SIGUSR1, interrupt)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_a_signal_in_between_leaves_no_half_answer(worker: JqWorker) -> None:
+    assert worker.evaluate(".", {}, "1") == 1  # so that the signal finds it at work, not starting
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1))
-    try:
+
+    def evaluate_while_it_comes() -> None:
         timer.start()
+        worker.evaluate("last(range(1e12))", {}, "1")
+
+    with pytest.raises(Interrupted):
+        evaluate_while_it_comes()
+    timer.join()
+    assert worker.evaluate(".", {}, "1") == 1
+
+
+JQ_THAT_SIGNALS_ONCE = """
+import os, signal
+from pathlib import Path
+try:
+    Path(__file__).with_name("signalled").touch(exist_ok=False)
+except FileExistsError:
+    pass
+else:
+    os.kill(os.getppid(), signal.SIGUSR1)
+
+class compile:
+    def __init__(self, program, args):
+        pass
+
+    def input_text(self, text):
+        return [text]
+"""
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_a_signal_while_it_starts_leaves_no_greeting_for_the_next_answer(tmp_path: Path) -> None:
+    (tmp_path / "jq.py").write_text(JQ_THAT_SIGNALS_ONCE)
+    worker = JqWorker(tmp_path, limit_s=20)
+    try:
         with pytest.raises(Interrupted):
-            worker.evaluate("last(range(1e12))", {}, "1")
-        assert worker.evaluate(".", {}, "1") == 1
+            worker.compile(".", {})
+        assert worker.pid is None
+        assert worker.evaluate(".", {}, "1") == "1"
     finally:
-        timer.join()
-        signal.signal(signal.SIGUSR1, before)
+        worker.close()
 
 
 def test_one_that_cannot_start_is_told() -> None:
