@@ -14,7 +14,7 @@ from agent.net.client import Client
 from agent.ports import Clock, Observer
 from agent.runs_api import wire
 from agent.runs_api.auth import AccessTokens, TokenUnavailableError
-from agent.runs_api.connection import Answer, Connection, RequestLimits, Unanswered
+from agent.runs_api.connection import Answer, Connection, RequestLimits, Scope, Unanswered
 from agent.runs_api.exchange import Exchange, Reply
 
 _T = TypeVar("_T")
@@ -87,6 +87,10 @@ class RunsClient:
     def left_s(self) -> float | None:
         """How much of that time is left; ``None`` while there is no hurry."""
         return self._connection.deadline.left_s()
+
+    def in_time(self) -> Scope:
+        """For what may take many requests: the block ends with that time, and raises `TimeoutError` then."""
+        return self._connection.deadline.scope(None)
 
     async def sign_in(self) -> str | None:
         """Gets a token unless there is a good one. ``None`` if there is one now, else what was wrong.

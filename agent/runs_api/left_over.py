@@ -25,9 +25,17 @@ class LeftOverReport:
         return self._entry.subject
 
     async def deliver(self) -> Reported:
-        """Asks how far the run is, for Port may have been told just before that life ended; then tells it."""
+        """Asks how far the run is, for Port may have been told just before that life ended; then tells it.
+
+        `Undelivered` at the end of the client's time, which the look-up does not know of.
+        """
         subject = self.subject
-        if await self._lookup.standing(subject.run_id, subject.kind) is Standing.OVER:
+        try:
+            async with self._client.in_time():
+                standing = await self._lookup.standing(subject.run_id, subject.kind)
+        except TimeoutError:
+            return Undelivered("there was no time left to ask how far the run is")
+        if standing is Standing.OVER:
             reported: Reported = NothingToReport()
         else:
             reported = await tell(self._client, self._entry.requests)

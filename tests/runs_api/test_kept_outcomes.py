@@ -205,6 +205,32 @@ def test_in_a_hurry_it_stays_left_over(tmp_path: Path) -> None:
     with_rig(scenario)
 
 
+LOOK_UP = "/v1/workflows/nodes/runs"
+
+
+@pytest.mark.parametrize("fault", [Fault(LOOK_UP, status=503, times=None), Fault(LOOK_UP, effect=Effect.HANG)])
+def test_in_a_hurry_it_is_not_asked_for_ever_how_far_the_run_is(tmp_path: Path, fault: Fault) -> None:
+    async def scenario(rig: Rig) -> None:
+        lives = Lives(rig, tmp_path)
+        run_id = rig.api.ledger.create_run("act", run_id="wfnr_3")
+        rig.faults(Fault("*/wfnr_3", status=503, times=None), fault)
+        report = lives.reporter.open(lives.subject(run_id, InvocationKind.NODE_RUN), ())
+        finishing = asyncio.create_task(report.finish(Succeeded()))
+        await until(lambda: bool(rig.requests_of(run_id)))
+        [left] = lives.left_over()
+        delivering = asyncio.create_task(left.deliver())
+        await until(lambda: bool(rig.bodies(LOOK_UP)))
+        lives.reporter.hurry(0.0)
+        async with asyncio.timeout(30):
+            assert isinstance(await delivering, Undelivered)
+            assert isinstance(await left.deliver(), Undelivered)  # it begins when the time is over already
+        await finishing
+        assert len(lives.left_over()) == 1
+        lives.end()
+
+    with_rig(scenario)
+
+
 def test_a_report_says_how_much_it_holds(tmp_path: Path) -> None:
     async def scenario(rig: Rig) -> None:
         lives = Lives(rig, tmp_path)
