@@ -176,6 +176,7 @@ def _wanted(session: pytest.Session) -> set[str]:
 
 def _ready(name: str, cast: dict[str, OneAgent]) -> OneAgent:
     cast[name].wait_ready()
+    cast[name].wait_placed()  # tests count requests
     return cast[name]
 
 

@@ -89,6 +89,17 @@ class OneAgent:
         """Returns once ``/readyz`` says so; fails at once if it has ended."""
         self.wait_until(lambda: self._state() == 200, "ready")
 
+    def wait_placed(self) -> None:
+        """Returns once it knows where its topic ends. What comes later is new; what was there, Port is asked about.
+
+        It is ready before: a run that comes in between costs a request more.
+        """
+        partitions = self.world.broker.create_topic(self.topic)
+        self.wait_until(
+            lambda: len(self._samples("agent_kafka_consumer_lag", topic=self.topic)) == partitions,
+            f"the ends of {self.topic}",
+        )
+
     def _state(self) -> int | None:
         """The status of ``/readyz``, ``None`` before it answers."""
         assert self.process.exit_code is None, f"{self.org} ended:\n{self.process.last_words()}"
@@ -196,12 +207,15 @@ class OneAgent:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the samples with these labels."""
-        return sum(
+        return sum(self._samples(name, **labels))
+
+    def _samples(self, name: str, **labels: str) -> list[float]:
+        return [
             sample.value
             for family in text_string_to_metric_families(self._fresh_metrics())
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
-        )
+        ]
 
     def _fresh_metrics(self) -> str:
         """A page that was rendered after this call began; one that is a moment old may be given out twice."""
