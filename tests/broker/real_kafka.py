@@ -170,8 +170,8 @@ def free_ports(count: int) -> list[int]:
     """Ports that nobody else gets while this process lives, also while whoever shall listen there is down.
 
     They lie below the range for outgoing connections. Each stays bound here, so that nobody who runs tests beside
-    is given the same. Linux lets another process listen there all the same, as both sockets have SO_REUSEADDR (those
-    of Kafka and of the agent do); on other systems the port is let go, and whoever is quick may snatch it.
+    is given the same. Linux lets another process listen there all the same, as both sockets have SO_REUSEADDR
+    (those of Kafka and of the agent do); on other systems the port is let go, and whoever is quick may snatch it.
     """
     ports: list[int] = []
     while len(ports) < count:
