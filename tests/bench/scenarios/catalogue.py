@@ -13,6 +13,7 @@ from tests.bench.scenarios import (
     process,
     python_callable,
     steady,
+    steps,
 )
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -25,4 +26,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     *growth.SCENARIOS,
     *steady.SCENARIOS,
     *idle.SCENARIOS,
+    *steps.SCENARIOS,
 )
