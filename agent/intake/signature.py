@@ -1,10 +1,10 @@
 """Whether Port signed a message: over the text as it was received, or as ``JSON.stringify`` would print it.
 
 Port signs ``timestamp + "." + JSON.stringify(message)`` before it puts ``X-Port-Signature`` and
-``X-Port-Timestamp`` into the message's ``headers``. To get back to the signed text those members are cut out of
-the received one: printing the document anew is only the second try (for text that was laid out differently on its
-way, and is not too long for that), as other languages print some numbers differently. GITLAB messages are signed
-without ``headers``, all others with what else stands in it, ``{}`` if nothing.
+``X-Port-Timestamp`` into the message's ``headers``. To get back to the signed text the document is printed anew
+without them, unless it is too long for that: that is quick, and right however the text was laid out on its way. As
+other languages print some numbers differently, those members are then cut out of the received text. GITLAB messages
+are signed without ``headers``, all others with what else stands in it, ``{}`` if nothing.
 """
 
 from __future__ import annotations
@@ -181,13 +181,17 @@ def _wrapped_texts(message: Signed, start: int) -> Iterator[str]:
 def _carrier_texts(source: str, position: int, carrier: JsonObject, method_type: str) -> Iterator[str]:
     """What may have been signed of ``carrier``, the object at ``position`` that now carries the signature."""
     only_own = as_object(carrier["headers"]).keys() <= _OWN_HEADERS
-    parts = members(source, position)
-    if method_type != _UNHEADED_TYPE:
-        yield rewritten(parts, _cut_own_headers)
+    headed = method_type != _UNHEADED_TYPE
+    unheaded = not headed or (method_type != _HEADED_TYPE and only_own)
+    if headed:
         yield from _reprinted(source, _without_own_headers(carrier))
-    if method_type == _UNHEADED_TYPE or (method_type != _HEADED_TYPE and only_own):
-        yield rewritten(parts, lambda member: None if member.name == "headers" else member.text)
+    if unheaded:
         yield from _reprinted(source, _without_headers(carrier))
+    parts = members(source, position)
+    if headed:
+        yield rewritten(parts, _cut_own_headers)
+    if unheaded:
+        yield rewritten(parts, lambda member: None if member.name == "headers" else member.text)
 
 
 def _reprinted(source: str, message: JsonObject) -> Iterator[str]:
