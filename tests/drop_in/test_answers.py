@@ -162,8 +162,13 @@ def test_a_change_whose_target_says_no_is_told_in_the_agents_log(world: World, a
     url = world.target.url + "/status/418"
     destination: JsonObject = {"type": "WEBHOOK", "agent": True, "url": url}
     agent.deliver(messages.entity_change("vm", "two", after={}, destination=destination), topic=agent.change_log)
-    line = agent.wait_line("run finished", route="changed", outcome="failure")
-    assert "418" in line["detail"]
+
+    def is_told() -> bool:
+        return any(
+            "418" in line["detail"] for line in agent.lines("run finished", route="changed", outcome="failure")
+        )
+
+    agent.wait_until(is_told, "the answer to be told in the log")
 
 
 def test_a_change_that_is_not_for_agents_is_passed_over(world: World, agent: OneAgent) -> None:
