@@ -223,7 +223,11 @@ class HttpExecutor:
         Raises `httpx.ReadError` for every failure: whatever it is, the first request was sent.
         """
         for _ in range(MAX_REDIRECTS):
-            request = onward(sent, answer)
+            try:
+                request = onward(sent, answer)
+            except httpx.RemoteProtocolError:
+                answer.close()
+                raise
             if request is None:
                 break
             title = title_of(request)

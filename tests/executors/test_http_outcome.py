@@ -14,6 +14,7 @@ from agent.executors.http_redirect import MAX_REDIRECTS, is_downgrade
 from agent.net.outgoing import Outgoing, Timeouts
 from agent.testing import FakeRun
 from tests.executors.http_server import answer, executor, run_of, target
+from tests.net.servers import keeps_answering, raw_server, until
 
 
 def outcome_of(
@@ -305,6 +306,17 @@ def test_a_location_that_is_no_url_is_an_answer_like_any_other(location: str, fo
     else:
         assert isinstance(outcome, Failed)
         assert outcome.kind is (FailureKind.CONNECTION if status == 302 and follows else FailureKind.HTTP_STATUS)
+
+
+def test_an_answer_that_points_to_no_url_is_closed() -> None:
+    reply = b"HTTP/1.1 302 Found\r\nLocation: http://xn--/<\r\nContent-Length: 100\r\n\r\nnot all of it"
+
+    async def scenario() -> None:
+        async with raw_server(keeps_answering(reply)) as server, executor({"follow_redirects": True}) as http:
+            assert isinstance(await http.execute(run_of(server.url())), Failed)
+            await until(lambda: server.open == 0)
+
+    asyncio.run(scenario())
 
 
 def test_what_names_a_place_and_asks_for_no_request_is_a_success_all_the_same() -> None:
