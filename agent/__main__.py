@@ -16,7 +16,12 @@ def main() -> NoReturn:
     """
     code = 0 if sys.argv[1:2] == ["run"] else 128 + signal.SIGTERM
     signal.signal(signal.SIGTERM, lambda *_: leave(code))
-    from agent.cli import main as command_line  # noqa: PLC0415 - takes a second, in which a stop must be heard
+    if sys.argv[1:] == ["run"]:
+        # Past the command line's library: an agent that waits should be small.
+        from agent.commands.run import run  # noqa: PLC0415 - takes a second, in which a stop must be heard
+
+        run()
+    from agent.cli import main as command_line  # noqa: PLC0415 - likewise
 
     command_line()
 

@@ -7,18 +7,12 @@ settings are missing or wrong, or the command line is.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import logging
-import signal
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, NoReturn
 
-import structlog
 import typer
 
 from agent import __version__
@@ -28,14 +22,11 @@ from agent.commands.doctor import run_doctor
 from agent.commands.explain import explain as explain_message
 from agent.commands.migrate import Given
 from agent.commands.migrate import migrate as run_migrate
-from agent.composition import LAST_TASKS_S, Agent, Silent, open_registry
-from agent.dispatch.lifecycle import Stop
+from agent.commands.problems import CANNOT_START, tell_problems
+from agent.commands.run import run as run_agent
+from agent.composition import Silent, open_registry
 from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.invocation import Channel
-from agent.domain.redaction import Redactor
-from agent.garbage import leave_out_what_stands
-from agent.leaving import HardEnd, leave
-from agent.observability.logs import configure, log_stray_errors
 from agent.routing.schema import routes_schema
 from agent.settings import Settings, defaults, environment, load
 
@@ -47,12 +38,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_FAILED = 1
 _WRONG_SETTINGS = 2
-_CANNOT_START = "the agent cannot start; what is wrong:"
 _CANNOT_EXPLAIN = "the message cannot be explained; what is wrong:"
-
-log = structlog.get_logger(__name__)
 
 
 def main() -> NoReturn:
@@ -78,54 +65,7 @@ def root(
 @app.command()
 def run() -> None:
     """Run the agent until SIGTERM; a second one skips the drain."""
-    settings = _settings()
-    redactor = configure(settings.AGENT_LOG_FORMAT, settings.LOG_LEVEL, settings.secrets)
-    code = _FAILED
-    runner = asyncio.Runner()  # never closed: that would wait for every thread that actions have left
-    try:
-        code = runner.run(_run(settings, redactor))
-        runner.run(_end_tasks())
-    except ConfigurationError as error:
-        _explain(error)
-        code = _WRONG_SETTINGS
-    except BaseException:  # an action's stray task may raise SystemExit right through the loop
-        log.exception("the agent failed")
-        code = _FAILED
-        with contextlib.suppress(BaseException):
-            runner.run(_end_tasks())
-    finally:
-        # Everything of ours has ended in order by now: runs are reported, offsets committed, children and
-        # workspaces gone. What may be left are threads of Python actions, which nothing can end: the interpreter
-        # would wait for them, perhaps for ever, and whoever stops the agent would have to kill it.
-        logging.shutdown()
-        leave(code)
-
-
-async def _run(settings: Settings, redactor: Redactor) -> int:
-    end_s = settings.timeline.total_s
-    hard_end = HardEnd(end_s, partial(log.error, "the stop took too long: ending at once", after_s=end_s))
-    agent, stop = Agent(settings, environment(), redactor, at_drain=hard_end.arm), Stop()
-    loop = asyncio.get_running_loop()
-    log_stray_errors(loop)
-
-    def hear(_number: int, _frame: FrameType | None) -> None:
-        hard_end.arm()
-        loop.call_soon_threadsafe(stop.ask)
-
-    # Not the loop's own handlers: those wait for a loop that an action may have blocked.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, hear)
-    leave_out_what_stands()
-    return await agent.run(stop)
-
-
-async def _end_tasks() -> None:
-    """Cancels what actions began and nobody waits for, and gives it a moment to tidy up."""
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
-        task.cancel()
-    if left:
-        await asyncio.wait(left, timeout=LAST_TASKS_S)
+    run_agent()
 
 
 @app.command()
@@ -241,20 +181,14 @@ def _message(file: Path) -> bytes:
         raise typer.Exit(_WRONG_SETTINGS) from None
 
 
-def _settings(first_words: str = _CANNOT_START) -> Settings:
+def _settings(first_words: str = CANNOT_START) -> Settings:
     try:
         return load()
     except ConfigurationError as error:
         _give_up(error, first_words)
 
 
-def _give_up(error: ConfigurationError, first_words: str = _CANNOT_START) -> NoReturn:
+def _give_up(error: ConfigurationError, first_words: str = CANNOT_START) -> NoReturn:
     """Prints every problem on stderr and exits with 2."""
-    _explain(error, first_words)
+    tell_problems(error, first_words)
     raise typer.Exit(_WRONG_SETTINGS)
-
-
-def _explain(error: ConfigurationError, first_words: str = _CANNOT_START) -> None:
-    typer.echo(first_words, err=True)
-    for problem in error.problems:
-        typer.echo(f"  {problem}", err=True)

@@ -193,7 +193,7 @@ def test_a_stop_before_it_was_ever_ready_is_an_orderly_one(world: World) -> None
 
 @pytest.mark.parametrize(("name", "code"), [("run", 0), ("doctor", 128 + signal.SIGTERM)])
 def test_a_stop_while_the_agent_still_loads_is_heard(tmp_path: Path, name: str, code: int) -> None:
-    (tmp_path / "typer.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n")
+    (tmp_path / "structlog.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n")
     loading = subprocess.Popen(
         [sys.executable, "-m", "agent", name],
         env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
