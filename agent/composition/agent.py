@@ -61,6 +61,10 @@ from agent.threads import in_thread
 
 log = structlog.get_logger(__name__)
 
+_WAITING_BYTES = 24 * 1024 * 1024
+"""Of messages whose runs wait: 12,000 of 2 KiB. A backlog of large ones must not take the memory of a pod."""
+_CLAIMED_BYTES = 64 * 1024 * 1024
+"""The same of runs that were claimed, which are few: no more are than can be begun soon."""
 _RELOAD_S = 2.0
 _REMIND_S = 60.0
 _SIGN_IN_S = 2.0
@@ -135,6 +139,7 @@ class Agent:
             DispatchSettings(
                 max_concurrent_runs=settings.AGENT_MAX_CONCURRENT_RUNS,
                 max_waiting_runs=settings.AGENT_MAX_WAITING_RUNS,
+                max_waiting_bytes=_CLAIMED_BYTES if settings.polls else _WAITING_BYTES,
                 max_pending_reports=settings.AGENT_MAX_PENDING_REPORTS,
             ),
         )

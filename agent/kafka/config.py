@@ -11,6 +11,8 @@ CLASSIC = "classic"
 CONSUMER = "consumer"
 """The group protocols, in librdkafka's words."""
 
+_FETCH_BYTES = 4 * 1024 * 1024
+"""Of one answer of a broker, whatever the number of partitions in it. A record that is larger comes alone."""
 _BELIEVED_FOR_S = 3.0
 """Where the session is the brokers' to set, and they do not tell how long it is."""
 
@@ -28,7 +30,8 @@ class KafkaCredentials:
 class KafkaSettings:
     """The operator's Kafka settings. ``bootstrap_servers`` empty: brokers come with the credentials.
 
-    ``max_records`` and ``max_bytes`` bound what is fetched and not yet taken by the dispatcher;
+    ``max_records`` and ``max_bytes`` bound what waits in the client, and once more what waits for the dispatcher;
+    each may pass ``max_bytes`` by what brokers had been asked for by then, 4 MiB of each of them.
     ``max_span`` bounds how far reading may run ahead of the lowest unsettled message of a partition.
     ``session_timeout_ms`` is for `CLASSIC` groups only: those of `CONSUMER` have the brokers'.
     ``agent_name`` tells other agents whose start markers they read. ``reads_traceparent``: each record is looked at
@@ -46,7 +49,7 @@ class KafkaSettings:
     group_protocol: str = CLASSIC
     ca_file: Path | None = None
     max_records: int = 1_000
-    max_bytes: int = 16 * 1024 * 1024
+    max_bytes: int = 4 * 1024 * 1024
     max_span: int = 10_000
     commit_interval_s: float = 1.0
     agent_name: str = ""
@@ -84,6 +87,8 @@ def consumer_config(settings: KafkaSettings, credentials: KafkaCredentials | Non
         # Bounded prefetch: what waits inside the client is memory that no metric of ours sees.
         "queued.max.messages.kbytes": max(1024, settings.max_bytes // 1024),
         "queued.min.messages": settings.max_records,
+        # The queue is looked at before a fetch only, and one of many partitions would bring 50 MB.
+        "fetch.max.bytes": _FETCH_BYTES,
         # How soon a full prefetch queue is looked at again; the default of 1 s starves a fast dispatcher.
         "fetch.queue.backoff.ms": 20,
         # A quiet topic answers as soon as there is something; this only bounds the empty answer.
