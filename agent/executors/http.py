@@ -225,9 +225,9 @@ class HttpExecutor:
         for _ in range(MAX_REDIRECTS):
             try:
                 request = onward(sent, answer)
-            except httpx.RemoteProtocolError:
+            except httpx.TransportError as error:
                 answer.close()
-                raise
+                raise httpx.ReadError(f"{answer.status}: {error}") from error
             if request is None:
                 break
             title = title_of(request)

@@ -20,7 +20,7 @@ _CREDENTIAL = re.compile(
     r"subscription)-?)key)",
     re.IGNORECASE,
 )
-_OF_THE_BODY = ("content-length", "content-type", "x-port-signature", "x-port-timestamp")
+_OF_THE_BODY = frozenset({"content-length", "content-type", "x-port-signature", "x-port-timestamp"})
 
 
 @lru_cache(256)
@@ -32,32 +32,25 @@ def is_credential(header: str) -> bool:
 def onward(sent: Outgoing, answer: Incoming) -> Outgoing | None:
     """The request that ``answer`` to ``sent`` asks for; ``None`` if it is no redirect.
 
-    Credentials stay with the server that they were meant for, be it that the same host is asked by https now. A
-    request without its body leaves behind what was said about the body. Raises `httpx.RemoteProtocolError` where it
-    points to no url.
+    Credentials stay with the server that they were meant for, be it that the same host is asked by https now, and
+    so does a ``Host`` of the route's own. A request without its body leaves behind what was said about the body.
+    Raises `httpx.TransportError` where it points to nothing that can be called.
     """
-    location = answer.headers.get("Location")
+    location = _location(answer)
     if answer.status not in LEADING or location is None:
         return None
     here = httpx.URL(str(sent.url))
     there = _target(here, location)
     method = _method(sent.method, answer.status)
-    left = {"host", "cookie"}
-    if method != sent.method:
-        left.update(_OF_THE_BODY)
     same = _is_same_server(here, there)
+    left = _OF_THE_BODY if method != sent.method else frozenset()
     kept = [
         (name, value)
         for name, value in sent.headers
-        if name.lower() not in left and (same or not is_credential(name))
+        if name.lower() not in left | {"cookie"} and (same or not (is_credential(name) or name.lower() == "host"))
     ]
-    return Outgoing(
-        method,
-        wire_url(there),
-        with_credentials(kept, there),
-        sent.body if method == sent.method else None,
-        sent.timeouts,
-    )
+    body = sent.body if method == sent.method else None
+    return Outgoing(method, wire_url(there), with_credentials(kept, there), body, sent.timeouts)
 
 
 def with_credentials(headers: list[tuple[str, str]], url: httpx.URL) -> list[tuple[str, str]]:
@@ -71,7 +64,7 @@ def with_credentials(headers: list[tuple[str, str]], url: httpx.URL) -> list[tup
 
 def is_downgrade(sent: Outgoing, request: Outgoing) -> bool:
     """Whether what was sent by https is to be sent for everybody on the way to read."""
-    return sent.url.scheme == "https" and request.url.scheme == "http"
+    return sent.url.scheme == "https" != request.url.scheme
 
 
 def title_of(request: Outgoing) -> str:
@@ -79,12 +72,23 @@ def title_of(request: Outgoing) -> str:
     return f"{request.method} {shown_url(httpx.URL(str(request.url)))}"
 
 
+def _location(answer: Incoming) -> str | None:
+    """As servers mean it: UTF-8, or else Latin-1."""
+    raw = next((value for name, value in answer.raw_headers if name.lower() == b"location"), None)
+    if raw is None:
+        return None
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
 def _target(here: httpx.URL, location: str) -> httpx.URL:
     try:
         there = httpx.URL(location)
         if there.scheme and not there.host:  # some servers write http:///path for their own
             return there.copy_with(host=here.host)
-        return here.join(there)
+        return here.join(there) if there.is_relative_url else there
     except (httpx.InvalidURL, ValueError) as error:
         # It is not quoted: nobody knows what stands in it.
         raise httpx.RemoteProtocolError("the answer points to something that is no url") from error

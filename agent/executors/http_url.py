@@ -16,6 +16,7 @@ _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _PLAIN = re.compile(r"[0-9A-Za-z_~-]")
 """Escapes of these are undone; that of a dot stays, for it could become a step."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_REMEMBERED_CHARS = 500
 _NOTHING = "\ufdd0"
 """Stands in a url that is being put together where an expression gave an empty text; no url holds this sign."""
 
@@ -47,9 +48,20 @@ def put_together(url: str) -> str:
     return url
 
 
-@lru_cache(256)
 def parsed(text: str) -> httpx.URL:
-    """``text`` as a url that can be called, spelled as servers want it. Raises `UnsendableError`."""
+    """``text`` as a url that can be called, spelled as servers want it. Raises `UnsendableError`.
+
+    Those that hold nothing secret by their place are remembered: most routes call the same one again and again.
+    """
+    return _parsed(text) if len(text) > _REMEMBERED_CHARS or "@" in text or "?" in text else _remembered(text)
+
+
+@lru_cache(256)
+def _remembered(text: str) -> httpx.URL:
+    return _parsed(text)
+
+
+def _parsed(text: str) -> httpx.URL:
     try:
         url = httpx.URL(_spelled(text))
     except (httpx.InvalidURL, ValueError):
@@ -57,12 +69,21 @@ def parsed(text: str) -> httpx.URL:
         raise UnsendableError("the url cannot be read; it must be like https://host/path") from None
     if url.scheme not in ("http", "https") or not url.raw_host:
         raise UnsendableError("the url must begin with http:// or https:// and name a host")
+    if not _can_be_called(url):
+        raise UnsendableError("the url's host or port is none that can be called")
     if b"%" in url.raw_host and b":" not in url.raw_host:
         raise UnsendableError(
             "the url's host holds a % sign: what expressions put inside of a url is percent-encoded; to take host "
             "and port from a message, let one expression at the very beginning of the url give all up to them"
         )
     return url
+
+
+def _can_be_called(url: httpx.URL) -> bool:
+    try:
+        return bool(url.host) and (url.port is None or 0 < url.port < 65536)
+    except ValueError:  # a host in an encoding that it is not in
+        return False
 
 
 def _spelled(text: str) -> str:

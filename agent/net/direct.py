@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import TypeGuard
 
 import aiohttp
@@ -55,12 +56,13 @@ class DirectWay:
         except TimeoutError as error:
             if connection is None:
                 raise connect_failure(error, self._place) from error
-            raise httpx.WriteTimeout(f"{self._place} did not take the request in time") from None
+            raise httpx.ReadTimeout(f"{self._place} did not answer in time") from None
 
     async def _answered(self, connection: Connection, request: Outgoing, written: bytes) -> Incoming:
         try:
             protocol = connection.protocol
-            assert protocol is not None  # noqa: S101 - it is ours until it is released
+            if protocol is None or protocol.transport is None:
+                raise ConnectionResetError(errno.ECONNRESET, "closed as it was taken")  # noqa: TRY301 - see below
             protocol.set_response_params(
                 skip_payload=request.method == "HEAD",
                 read_until_eof=True,
@@ -69,7 +71,6 @@ class DirectWay:
                 max_line_size=MAX_HEADER_BYTES,
                 max_field_size=MAX_HEADER_BYTES,
             )
-            assert protocol.transport is not None  # noqa: S101 - looked at when it was taken
             protocol.transport.write(written)
             protocol.start_timeout()
             message, content = await protocol.read()
@@ -85,7 +86,7 @@ class DirectWay:
             connection.close()
             raise
         content.on_eof(connection.release)
-        return Incoming(_head(message), content, connection.close, self._place)
+        return Incoming(_head(message), content, connection.close, self._place, request.timeouts.read_s)
 
     def _written(self, request: Outgoing, body: bytes | None) -> bytes:
         """The request as bytes. Raises `httpx.LocalProtocolError` for what would not be one."""
@@ -93,12 +94,15 @@ class DirectWay:
         if not is_token(request.method) or not path.isascii() or not path.isprintable() or " " in path:
             raise httpx.LocalProtocolError("the request cannot be sent: its method or path is none")
         lines = [f"{request.method} {path} HTTP/1.1"]
-        names = {name.lower() for name, _ in request.headers}
+        names = {name.lower(): value for name, value in request.headers}
+        length = str(len(body or b""))
+        if names.get("content-length", length) != length or "transfer-encoding" in names:
+            raise httpx.LocalProtocolError("the request cannot be sent: its headers frame another body")
         if "host" not in names:
             lines.append(f"Host: {self._host}")
         lines += [f"{name}: {value}" for name, value in request.headers]
         if "content-length" not in names and (body is not None or request.method not in _NO_BODY_METHODS):
-            lines.append(f"Content-Length: {len(body or b'')}")
+            lines.append(f"Content-Length: {length}")
         return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
 
 

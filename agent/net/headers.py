@@ -23,6 +23,7 @@ CONNECTION_HEADERS = frozenset(
 """They belong to the connection, not to the message."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_USUAL_CHARS = 64
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -31,7 +32,7 @@ def header_problem(name: str, value: str) -> str | None:
 
     A line break inside one would begin another header, or another request.
     """
-    if not is_token(name):
+    if not (_is_known_token(name) if len(name) <= _USUAL_CHARS else is_token(name)):
         return f"{name!r} is not a header name"
     if value.isascii() and value.isprintable():
         return None
@@ -44,7 +45,11 @@ def header_problem(name: str, value: str) -> str | None:
     return None
 
 
-@lru_cache(256)
 def is_token(text: str) -> bool:
     """Whether ``text`` can be the name of a header, or a method."""
     return _TOKEN.fullmatch(text) is not None
+
+
+@lru_cache(256)
+def _is_known_token(text: str) -> bool:
+    return is_token(text)

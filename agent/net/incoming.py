@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
@@ -25,18 +26,30 @@ class Head:
 
 
 class Incoming:
-    """The head of an answer. `read` it, or `close` it: until then it has its connection for itself."""
+    """The head of an answer. `read` it, or `close` it: until then it has its connection for itself.
 
-    def __init__(self, head: Head, content: aiohttp.StreamReader, close: Callable[[], None], place: str) -> None:
+    ``read_s`` bounds each silence of the server while it is read. Once closed it is not to be read.
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        content: aiohttp.StreamReader,
+        close: Callable[[], None],
+        place: str,
+        read_s: float | None,
+    ) -> None:
         self.status = head.status
-        self.phrase = head.phrase
+        self.phrase = head.phrase.encode("ascii", "ignore").decode()
+        """What the server calls the status, as far as it is ASCII."""
         self.headers = head.headers
         self.raw_headers = head.raw_headers
         self.content = content
-        """The body, still encoded. Its errors are aiohttp's."""
+        """The body, still encoded; `piece` reads it."""
         self.close = close
         """Closes the answer, and its connection unless it was read to its end. Idempotent."""
         self.place = place
+        self._read_s = read_s
 
     async def read(self, max_bytes: int | None = None) -> tuple[bytes, bool]:
         """The body, decoded, ``max_bytes`` of it at most, and whether there was more; closes the answer.
@@ -46,21 +59,29 @@ class Incoming:
         try:
             if "Content-Encoding" in self.headers:
                 return await self._read_inflated(max_bytes)
-            if max_bytes is None:
-                return await self.content.read(), False
-            return await self._read_at_most(max_bytes)
-        except CONNECTION_FAILURES as error:
-            raise exchange_failure(error, self.place) from error
+            return await self._read_plain(max_bytes)
         finally:
             self.close()
 
-    async def _read_at_most(self, max_bytes: int) -> tuple[bytes, bool]:
-        body = bytearray()
-        async for chunk in self.content.iter_any():
-            body += chunk
-            if len(body) > max_bytes:
-                break
-        return bytes(body[:max_bytes]), len(body) > max_bytes
+    async def piece(self) -> bytes:
+        """The next piece of the body, still encoded; empty at its end. Raises `httpx.TransportError`."""
+        try:
+            if self.content.is_eof():  # nearly always: a short answer came with its head
+                return await self.content.read(_CHUNK_BYTES)
+            # aiohttp's own time-out does not see a body that breaks off in the middle of its framing.
+            async with asyncio.timeout(self._read_s):
+                return await self.content.read(_CHUNK_BYTES)
+        except CONNECTION_FAILURES as error:
+            raise exchange_failure(error, self.place) from error
+
+    async def _read_plain(self, max_bytes: int | None) -> tuple[bytes, bool]:
+        body = await self.piece()
+        if not body or self.content.at_eof():
+            return (body, False) if max_bytes is None else (body[:max_bytes], len(body) > max_bytes)
+        whole = bytearray(body)
+        while (max_bytes is None or len(whole) <= max_bytes) and (body := await self.piece()):
+            whole += body
+        return bytes(whole[:max_bytes]), max_bytes is not None and len(whole) > max_bytes
 
     async def _read_inflated(self, max_bytes: int | None) -> tuple[bytes, bool]:
         """By httpx, which knows every encoding that is asked for."""
@@ -86,13 +107,10 @@ class BodyStream(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Its pieces, still encoded."""
-        try:
-            async for chunk in self._incoming.content.iter_chunked(_CHUNK_BYTES):
-                yield chunk
-                if self._closed:
-                    return
-        except CONNECTION_FAILURES as error:
-            raise exchange_failure(error, self._incoming.place) from error
+        while piece := await self._incoming.piece():
+            yield piece
+            if self._closed:
+                return
 
     async def aclose(self) -> None:
         """Closes the answer."""

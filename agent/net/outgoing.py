@@ -13,8 +13,8 @@ from yarl import URL
 class Timeouts:
     """Of one request, in seconds; ``None`` is no end. ``connect_s`` covers waiting for a free connection, too.
 
-    ``read_s`` bounds each silence from the end of the request on; ``connect_s + write_s + read_s`` the time until
-    the answer begins.
+    ``read_s`` bounds each silence of the server once the request is written, or handed to the system where it is
+    small; ``write_s + read_s`` the time from there, or from the connection, until the answer begins.
     """
 
     connect_s: float | None
@@ -36,7 +36,10 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One request as it is written: nothing is added to ``headers`` but what frames the body, and ``Host``."""
+    """One request as it is written: nothing is added to ``headers`` but what frames the body, and ``Host``.
+
+    ``method`` is upper case. Of ``headers`` none may frame the body but a true ``Content-Length``.
+    """
 
     method: str
     url: URL
@@ -48,8 +51,11 @@ class Outgoing:
 def wire_url(url: httpx.URL) -> URL:
     """The URL without credentials and fragment, in httpx's own spelling.
 
-    The query stays part of the path: split off, an empty one would be lost.
+    The query stays part of the path: split off, an empty one would be lost. Raises `httpx.LocalProtocolError` for a
+    place that cannot be, such as port 99999.
     """
-    return URL.build(
-        scheme=url.scheme, authority=url.netloc.decode("ascii"), path=url.raw_path.decode("ascii"), encoded=True
-    )
+    place, path = url.netloc.decode("ascii"), url.raw_path.decode("ascii")
+    try:
+        return URL.build(scheme=url.scheme, authority=place, path=path, encoded=True)
+    except ValueError as error:
+        raise httpx.LocalProtocolError(f"{place} is no place that can be called") from error

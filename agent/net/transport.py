@@ -52,14 +52,13 @@ class _Way:
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """Sends httpx's requests through one pool of at most ``max_connections`` HTTP/1.1 connections.
+    """Sends requests, httpx's too, through one pool of at most ``max_connections`` HTTP/1.1 connections.
 
     Guarantees: failures are those of `agent.net.errors`; a request is written at most once (aiohttp's own silent
     retry of idempotent requests is off); path and query go out byte for byte as httpx spells them; no header is
-    added but ``Content-Length: 0``; no redirect is followed and no cookie kept; cancelling a request closes its
-    connection. Idle connections are kept for ``keepalive_s``. Time-outs: ``connect`` covers waiting for a free
-    connection, too (``pool`` is not read); ``read`` runs from the end of the request; ``connect + write + read``
-    bounds the time until the answer begins.
+    added but what frames the body, and ``Host``; no redirect is followed and no cookie kept; cancelling a request
+    closes its connection. Idle connections are kept for ``keepalive_s``. For time-outs see `Timeouts`; of httpx's
+    ``pool`` is not read.
 
     ``resolver`` answers names instead of the system. May be made anywhere; belongs to the event loop of its
     first request.
@@ -84,14 +83,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._session: aiohttp.ClientSession | None = None
         self._connector: _Connector | None = None
         self._ways: dict[tuple[str, str], _Way] = {}
+        self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Sends one of httpx's requests and returns with the head of the answer. Raises `httpx.TransportError`."""
         timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
-        if request.url.scheme not in ("http", "https"):
-            raise httpx.UnsupportedProtocol("only http:// and https:// URLs can be called")
         outgoing = Outgoing(
-            request.method,
+            request.method.upper(),
             wire_url(request.url),
             _headers(request),
             _content(request),
@@ -112,6 +110,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         """Sends one request and returns with the head of the answer. Raises `httpx.TransportError`.
 
         Does without httpx's own requests and answers, which cost several times what the exchange itself does.
+        Raises `RuntimeError` after `aclose`.
         """
         way = self._way(request.url)
         for name, value in request.headers:
@@ -127,7 +126,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             raise httpx.WriteTimeout(f"{way.place} did not take the request in time") from None
 
     async def aclose(self) -> None:
-        """Closes every connection at once. Idempotent."""
+        """Closes every connection at once, for good. Idempotent."""
+        self._closed = True
         session, self._session = self._session, None
         self._ways.clear()
         if session is not None:
@@ -154,13 +154,20 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             # What remains here was found out before there was a connection: a method or length that can't be sent.
             raise httpx.LocalProtocolError(f"the request cannot be sent: {error}") from error
         head = Head(response.status, response.reason or "", response.headers, response.raw_headers)
-        return Incoming(head, response.content, response.close, way.place)
+        return Incoming(head, response.content, response.close, way.place, request.timeouts.read_s)
 
     def _way(self, url: URL) -> _Way:
-        """How ``url`` is reached: worked out once for each server. Raises `AddressRefusedError`."""
+        """How ``url`` is reached: worked out once for each server.
+
+        Raises `AddressRefusedError`, and `httpx.UnsupportedProtocol` for other schemes.
+        """
         server = (url.scheme, url.raw_authority)
         way = self._ways.get(server)
         if way is None:
+            if self._closed:
+                raise RuntimeError("the client is closed")
+            if url.scheme not in ("http", "https"):
+                raise httpx.UnsupportedProtocol("only http:// and https:// URLs can be called")
             if not self._allow_link_local:
                 check_host(url.raw_host or "")
             if len(self._ways) >= _KNOWN_WAYS:
@@ -228,24 +235,24 @@ class _Connector(aiohttp.TCPConnector):
                 return connection
 
     async def _is_usable(self, connection: Connection) -> bool:
-        """Looks twice at a connection that was idle; closes it if it is not open any more.
+        """Looks twice at a connection that was idle; closes it if it is not open any more, or has said anything.
 
         Where the server closed it while the loop was busy, the news lies in the socket, unread: writing a request
-        now would fail it as maybe executed. A few turns of the loop are enough to hear it.
+        now would fail it as maybe executed. A few turns of the loop are enough to hear it. What a server says that
+        nobody has asked would be taken for the answer.
         """
-        transport = connection.transport
+        transport, protocol = connection.transport, connection.protocol
         if transport is not None and transport not in self._transports:
             self._transports.add(transport)
             return True
-        if transport is not None and not transport.is_closing() and not _has_news(transport):
-            return True
         try:
-            for _ in range(_TURNS_TO_HEAR):
-                await asyncio.sleep(0)
+            if transport is None or _has_news(transport):
+                for _ in range(_TURNS_TO_HEAR):
+                    await asyncio.sleep(0)
         except asyncio.CancelledError:
             connection.close()
             raise
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or protocol is None or protocol.should_close:
             connection.close()
             return False
         return True
@@ -253,6 +260,8 @@ class _Connector(aiohttp.TCPConnector):
 
 def _has_news(transport: asyncio.Transport) -> bool:
     """Whether something lies in its socket, unread, be it the end."""
+    if transport.is_closing():
+        return True
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
     return bool(poll.poll(0))
