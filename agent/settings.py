@@ -51,9 +51,9 @@ def _http_url(value: str) -> str:
 def _is_http_url(value: str) -> bool:
     try:
         parts = urlsplit(value)
-    except ValueError:
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # also of a port beyond 65535
         return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 def _not_blank(value: str) -> str:

@@ -55,7 +55,6 @@ def wire_url(url: httpx.URL) -> URL:
     place that cannot be, such as port 99999.
     """
     place, path = url.netloc.decode("ascii"), url.raw_path.decode("ascii")
-    try:
-        return URL.build(scheme=url.scheme, authority=place, path=path, encoded=True)
-    except ValueError as error:
-        raise httpx.LocalProtocolError(f"{place} is no place that can be called") from error
+    if not 0 < (url.port or 80) < 65536:
+        raise httpx.LocalProtocolError(f"{place} is no place that can be called")
+    return URL.build(scheme=url.scheme, authority=place, path=path, encoded=True)

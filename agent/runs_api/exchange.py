@@ -60,7 +60,7 @@ def quoted(said: str, *secrets: str) -> str:
 
 
 class Answered(Protocol):
-    """The head of an answer, as `agent.net.transport.Incoming` is one."""
+    """The head of an answer, as `agent.net.incoming.Incoming` is one."""
 
     @property
     def status(self) -> int:

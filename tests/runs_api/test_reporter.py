@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,8 +21,8 @@ from agent.domain.settlement import Delivered, NothingToReport, Refused, Undeliv
 from agent.ports import EntityChange, Reporter, RunReport, Subject
 from agent.runs_api.details import ReportLimits
 from agent.runs_api.log_buffer import LogLimits
-from agent.sandbox.port_api import Effect, Fault
-from tests.runs_api.rig import BRISK_LOG, HASTY, Rig, until, with_rig
+from agent.sandbox.port_api import Effect, Fault, RateLimit
+from tests.runs_api.rig import BRISK_LOG, HASTY, QUICK, Rig, until, with_rig
 
 SECRET = "hunter2-hunter2"
 REST_REFUSED = "(Port refused links, outputs or other details of this report; all of them are left out.)"
@@ -165,6 +166,35 @@ def test_a_secret_that_is_learned_is_masked_in_reports_under_way_and_in_later_on
         assert summaries == [f"it is {MASK}"] * 2
 
     with_rig(scenario)
+
+
+def test_a_secret_that_is_learned_while_the_log_goes_out_is_masked_in_the_end() -> None:
+    async def scenario(rig: Rig) -> None:
+        run_id, report = rig.action_run()
+        rig.faults(Fault("*/logs", status=503, times=2))
+        report.log("a line")
+        ending = asyncio.create_task(report.finish(Failed(f"exit code 1, with {SECRET}")))
+        await until(lambda: bool(rig.bodies("*/logs")))
+        rig.reporter.learn(SECRET)
+        await ending
+        (end,) = rig.bodies(f"*/{run_id}")
+        assert end["summary"] == f"exit code 1, with {MASK}"
+
+    with_rig(scenario)
+
+
+def test_where_requests_are_scarce_the_log_of_a_run_that_ends_does_not_hold_up_its_status() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.api.rate_limit = RateLimit(limit=20, period_s=300)
+        for _ in range(12):
+            await rig.client.organization()
+        assert rig.client.budget_is_low()
+        run_id, report = rig.action_run()
+        report.log("a line")
+        await asyncio.wait_for(report.finish(Succeeded()), 60)
+        assert rig.api.ledger.runs[run_id].terminal_statuses == ["SUCCESS"]
+
+    with_rig(scenario, limits=replace(QUICK, yield_s=300.0))
 
 
 def test_what_one_run_masks_is_masked_in_no_other_that_begins_with_the_same_secrets() -> None:
