@@ -18,14 +18,14 @@ seen = weakref.ref(gone)
 del gone
 leave_out_what_stands()
 assert seen() is None, "what is garbage already is not kept"
-assert gc.get_threshold()[0] == 10_000
+assert gc.get_threshold()[0] == 2_000
 assert all(one is not stays for one in gc.get_objects())
 later = Thing()
 later.itself = later
 seen = weakref.ref(later)
 del later
 for _ in range(3):
-    young = [[] for _ in range(11_000)]
+    young = [[] for _ in range(3_000)]
 assert seen() is None, "what comes later is collected"
 """
 

@@ -205,6 +205,8 @@ async def start_child(
         if cancellations > 0:
             raise asyncio.CancelledError from None
         raise
+    finally:
+        del spawning  # it holds the error, whose traceback holds this frame: a cycle, and the run would be in it
 
 
 async def settled(future: asyncio.Future[T]) -> int:

@@ -190,8 +190,11 @@ class HttpExecutor:
             raise
         except httpx.TransportError as error:
             failure = error
-        attempt.failed(failure)
-        return failure
+        try:
+            attempt.failed(failure)
+            return failure
+        finally:
+            del failure  # its traceback holds this frame: a cycle, and the run would be in it
 
     async def _exchange(
         self, run: RunContext, request: HttpRequest, attempt: Attempt, more_headers: Headers
