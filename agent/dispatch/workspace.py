@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -14,25 +15,30 @@ _REMOVAL = SpareThreads("remove workspace", spare=16)
 
 
 class Workspace:
-    """One run's directory below ``parent`` (mode 0700); costs nothing if nobody asks for it."""
+    """One run's directory below ``parent`` (mode 0700); costs nothing if nobody asks for it. Thread-safe."""
 
     def __init__(self, parent: Path) -> None:
-        self._parent = parent
+        self._parent = parent.absolute()
+        self._lock = threading.Lock()
         self._path: Path | None = None
+        self._is_over = False
 
     @property
     def path(self) -> Path:
-        """The directory. Raises `OSError` where ``parent`` is not writable.
+        """The directory, made in the thread that asks first; always absolute.
 
-        It is made in the thread that asks first, which may be any as long as no other asks meanwhile.
+        Raises `OSError` where ``parent`` is not writable, and after `remove`.
         """
-        if self._path is None:
-            self._path = self._made()
-        return self._path
+        return self._path or self._settled(self._made())
 
     async def remove(self) -> None:
-        """Deletes the directory with all that is in it, off the loop; never raises."""
-        path, self._path = self._path, None
+        """Deletes the directory with all that is in it, off the loop; never raises.
+
+        From then on there is none: one that a slow disk makes only now is deleted by the thread that made it.
+        """
+        with self._lock:
+            self._is_over = True
+            path, self._path = self._path, None
         if path is None:
             return
         try:
@@ -41,12 +47,25 @@ class Workspace:
             remove_tree(path)
 
     def _made(self) -> Path:
+        """A new directory. Without the lock: `remove` is not to wait for a slow disk."""
         path = self._parent / f"run-{secrets.token_hex(8)}"
         try:
             path.mkdir(mode=0o700)
         except FileNotFoundError:
             self._parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.mkdir(mode=0o700)
+        return path
+
+    def _settled(self, made: Path) -> Path:
+        """``made``, or the one that another thread has made meanwhile."""
+        with self._lock:
+            if self._path is None and not self._is_over:
+                self._path = made
+            path = self._path
+        if path is not made:
+            made.rmdir()
+        if path is None:
+            raise OSError("the run is over, and its workspace is gone")
         return path
 
 

@@ -106,9 +106,10 @@ class ProcessExecutor:
         """Runs the command to its end. Cancelled, it ends the whole tree of processes first; see `Child.stop`."""
         oom_kills = self._oom.read()
         try:
-            launch = partial(self._launch, self._command.render(run.view), run)
+            output_files: list[Path] = []
+            launch = partial(self._launch, self._command.render(run.view), run, output_files)
             child = await start_child(launch, self._family, self._threads, run.stream)
-            output_file = _output_file(run)
+            (output_file,) = output_files
         except TemplateError as error:
             return Failed(str(error), FailureKind.BAD_TEMPLATE)
         except OSError as error:
@@ -129,16 +130,21 @@ class ProcessExecutor:
             return Failed(missing, FailureKind.BAD_OUTPUT)
         return outcome
 
-    def _launch(self, line: CommandLine, run: RunContext) -> Launch:
-        """Makes the workspace, too: in the thread that starts the child, as disks may be slow. Raises `OSError`."""
+    def _launch(self, line: CommandLine, run: RunContext, output_files: list[Path]) -> Launch:
+        """Makes the workspace, too: in the thread that starts the child, as disks may be slow. Raises `OSError`.
+
+        Puts the file for the command's outputs into ``output_files``: where a child lives, nothing more is asked
+        that might fail.
+        """
         workspace = run.workspace
-        cwd, output_file = self._options.cwd, _output_file(run)
+        cwd, output_file = self._options.cwd, workspace / "output"
         argv = line.argv
         if cwd is None:
             cwd = workspace / "work"
             cwd.mkdir(mode=0o700, exist_ok=True)
             argv = absolute_program(argv)
         os.close(os.open(output_file, os.O_WRONLY | os.O_CREAT, 0o600))
+        output_files.append(output_file)
         places = {"HOME": str(workspace), "TMPDIR": str(workspace), OUTPUT_VARIABLE: str(output_file)}
         if run.traceparent is not None:
             places["TRACEPARENT"] = run.traceparent
@@ -176,10 +182,6 @@ class ProcessExecutor:
         if now is not None and before is not None and now > before:
             return FailureKind.OUT_OF_MEMORY, f"out of memory: {what} at the agent's memory limit"
         return kind, f"{what} (out of memory?)"
-
-
-def _output_file(run: RunContext) -> Path:
-    return run.workspace / "output"
 
 
 def _log_leftovers(ending: Ending, run: RunContext) -> None:

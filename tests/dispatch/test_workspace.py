@@ -42,6 +42,61 @@ def test_it_is_private_and_so_is_the_place_where_it_is_made(tmp_path: Path) -> N
     assert {path.stat().st_mode & 0o777 for path in (one.path, other.path, parent)} == {0o700}
 
 
+def test_its_path_holds_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    workspace = Workspace(Path("workspaces"))
+    monkeypatch.chdir("/")
+    assert workspace.path.parent == tmp_path / "workspaces"
+    asyncio.run(workspace.remove())
+    assert list((tmp_path / "workspaces").iterdir()) == []
+
+
+def test_after_its_removal_none_is_made(tmp_path: Path) -> None:
+    asked, unasked = Workspace(tmp_path), Workspace(tmp_path)
+    assert asked.path.is_dir()
+    for workspace in (asked, unasked):
+        asyncio.run(workspace.remove())
+        with pytest.raises(OSError, match="the run is over"):
+            _ = workspace.path
+        asyncio.run(workspace.remove())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_comes_after_the_removal_goes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mkdir, comes, goes_on = Path.mkdir, threading.Event(), threading.Event()
+
+    def slow_disk(path: Path, mode: int = 0o777) -> None:
+        comes.set()
+        assert goes_on.wait(20)
+        mkdir(path, mode)
+
+    workspace = Workspace(tmp_path)
+    with ThreadPoolExecutor(1) as threads:
+        monkeypatch.setattr(Path, "mkdir", slow_disk)
+        asked = threads.submit(lambda: workspace.path)
+        assert comes.wait(20)
+        asyncio.run(workspace.remove())  # waits for no disk
+        goes_on.set()
+        with pytest.raises(OSError, match="the run is over"):
+            asked.result(20)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_that_ask_at_once_get_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mkdir, all_there = Path.mkdir, threading.Barrier(4)
+
+    def slow_disk(path: Path, mode: int = 0o777) -> None:
+        all_there.wait(20)
+        mkdir(path, mode)
+
+    workspace = Workspace(tmp_path)
+    with ThreadPoolExecutor(4) as threads:
+        monkeypatch.setattr(Path, "mkdir", slow_disk)
+        asked = [threads.submit(lambda: workspace.path) for _ in range(4)]
+        paths = {one.result(20) for one in asked}
+    assert paths == {workspace.path} == set(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("is_flat", [True, False])
 def test_what_its_links_lead_to_stays(tmp_path: Path, *, is_flat: bool) -> None:
     outside = tmp_path / "outside"

@@ -298,3 +298,21 @@ def test_command_that_is_stopped_by_a_signal_still_ends(tmp_path: Path) -> None:
         _cancelled(run, f"echo $$ >{ready}; kill -STOP $$", ready, kill_grace_s=0.1)
     with pytest.raises(ProcessLookupError):
         os.kill(_pid(ready), signal.SIG_DFL)
+
+
+def test_nothing_that_can_fail_is_asked_of_the_run_once_the_child_lives(tmp_path: Path) -> None:
+    class Over(FakeRun):
+        """Its workspace is asked for once, and gone by the next time."""
+
+        @property
+        def workspace(self) -> Path:
+            if (given := getattr(self, "given", None)) is not None:
+                raise OSError("the run is over")
+            self.given = given = super().workspace
+            return given
+
+    done = tmp_path / "done"
+    with Over() as run:
+        assert execute(run, f"echo link=https://x/1 >>$AGENT_OUTPUT; touch {done}") == Succeeded()
+    assert done.exists()
+    assert run.links == ["https://x/1"]
