@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _LINE_BYTES = 64
@@ -20,24 +20,25 @@ class KeptLine:
     level: str
     size_bytes: int
 
-    @property
-    def cost_bytes(self) -> int:
-        """What it takes of the room."""
-        return max(self.size_bytes, _LINE_BYTES)
-
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Lines that came together; ``least_bytes`` is what they cost at least."""
+    """Lines that came together, in UTF-8: as text, one emoji would have all of it take four bytes a character.
 
-    text: str
+    ``least_bytes`` is what they cost at least.
+    """
+
+    raw: bytes
     level: str
     line_count: int
-    size_bytes: int
     least_bytes: int
 
-    def lines(self) -> list[KeptLine]:
-        return [KeptLine(line, self.level, bytes_of(line)) for line in self.text.split("\n")]
+    @property
+    def size_bytes(self) -> int:
+        return len(self.raw) + 1
+
+    def lines(self) -> Iterator[tuple[bytes, str]]:
+        return ((line, self.level) for line in self.raw.split(b"\n"))
 
 
 class LogTail:
@@ -74,7 +75,7 @@ class LogTail:
         """Takes lines, none of which holds a line's end. Costs little more for many of them than for one."""
         if not lines:
             return
-        self._keep("\n".join(lines), level, len(lines))
+        self._keep("\n".join(lines).encode("utf-8", "surrogatepass"), level, len(lines))
         while self._least_bytes - self._pieces[0].least_bytes >= self._max_bytes:
             piece = self._pieces.popleft()
             self._least_bytes -= piece.least_bytes
@@ -85,14 +86,17 @@ class LogTail:
     def take(self) -> list[KeptLine]:
         """The lines that are kept; from then on none are."""
         self._cut()
-        kept = [line for piece in self._pieces for line in piece.lines()]
+        kept = [
+            KeptLine(line.decode("utf-8", "surrogatepass"), level, len(line) + 1)
+            for piece in self._pieces
+            for line, level in piece.lines()
+        ]
         self._pieces.clear()
         self._least_bytes = 0
         return kept
 
-    def _keep(self, text: str, level: str, line_count: int) -> None:
-        size = bytes_of(text)
-        piece = _Piece(text, level, line_count, size, max(size, _LINE_BYTES * line_count))
+    def _keep(self, raw: bytes, level: str, line_count: int) -> None:
+        piece = _Piece(raw, level, line_count, max(len(raw) + 1, _LINE_BYTES * line_count))
         self._pieces.append(piece)
         self._least_bytes += piece.least_bytes
 
@@ -104,15 +108,20 @@ class LogTail:
         """Leaves out all that costs too much, to the line."""
         lines = [line for piece in self._pieces for line in piece.lines()]
         room_bytes, begin = self._max_bytes, len(lines)
-        while begin and (begin == len(lines) or lines[begin - 1].cost_bytes <= room_bytes):
+        while begin and (begin == len(lines) or _cost_bytes(lines[begin - 1][0]) <= room_bytes):
             begin -= 1
-            room_bytes -= lines[begin].cost_bytes
+            room_bytes -= _cost_bytes(lines[begin][0])
         if begin:
-            self._leave_out(begin, sum(line.size_bytes for line in lines[:begin]))
+            self._leave_out(begin, sum(len(line) + 1 for line, _ in lines[:begin]))
             self._pieces.clear()
             self._least_bytes = 0
-            for line in lines[begin:]:
-                self._keep(line.text, line.level, 1)
+            for line, level in lines[begin:]:
+                self._keep(line, level, 1)
+
+
+def _cost_bytes(line: bytes) -> int:
+    """What it takes of the room."""
+    return max(len(line) + 1, _LINE_BYTES)
 
 
 def bytes_of(text: str) -> int:

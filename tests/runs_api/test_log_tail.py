@@ -13,7 +13,7 @@ from agent.runs_api.log_tail import LogTail
 
 _MAX_BYTES = 300
 
-lines = st.one_of(st.text("aü", max_size=20), st.integers(60, 400).map(lambda length: "x" * length))
+lines = st.one_of(st.text("aü😀\ud83d", max_size=20), st.integers(60, 400).map(lambda length: "x" * length))
 writes = st.lists(st.tuples(st.lists(lines, max_size=40), st.sampled_from(["INFO", "ERROR"])), max_size=12)
 
 
@@ -23,7 +23,7 @@ def _line_by_line(written: list[tuple[list[str], str]]) -> tuple[list[tuple[str,
     left_out_lines = left_out_bytes = 0
 
     def size_bytes(line: str) -> int:
-        return len(line.encode()) + 1
+        return len(line.encode("utf-8", "surrogatepass")) + 1
 
     for added, level in written:
         for line in added:
@@ -51,20 +51,23 @@ def test_asking_for_the_counts_meanwhile_changes_nothing(
     before: list[tuple[list[str], str]], after: list[tuple[list[str], str]]
 ) -> None:
     asked, unasked = LogTail(_MAX_BYTES), LogTail(_MAX_BYTES)
-    for part in (before, after):
+    for part, so_far in ((before, before), (after, before + after)):
         for added, level in part:
             asked.add(added, level)
             unasked.add(added, level)
-        assert asked.line_count >= 0
+        expected, left_out_lines, left_out_bytes = _line_by_line(so_far)
+        assert asked.line_count == len(expected)
+        assert (asked.left_out_lines, asked.left_out_bytes) == (left_out_lines, left_out_bytes)
     assert asked.take() == unasked.take()
     assert asked.left_out_bytes == unasked.left_out_bytes
 
 
+@pytest.mark.parametrize("last", ["x", "😀"])
 @pytest.mark.parametrize("at_once", [1, 7, 600, 6000])
-def test_memory_stays_within_a_few_times_what_is_kept(at_once: int) -> None:
+def test_memory_stays_within_a_few_times_what_is_kept(at_once: int, last: str) -> None:
     tail = LogTail(64 * 1024)
     most_bytes = 0
     for _ in range(6000 // at_once):
-        tail.add(["x" * 100] * at_once, "INFO")
-        most_bytes = max(most_bytes, sum(map(sys.getsizeof, (piece.text for piece in tail._pieces))))
+        tail.add([*["x" * 100] * (at_once - 1), "x" * 99 + last], "INFO")
+        most_bytes = max(most_bytes, sum(map(sys.getsizeof, (piece.raw for piece in tail._pieces))))
     assert most_bytes < (64 + 256) * 1024
