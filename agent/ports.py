@@ -42,6 +42,14 @@ class Observer(Protocol):
         """Takes note of ``event``. Must not raise."""
 
 
+@runtime_checkable
+class SelectiveObserver(Observer, Protocol):
+    """An observer that does nothing with most types of facts, and says with which: it is spared those."""
+
+    def hears(self, kind: type) -> bool:
+        """Whether it is to be told facts of exactly this type. The answer holds for good. Must not raise."""
+
+
 # ── intake ───────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,4 +1,4 @@
-"""Who hears the facts: everyone, or nobody."""
+"""Who hears the facts: everyone that they matter to, or nobody."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Listeners:
         self._observers = Observers()
 
     def open(self, *observers: Observer) -> None:
-        """From now on these hear everything."""
+        """From now on these are told, each what it hears; see `agent.ports.SelectiveObserver`."""
         self._observers = Observers(*observers)
 
     def notify(self, event: Event) -> None:
@@ -41,7 +41,7 @@ class AtDrain:
         self._act = act
 
     def hears(self, kind: type) -> bool:
-        """Whether facts of this type matter."""
+        """Whether facts of this type may be a reason to call."""
         return kind in (DrainStarted, SourceFailed)
 
     def notify(self, event: Event) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import structlog
 
 from agent.domain.events import Event
-from agent.ports import Observer
+from agent.ports import Observer, SelectiveObserver
 
 E = TypeVar("E")
 
@@ -21,8 +21,8 @@ class Observers:
     """Tells every observer each fact, in order. One that fails breaks neither the logic nor the others.
 
     Thread-safe as far as the observers are. A failing observer keeps being told; its defect is logged once
-    per type of fact, with the traceback. One that has a method ``hears`` is asked, once for each type of fact,
-    whether it wants to be told; the others hear everything.
+    per type of fact, with the traceback. A `SelectiveObserver` is asked, once for each type of fact, whether it
+    hears that, and is told where it fails to say; the others hear everything.
     """
 
     def __init__(self, *observers: Observer) -> None:
@@ -44,8 +44,12 @@ class Observers:
 
     def _who_hear(self, kind: type) -> Iterator[tuple[int, Observer]]:
         for index, observer in enumerate(self._observers):
-            hears: Callable[[type], bool] | None = getattr(observer, "hears", None)
-            if hears is None or hears(kind):
+            try:
+                hears = not isinstance(observer, SelectiveObserver) or observer.hears(kind)
+            except Exception:  # noqa: BLE001 - as below; and a defect is not to cost it the facts
+                self._complain(index, observer, kind)
+                hears = True
+            if hears:
                 yield index, observer
 
     def _complain(self, index: int, observer: Observer, kind: type) -> None:

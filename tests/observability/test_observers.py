@@ -67,6 +67,23 @@ def test_who_says_what_it_hears_is_told_nothing_else() -> None:
     assert asked == [ev.Consumed, ev.Committed]  # once for each
 
 
+def test_who_cannot_say_what_it_hears_is_told_all_and_complained_of_once(log: io.StringIO) -> None:
+    class Undecided(Heard):
+        def hears(self, kind: type) -> bool:
+            raise ZeroDivisionError(f"cannot tell about {kind.__name__}")
+
+    undecided, other = Undecided(), Heard()
+    observers = Observers(undecided, other)
+    told: list[ev.Event] = [ev.Consumed("t", 1), ev.Consumed("t", 2)]
+    for event in told:
+        observers.notify(event)
+
+    assert undecided.events == other.events == told
+    (line,) = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert (line["observer"], line["fact"]) == ("Undecided", "Consumed")
+    assert "ZeroDivisionError: cannot tell about Consumed" in line["exception"]
+
+
 def test_a_table_does_only_what_it_has_an_entry_for() -> None:
     heard: list[int] = []
     table = EventTable()
