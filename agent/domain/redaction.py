@@ -59,9 +59,9 @@ class Redactor:
     """A set of needles that grows while text flows. Not thread-safe."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._needles: tuple[bytes, ...] = ()
-        self._searched: tuple[tuple[int, bytes], ...] = ()
-        """The needles, each with its least usual byte: a text without that needs no search, which takes longer."""
+        self._needles: dict[bytes, int] = {}
+        """Each with its least usual byte: a text without that needs no search, which takes longer. Never changed,
+        but replaced as a whole: so copies share it, and no needle is known to one look and unknown to the next."""
         self._numeric = False
         """Whether some needle could stand in a number: most sets have none, and most numbers need no look."""
         for secret in secrets:
@@ -76,15 +76,14 @@ class Redactor:
         return is_maskable(secret)
 
     def _search_for(self, needles: Iterable[bytes]) -> None:
-        new = [needle for needle in dict.fromkeys(needles) if needle not in self._needles]
-        self._needles += tuple(new)
-        self._searched += tuple((_least_usual(needle), needle) for needle in new)
+        new = {needle: _least_usual(needle) for needle in needles if needle not in self._needles}
         self._numeric = self._numeric or any(map(_NUMERIC.fullmatch, new))
+        self._needles = {**self._needles, **new}
 
     def copy(self) -> Redactor:
         """Another redactor that begins with the same secrets and grows by itself."""
         twin = Redactor()
-        twin._needles, twin._searched, twin._numeric = self._needles, self._searched, self._numeric
+        twin._needles, twin._numeric = self._needles, self._numeric
         return twin
 
     def mask_text(self, text: str, *, is_cut: bool = False) -> str:
@@ -130,7 +129,7 @@ class Redactor:
     def _covered(self, raw: bytes, already: int) -> Iterator[tuple[int, int]]:
         """The stretches of ``raw`` that needles cover, in order and merged; the first ``already`` bytes count."""
         found = [(0, already)] if already else []
-        for rarest, needle in self._searched:
+        for needle, rarest in self._needles.items():
             start = raw.find(needle) if rarest in raw else -1
             while start >= 0:
                 found.append((start, start + len(needle)))

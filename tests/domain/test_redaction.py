@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.domain import redaction
 from agent.domain.json import Json
 from agent.domain.redaction import MASK, Redactor, is_maskable, needles
 from tests.domain.redaction_oracle import cut, oracle
@@ -73,6 +74,20 @@ def test_text_never_shows_the_secret(secret: str, before: str, after: str) -> No
 def test_touching_and_overlapping_secrets_become_one_mask() -> None:
     redactor = Redactor(["abcdef", "defghi", "123456"])
     assert redactor.mask_text("x abcdefghi123456 y") == f"x {MASK} y"
+
+
+def test_what_failed_half_way_is_learned_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(_needle: bytes) -> int:
+        raise MemoryError
+
+    redactor = Redactor(["abcdef"])
+    monkeypatch.setattr(redaction, "_least_usual", no_memory)
+    with pytest.raises(MemoryError):
+        redactor.add("hunter2hunter2")
+    monkeypatch.undo()
+    assert redactor.mask_text("hunter2hunter2 abcdef") == f"hunter2hunter2 {MASK}"
+    assert redactor.add("hunter2hunter2")
+    assert redactor.mask_text("hunter2hunter2 abcdef") == f"{MASK} {MASK}"
 
 
 def test_self_overlap_across_writes() -> None:

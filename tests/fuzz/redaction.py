@@ -155,7 +155,7 @@ def _redactor(choices: Choices) -> tuple[Redactor, tuple[bytes, ...]]:
         redactor = Redactor()
         some = [_letters(choices, _LONGEST_NEEDLE) for _ in range(choices.number(1, _MOST_NEEDLES))]
         redactor._search_for(filter(None, some))
-    return redactor, redactor._needles
+    return redactor, tuple(redactor._needles)
 
 
 def _pieces(choices: Choices) -> tuple[bytes, list[bytes]]:
