@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -99,6 +99,7 @@ def test_what_was_left_over_is_dropped_like_any_other(tmp_path: Path) -> None:
     assert left_in(tmp_path) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=30))
 def test_what_is_left_is_what_was_kept_last(steps: list[tuple[str, bool]]) -> None:
     kept: set[str] = set()
@@ -215,6 +216,28 @@ def test_what_port_has_within_moments_is_never_written(tmp_path: Path) -> None:
     gate.set()
     journal.close(20)
     assert written == ["r_untold"]
+
+
+def test_one_that_is_closed_writes_at_once_what_is_left(tmp_path: Path) -> None:
+    begun, gate, waits = threading.Event(), threading.Event(), list[float]()
+    file = JournalFile.open_first_free(tmp_path, MANY_BYTES)
+    write = file.write
+
+    def slow(puts: list[Entry], drops: list[object]) -> None:
+        begun.set()
+        assert gate.wait(20)
+        write(puts, drops)  # type: ignore[arg-type]  # as they came
+
+    file.write = slow  # type: ignore[method-assign, assignment]  # a disk that takes its time
+    journal = Journal(lambda: file, Heard(), wait=waits.append)
+    journal.keep(entry("a"))
+    assert begun.wait(20)
+    journal.keep(entry("b"))
+    journal.close(0)
+    gate.set()
+    journal.close(20)
+    assert len(waits) == 1  # for others to join the first
+    assert left_in(tmp_path) == [entry("a"), entry("b")]
 
 
 # ── a disk that fails ────────────────────────────────────────────────────────────────────────────────
