@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
+import structlog
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
@@ -129,3 +132,18 @@ def label_values(page: bytes, name: str, label: str) -> set[str]:
 
 def names(page: bytes) -> Iterable[str]:
     return {name for name, _ in samples(page)}
+
+
+@contextmanager
+def logging_as_before() -> Iterator[None]:
+    """Leaves the process's logging as it was found."""
+    root, ours = logging.getLogger(), logging.getLogger("agent")
+    before = root.handlers[:], root.level, ours.level
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
+        root.handlers[:], level, our_level = before
+        root.setLevel(level)
+        ours.setLevel(our_level)
