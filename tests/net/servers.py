@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import trustme
 from aiohttp import web
+from yarl import URL
 
-from agent.net.client import open_client
+from agent.net.client import Client, open_client
+from agent.net.outgoing import Outgoing, Timeouts
 from agent.net.tls import tls_context
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+SHORT = Timeouts(connect_s=5.0, write_s=5.0, read_s=5.0)
 
 
 class RawServer:
@@ -37,6 +42,12 @@ class RawServer:
         head = await reader.readuntil(b"\r\n\r\n")
         self.heads.append(head)
         return head
+
+    async def read_request(self, reader: asyncio.StreamReader) -> bytes:
+        """The body of the next request, which has one as far as Content-Length says."""
+        lines = (await self.read_head(reader)).lower().split(b"\r\n")
+        length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+        return await reader.readexactly(length)
 
 
 @asynccontextmanager
@@ -104,6 +115,21 @@ def keeps_answering(reply: bytes = OK) -> Callable[[RawServer], Talk]:
     return for_server
 
 
+def whole_requests(reply: bytes = OK) -> Callable[[RawServer], Talk]:
+    """As `keeps_answering`, but each body is read first, as far as Content-Length says."""
+
+    def for_server(seen: RawServer) -> Talk:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                await seen.read_request(reader)
+                writer.write(reply)
+                await writer.drain()
+
+        return talk
+
+    return for_server
+
+
 def silent() -> Callable[[RawServer], Talk]:
     """Reads and never says anything; ends with the client."""
 
@@ -137,7 +163,7 @@ async def web_server(
 @asynccontextmanager
 async def client(
     *, authority: trustme.CA | None = None, timeout_s: float = 5.0, max_connections: int = 10, **options: Any
-) -> AsyncIterator[httpx.AsyncClient]:
+) -> AsyncIterator[Client]:
     """A client that trusts ``authority``; further ``options`` are those of `open_client`."""
     tls = options.pop("tls", None) or tls_context()
     if authority is not None:
@@ -146,6 +172,21 @@ async def client(
     opened = open_client(tls=tls, max_connections=max_connections, timeout=timeout, user_agent="test", **options)
     async with opened:
         yield opened
+
+
+def outgoing(
+    url: str,
+    method: str = "GET",
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    body: bytes | None = None,
+    timeouts: Timeouts = SHORT,
+) -> Outgoing:
+    """A request whose url is taken as it is, however wrong it may be."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    built = URL.build(scheme=scheme, authority=authority, path=slash + path, encoded=True)
+    return Outgoing(method, built, headers, body, timeouts)
 
 
 def server_tls(authority: trustme.CA, *names: str, demand_client: bool = False) -> ssl.SSLContext:
