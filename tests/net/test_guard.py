@@ -13,7 +13,7 @@ from agent.net.guard import GuardedResolver, check_host, is_refused, literal_add
 from agent.net.proxy import ProxyRules
 from agent.net.tls import tls_context
 from agent.net.transport import AiohttpTransport
-from tests.net.servers import client, keeps_answering, raw_server
+from tests.net.servers import client, keeps_answering, outgoing, raw_server, whole_requests
 
 REFUSED = [
     "169.254.169.254",
@@ -135,6 +135,26 @@ def test_a_name_that_changes_its_address_is_judged_by_the_one_connected_to() -> 
             http._transport._connector.clear_dns_cache()  # type: ignore[attr-defined]  # looks inside
             with pytest.raises(AddressRefusedError):
                 await http.get(url)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("body", [None, b"x" * 100_000], ids=["short", "long"])
+def test_a_server_that_is_known_already_is_judged_again(body: bytes | None) -> None:
+    async def scenario() -> None:
+        transport = AiohttpTransport(
+            tls=tls_context(),
+            max_connections=2,
+            keepalive_s=0.0,
+            resolver=Answers(["127.0.0.1"], ["127.0.0.1", "169.254.169.254"]),
+        )
+        async with raw_server(whole_requests()) as server, transport:
+            request = outgoing(f"http://rebound.test:{server.port}/", "POST", body=body)
+            assert await (await transport.exchange(request)).read() == (b"ok", False)
+            transport._connector.clear_dns_cache()  # type: ignore[union-attr]  # looks inside
+            with pytest.raises(AddressRefusedError):
+                await transport.exchange(request)
+            assert server.connections == 1
 
     asyncio.run(scenario())
 
