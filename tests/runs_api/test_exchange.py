@@ -124,6 +124,39 @@ def test_what_is_sent_is_json_in_utf8_and_lone_surrogates_do_not_break_it() -> N
     assert str(request.url) == "https://port/v1/actions/runs/r%2F1/logs"
 
 
+def test_each_header_is_sent_whoever_it_comes_from() -> None:
+    seen: list[Outgoing] = []
+
+    def take(request: Outgoing) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={})
+
+    request = wire.Request("POST", "/v1/x", "/v1/x", body={"a": 1}, headers={"X-Own": "1", "X-Other": "2"})
+    once(take, Facts(), request)
+    assert sorted(seen[0].headers) == [
+        ("Authorization", "Bearer token"),
+        ("Content-Type", "application/json"),
+        ("User-Agent", "test"),
+        ("X-Other", "2"),
+        ("X-Own", "1"),
+    ]
+    assert seen[0].method == "POST"
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"), [("a b", "a%20b"), ("a+b&c=d", "a%2Bb%26c%3Dd"), ("ü/#?", "%C3%BC%2F%23%3F"), ("%", "%25")]
+)
+def test_a_query_is_written_so_that_every_server_reads_the_same(text: str, sent: str) -> None:
+    seen: list[Outgoing] = []
+
+    def take(request: Outgoing) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={})
+
+    once(take, Facts(), wire.Request("GET", "/v1/x", "/v1/x", query={"q": text, "last": "1"}))
+    assert seen[0].url.raw_path_qs == f"/v1/x?q={sent}&last=1"
+
+
 def test_a_cancelled_request_is_told_too() -> None:
     facts = Facts()
 
