@@ -87,7 +87,7 @@ def _target(here: httpx.URL, location: str) -> httpx.URL:
     try:
         there = httpx.URL(location)
         if there.scheme and not there.host:  # some servers write http:///path for their own
-            return there.copy_with(host=here.host)
+            return there.copy_with(host=here.host, port=here.port if there.scheme == here.scheme else None)
         return here.join(there) if there.is_relative_url else there
     except (httpx.InvalidURL, ValueError) as error:
         # It is not quoted: nobody knows what stands in it.

@@ -15,7 +15,6 @@ from aiohttp.http import HttpProcessingError, RawResponseMessage
 from yarl import URL
 
 from agent.net.errors import CONNECTION_FAILURES, connect_failure, exchange_failure
-from agent.net.headers import is_token
 from agent.net.incoming import Head, Incoming
 from agent.net.outgoing import Outgoing
 
@@ -89,20 +88,14 @@ class DirectWay:
         return Incoming(_head(message), content, connection.close, self._place, request.timeouts.read_s)
 
     def _written(self, request: Outgoing, body: bytes | None) -> bytes:
-        """The request as bytes. Raises `httpx.LocalProtocolError` for what would not be one."""
-        path = request.url.raw_path_qs
-        if not is_token(request.method) or not path.isascii() or not path.isprintable() or " " in path:
-            raise httpx.LocalProtocolError("the request cannot be sent: its method or path is none")
-        lines = [f"{request.method} {path} HTTP/1.1"]
-        names = {name.lower(): value for name, value in request.headers}
-        length = str(len(body or b""))
-        if names.get("content-length", length) != length or "transfer-encoding" in names:
-            raise httpx.LocalProtocolError("the request cannot be sent: its headers frame another body")
+        """The request as bytes."""
+        lines = [f"{request.method} {request.url.raw_path_qs} HTTP/1.1"]
+        names = {name.lower() for name, _ in request.headers}
         if "host" not in names:
             lines.append(f"Host: {self._host}")
         lines += [f"{name}: {value}" for name, value in request.headers]
         if "content-length" not in names and (body is not None or request.method not in _NO_BODY_METHODS):
-            lines.append(f"Content-Length: {length}")
+            lines.append(f"Content-Length: {len(body or b'')}")
         return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
 
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import httpx
 from yarl import URL
 
+from agent.net.headers import header_problem, is_token
+
+_FRAMING = ("content-length", "transfer-encoding")
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -46,6 +50,26 @@ class Outgoing:
     headers: Sequence[tuple[str, str]]
     body: bytes | AsyncIterable[bytes] | None
     timeouts: Timeouts
+
+
+def request_problem(request: Outgoing) -> str | None:
+    """Why this request can't be sent, without quoting its path or values; ``None`` if it can."""
+    path = request.url.raw_path_qs
+    if not is_token(request.method) or not path.isascii() or not path.isprintable() or " " in path:
+        return "the request cannot be sent: its method or path is none"
+    for name, value in request.headers:
+        problem = header_problem(name, value)
+        if problem is None and name.lower() in _FRAMING and not _frames(name, value, request.body):
+            problem = "the request cannot be sent: its headers frame another body"
+        if problem is not None:
+            return problem
+    return None
+
+
+def _frames(name: str, value: str, body: bytes | AsyncIterable[bytes] | None) -> bool:
+    if name.lower() == "transfer-encoding":
+        return False
+    return not isinstance(body, bytes | None) or value == str(len(body or b""))
 
 
 def wire_url(url: httpx.URL) -> URL:

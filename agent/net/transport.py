@@ -24,9 +24,8 @@ from yarl import URL
 from agent.net.direct import MAX_HEADER_BYTES, DirectWay, is_small
 from agent.net.errors import CONNECTION_FAILURES, connect_failure, exchange_failure
 from agent.net.guard import GuardedResolver, check_host
-from agent.net.headers import header_problem
 from agent.net.incoming import BodyStream, Head, Incoming
-from agent.net.outgoing import Outgoing, Timeouts, wire_url
+from agent.net.outgoing import Outgoing, Timeouts, request_problem, wire_url
 from agent.net.proxy import ProxyRules
 from agent.net.resolver import SystemResolver
 
@@ -113,10 +112,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         Raises `RuntimeError` after `aclose`.
         """
         way = self._way(request.url)
-        for name, value in request.headers:
-            problem = header_problem(name, value)
-            if problem is not None:
-                raise httpx.LocalProtocolError(problem)
+        problem = request_problem(request)
+        if problem is not None:
+            raise httpx.LocalProtocolError(problem)
         if way.direct is not None and is_small(request.body):
             return await way.direct.exchange(request, request.body)
         try:
@@ -168,8 +166,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 raise RuntimeError("the client is closed")
             if url.scheme not in ("http", "https"):
                 raise httpx.UnsupportedProtocol("only http:// and https:// URLs can be called")
+            if not url.raw_host:
+                raise httpx.LocalProtocolError("the request cannot be sent: its url names no host")
             if not self._allow_link_local:
-                check_host(url.raw_host or "")
+                check_host(url.raw_host)
             if len(self._ways) >= _KNOWN_WAYS:
                 self._ways.clear()
             way = _way_to(url, self._proxies)

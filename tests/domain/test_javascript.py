@@ -1,4 +1,5 @@
 import json
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -91,7 +92,9 @@ def test_the_short_cut_never_shows(value: Json) -> None:
 
 
 @pytest.mark.parametrize("number", [1.0, -0.0, 1e-6, 1e-7, 1e21, 1.5e300, 2**53 + 1, 10**400])
-@pytest.mark.parametrize("place", ["alone", "in a list", "first in a list", "in an object", "beside a string"])
+@pytest.mark.parametrize(
+    "place", ["alone", "in a list", "first in a list", "in an object", "beside a string", "in a tuple of views"]
+)
 def test_numbers_are_found_wherever_they_stand(number: float, place: str) -> None:
     values: dict[str, Json] = {
         "alone": number,
@@ -99,6 +102,7 @@ def test_numbers_are_found_wherever_they_stand(number: float, place: str) -> Non
         "first in a list": [number],
         "in an object": {"a": {"b": number}},
         "beside a string": {"at": "16:20.5", "n": number},
+        "in a tuple of views": (MappingProxyType({"n": (number,)}), None, True),
     }
     assert stringify(values[place]) == _printed(values[place], exact=False)
 
