@@ -91,8 +91,9 @@ def consumer_config(settings: KafkaSettings, credentials: KafkaCredentials | Non
         "fetch.max.bytes": _FETCH_BYTES,
         # How soon a full prefetch queue is looked at again; the default of 1 s starves a fast dispatcher.
         "fetch.queue.backoff.ms": 20,
-        # A quiet topic answers as soon as there is something; this only bounds the empty answer.
-        "fetch.wait.max.ms": 250,
+        # A quiet topic answers as soon as there is something; this only bounds the empty answer, behind which
+        # whatever else is asked of that broker waits, and with it this thread and each start.
+        "fetch.wait.max.ms": 100,
         "reconnect.backoff.max.ms": 10_000,
         # Where reading has come to, also past what is no record of anybody (markers and aborts of transactions).
         "enable.partition.eof": True,

@@ -11,6 +11,9 @@ from agent.delivery.positions import Partition
 from agent.kafka.client import topic_partition
 
 _ASK_AGAIN_S = 5.0
+"""Where the last answer was that there is more; and the least between two questions where none was."""
+_ASK_QUIET_S = 30.0
+"""Where it was that there is not: each question holds up starts for as long as the broker holds back a fetch."""
 _ANSWER_S = 1.0
 _AFTER_SILENCE_S = 15.0
 
@@ -25,7 +28,7 @@ class _Still:
 
     def is_due(self, now_s: float) -> bool:
         """Whether it is time for a question."""
-        return now_s - self.asked_at_s >= _ASK_AGAIN_S
+        return now_s - self.asked_at_s >= (_ASK_QUIET_S if self.more_since_s is None else _ASK_AGAIN_S)
 
     @property
     def unread_for_s(self) -> float | None:
@@ -73,7 +76,10 @@ class Standstills:
         }
         due = [(s.more_since_s is None, s.asked_at_s, p) for p, s in self._still.items() if s.is_due(now_s)]
         if due and now_s >= self._ask_at_s:
-            self._ask(consumer, min(due)[2], now_s)  # those that are suspected already come first
+            is_quiet, _, partition = min(due)  # those that are suspected already come first
+            if is_quiet:
+                self._ask_at_s = now_s + _ASK_AGAIN_S
+            self._ask(consumer, partition, now_s)
 
     def _ask(self, consumer: Consumer, partition: Partition, now_s: float) -> None:
         still = self._still[partition]
