@@ -21,6 +21,7 @@ PINNED = [
     "growth-backlog",
     "steady",
     "idle",
+    "steps",
 ]
 """Documents and older figures name them."""
 
