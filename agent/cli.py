@@ -22,7 +22,7 @@ from agent.commands.doctor import run_doctor
 from agent.commands.explain import explain as explain_message
 from agent.commands.migrate import Given
 from agent.commands.migrate import migrate as run_migrate
-from agent.commands.problems import CANNOT_START, tell_problems
+from agent.commands.problems import CANNOT_START, WRONG_SETTINGS, tell_problems
 from agent.commands.run import run as run_agent
 from agent.composition import Silent, open_registry
 from agent.domain.errors import ConfigurationError, Problem
@@ -38,7 +38,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_WRONG_SETTINGS = 2
 _CANNOT_EXPLAIN = "the message cannot be explained; what is wrong:"
 
 
@@ -178,7 +177,7 @@ def _message(file: Path) -> bytes:
         return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         typer.echo(f"{file}: cannot be read: {error.strerror}", err=True)
-        raise typer.Exit(_WRONG_SETTINGS) from None
+        raise typer.Exit(WRONG_SETTINGS) from None
 
 
 def _settings(first_words: str = CANNOT_START) -> Settings:
@@ -191,4 +190,4 @@ def _settings(first_words: str = CANNOT_START) -> Settings:
 def _give_up(error: ConfigurationError, first_words: str = CANNOT_START) -> NoReturn:
     """Prints every problem on stderr and exits with 2."""
     tell_problems(error, first_words)
-    raise typer.Exit(_WRONG_SETTINGS)
+    raise typer.Exit(WRONG_SETTINGS)

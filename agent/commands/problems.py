@@ -7,6 +7,8 @@ import sys
 from agent.domain.errors import ConfigurationError
 
 CANNOT_START = "the agent cannot start; what is wrong:"
+WRONG_SETTINGS = 2
+"""The exit code where settings are missing or wrong, or the command line is."""
 
 
 def tell_problems(error: ConfigurationError, first_words: str = CANNOT_START) -> None:

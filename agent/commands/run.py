@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import structlog
 
-from agent.commands.problems import tell_problems
+from agent.commands.problems import WRONG_SETTINGS, tell_problems
 from agent.composition import LAST_TASKS_S, Agent
 from agent.dispatch.lifecycle import Stop
 from agent.domain.errors import ConfigurationError
@@ -27,7 +27,6 @@ from agent.observability.logs import configure, log_stray_errors
 from agent.settings import Settings, environment, load
 
 _FAILED = 1
-_WRONG_SETTINGS = 2
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +37,7 @@ def run() -> NoReturn:
         settings = load()
     except ConfigurationError as error:
         tell_problems(error)
-        sys.exit(_WRONG_SETTINGS)
+        sys.exit(WRONG_SETTINGS)
     redactor = configure(settings.AGENT_LOG_FORMAT, settings.LOG_LEVEL, settings.secrets)
     code = _FAILED
     runner = asyncio.Runner()  # never closed: that would wait for every thread that actions have left
@@ -47,7 +46,7 @@ def run() -> NoReturn:
         runner.run(_end_tasks())
     except ConfigurationError as error:
         tell_problems(error)
-        code = _WRONG_SETTINGS
+        code = WRONG_SETTINGS
     except BaseException:  # an action's stray task may raise SystemExit right through the loop
         log.exception("the agent failed")
         code = _FAILED

@@ -23,7 +23,8 @@ MAX_HEADER_BYTES = 64 * 1024
 _SMALL_BODY_BYTES = 48 * 1024
 """Fits what a socket buffers: it is written at once, and the time for the answer begins."""
 _NO_BODY_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-_NO_TIMEOUT = ClientTimeout(total=None)
+NO_TIMEOUT = ClientTimeout(total=None)
+"""For aiohttp, whose own may take up to a second longer than ours."""
 
 
 def is_small(body: object) -> TypeGuard[bytes | None]:
@@ -48,7 +49,7 @@ class DirectWay:
         connection: Connection | None = None
         try:
             async with asyncio.timeout(timeouts.connect_s) as end:
-                connection = await self._connector.connect(self._asks, [], _NO_TIMEOUT)
+                connection = await self._connector.connect(self._asks, [], NO_TIMEOUT)
                 answer_s = timeouts.after_connect_s
                 end.reschedule(None if answer_s is None else loop.time() + answer_s)
                 return await self._answered(connection, request, written)

@@ -28,9 +28,8 @@ class Timeouts:
     @property
     def answer_s(self) -> float | None:
         """For how long the beginning of the answer is waited for."""
-        if self.connect_s is None or self.write_s is None or self.read_s is None:
-            return None
-        return self.connect_s + self.write_s + self.read_s
+        after_s = self.after_connect_s
+        return None if self.connect_s is None or after_s is None else self.connect_s + after_s
 
     @property
     def after_connect_s(self) -> float | None:

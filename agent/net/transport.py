@@ -21,7 +21,7 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
-from agent.net.direct import MAX_HEADER_BYTES, DirectWay, is_small
+from agent.net.direct import MAX_HEADER_BYTES, NO_TIMEOUT, DirectWay, is_small
 from agent.net.errors import CONNECTION_FAILURES, connect_failure, exchange_failure
 from agent.net.guard import GuardedResolver, check_host
 from agent.net.incoming import BodyStream, Head, Incoming
@@ -36,7 +36,6 @@ _TURNS_TO_HEAR = 3
 _UNADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """Headers that aiohttp would make up; what is sent is what the request says."""
 _KNOWN_WAYS = 1_000
-_NO_TIMEOUT = ClientTimeout(total=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             stream=BodyStream(incoming),
             extensions={
                 "http_version": b"HTTP/1.1",
-                "reason_phrase": incoming.phrase.encode("ascii", "ignore"),
+                "reason_phrase": incoming.phrase.encode(),
             },
         )
 
@@ -230,7 +229,7 @@ class _Connector(aiohttp.TCPConnector):
 
     async def _usable(self, req: ClientRequest, traces: list[Trace]) -> Connection:
         while True:
-            connection = await super().connect(req, traces, _NO_TIMEOUT)
+            connection = await super().connect(req, traces, NO_TIMEOUT)
             if await self._is_usable(connection):
                 return connection
 
