@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.broker.agent_process import AgentProcess
 from tests.broker.chance import seeded
 from tests.broker.real_kafka import RealKafka
 from tests.broker.stage import Stage
 from tests.broker.waiting import wait_until
-from tests.broker.workload import orders
+from tests.broker.workload import Order, orders
 
 pytestmark = pytest.mark.kafka
 
-CLASSIC = {"AGENT_KAFKA_GROUP_PROTOCOL": "classic"}
-CONSUMER = {"AGENT_KAFKA_GROUP_PROTOCOL": "consumer"}
+CLASSIC = {"AGENT_KAFKA_GROUP_PROTOCOL": "classic", "AGENT_MAX_CONCURRENT_RUNS": "5"}
+CONSUMER = {"AGENT_KAFKA_GROUP_PROTOCOL": "consumer", "AGENT_MAX_CONCURRENT_RUNS": "5"}
 
 
 @pytest.mark.timeout(240)
@@ -29,14 +32,14 @@ def test_agents_go_over_to_the_newer_protocol_once_nobody_with_the_other_is_left
         for n in range(2):
             old.append(stage.start_agent(f"old-{n}", CLASSIC))
             old[-1].wait_ready()
-        _place_runs(stage)
+        first, second = _halves(stage)
+        stage.place(first)
         stage.wait_executed(100)
         early = stage.start_agent("early", CONSUMER)
         assert early.wait(timeout_s=60) == 1, early.tail()
         assert "stop them all, or set AGENT_KAFKA_GROUP_PROTOCOL=classic" in early.output()
-        for agent in old:
-            assert agent.stop(timeout_s=60) == 0, agent.tail()
-
+        stage.place(second)
+        _stop_at_once(old)
         assert stage.port.unfinished() > 0, "the old ones left too late: nothing was left to do"
         new = [stage.start_agent(f"new-{n}", CONSUMER) for n in range(2)]
         stage.wait_finished(timeout_s=120)
@@ -55,10 +58,11 @@ def test_agents_go_back_to_the_classic_protocol_once_nobody_with_the_other_is_le
         old = [stage.start_agent(f"old-{n}", CONSUMER) for n in range(2)]
         for agent in old:
             agent.wait_ready()
-        _place_runs(stage)
+        first, second = _halves(stage)
+        stage.place(first)
         stage.wait_executed(100)
-        for agent in old:
-            assert agent.stop(timeout_s=60) == 0, agent.tail()
+        stage.place(second)
+        _stop_at_once(old)
         assert stage.port.unfinished() > 0, "the old ones left too late: nothing was left to do"
         new = [stage.start_agent(f"new-{n}", CLASSIC) for n in range(2)]
         stage.wait_finished(timeout_s=120)
@@ -110,7 +114,19 @@ def test_brokers_without_the_protocol_are_told_with_what_to_do(kafka_libs: Path,
         kafka.close()
 
 
-def _place_runs(stage: Stage) -> None:
-    """Those that Port can be asked about: of a node run a new owner cannot learn whether it has ended."""
+def _halves(stage: Stage) -> tuple[list[Order], list[Order]]:
+    """Runs that Port can be asked about: of a node run a new owner cannot learn whether it has ended.
+
+    Each half takes two agents some seconds at least, for a quarter of it sleeps.
+    """
     placed = orders(seeded(), 1000, stage.org, stage.port.client_secret)
-    stage.place([order for order in placed if order.shape != "node_run"])
+    asked = [order for order in placed if order.shape != "node_run"]
+    return asked[::2], asked[1::2]
+
+
+def _stop_at_once(agents: Sequence[AgentProcess]) -> None:
+    """Of agents that are stopped one after the other, the last would do the others' work meanwhile."""
+    for agent in agents:
+        agent.send(signal.SIGTERM)
+    for agent in agents:
+        assert agent.wait(timeout_s=60) == 0, agent.tail()

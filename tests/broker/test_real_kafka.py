@@ -47,11 +47,11 @@ def test_two_agents_one_stopped_half_way_finish_2000_mixed_runs_once_each(
         stage.place([], noise(chance, 200, stage.org))
         stage.wait_committed()  # of the group's first records Port is asked
         placed = orders(chance, 2000, stage.org, stage.port.client_secret)
-        stage.place(placed)
+        stage.place(placed[:1000])
 
-        stage.wait_executed(1000)
+        stage.wait_executed(500)
         assert leaver.stop(timeout_s=60) == 0, leaver.tail()
-        assert stage.port.unfinished() > 0, "the leaver left too late: nothing was left to do for the stayer"
+        stage.place(placed[1000:])  # whatever the leaver was quick enough to do, there is work for the stayer
         stage.wait_finished(timeout_s=120)
         assert stayer.stop(timeout_s=60) == 0, stayer.tail()
 
