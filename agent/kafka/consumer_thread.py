@@ -46,6 +46,9 @@ from agent.ports import Clock, Delivery, Observer
 _POLL_S = 0.1
 _EAGER_POLL_S = 0.002
 """While a start waits for a commit, or will be asked for soon: nothing wakes the client's poll."""
+_BUSY_POLL_S = 0.01
+"""While much comes about: what waits a little longer shares a commit, and each poll makes the event loop wait."""
+_BUSY_COMMANDS = 4
 _EAGER_FOR_S = 0.1
 """After a record or a command: what follows of it, such as a start, comes about now."""
 _READY_POLL_S = 0.01
@@ -103,6 +106,7 @@ class ConsumerThread:
         self._status_due_s = 0.0
         self._polled_due_s = 0.0
         self._eager_until_s = 0.0
+        self._is_busy = False
         self._intake_stopped = threading.Event()
         self._closing = threading.Event()
         self._consumer: Consumer
@@ -195,12 +199,15 @@ class ConsumerThread:
     def _apply_commands(self) -> None:
         if self._commands:
             self._note_life()
+        applied = 0
         while self._commands:
+            applied += 1
             try:
                 self._commands.popleft()()
             except IllegalTransitionError as error:
                 # A defect of ours, and one message's: the ledger is unchanged, so nothing is committed too far.
                 self._observer.notify(SourceFailed("ledger", str(error)))
+        self._is_busy = applied >= _BUSY_COMMANDS
 
     def _use_credentials(self, credentials: KafkaCredentials) -> None:
         if not self._ended:
@@ -221,6 +228,8 @@ class ConsumerThread:
 
     def _patience_s(self) -> float:
         """How long a poll may wait: commands are entered between two polls."""
+        if self._is_busy:
+            return _BUSY_POLL_S
         if self._committer.is_awaited:
             return _EAGER_POLL_S
         if self._assignment.has_open:

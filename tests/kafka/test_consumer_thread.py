@@ -582,6 +582,29 @@ def test_a_start_that_waits_for_a_commit_keeps_the_thread_busy() -> None:
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize(("count", "patience_s"), [(3, 0.002), (4, 0.01)])
+def test_where_much_comes_about_at_once_more_is_waited_for(count: int, patience_s: float) -> None:
+    """What comes shares a commit then, and the event loop is held up less often; one run alone must not wait."""
+
+    async def scene() -> None:
+        async with stage(clock=StillClock()) as at:
+            await at.client.assign(P0)
+            positions = [await at.read(P0, offset) for offset in range(5)]
+
+            def begin_at_once() -> None:
+                for position in positions[:count]:
+                    at.thread.start_work(position, position)
+
+            at.client.silent = True
+            await at.client.play(begin_at_once)
+            assert at.client.patience_s == patience_s
+            at.client.silent = False
+            await at.client.play()
+            assert at.client.patience_s == 0.002  # the next one is for those that wait for their commit
+
+    asyncio.run(scene())
+
+
 def test_what_has_begun_is_interrupted_where_the_agent_goes() -> None:
     """Nobody is at it any more: whoever gets it next must not wait for us."""
 
