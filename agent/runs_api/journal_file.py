@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, TypeAlias
 
@@ -22,8 +22,16 @@ CREATE TABLE IF NOT EXISTS outcomes (
   PRIMARY KEY (run_id, origin)
 ) WITHOUT ROWID
 """
-_PUT = "INSERT OR REPLACE INTO outcomes (run_id, origin, kind, route, requests) VALUES (?, ?, ?, ?, ?)"
-_TAKE_OUT = "DELETE FROM outcomes WHERE run_id = ? AND origin = ?"
+# All rows in one step: each step of SQLite lets the event loop's thread go on, and has to wait for it afterwards.
+_PUT = """
+INSERT OR REPLACE INTO outcomes (run_id, origin, kind, route, requests)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+  json_extract(value, '$[3]'), json_extract(value, '$[4]') FROM json_each(?)
+"""
+_TAKE_OUT = """
+DELETE FROM outcomes
+WHERE (run_id, origin) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))
+"""
 _READ = "SELECT run_id, origin, kind, route, requests FROM outcomes"
 
 
@@ -47,12 +55,16 @@ class JournalFile(SlotFile):
     what = "journal"
     schema = _SCHEMA
 
-    def write(self, puts: Iterable[Entry], drops: Iterable[Key]) -> None:
+    def write(self, puts: Sequence[Entry], drops: Sequence[Key]) -> None:
         """Enters and removes, all or nothing."""
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(_TAKE_OUT, drops)
-            self._connection.executemany(_PUT, map(_as_row, puts))
+            if drops:
+                self._connection.execute(
+                    _TAKE_OUT, (compact([[run_id or "", origin] for run_id, origin in drops]),)
+                )
+            if puts:
+                self._connection.execute(_PUT, (compact([_as_row(entry) for entry in puts]),))
 
     def read(self) -> list[Entry]:
         """All entries. One that cannot be read, as an older version may have written it, is left where it is."""
