@@ -23,7 +23,7 @@ from agent.domain.errors import ConfigurationError
 from agent.domain.redaction import Redactor
 from agent.garbage import leave_out_what_stands
 from agent.leaving import HardEnd, leave
-from agent.observability.logs import configure, log_stray_errors
+from agent.observability.logs import configure, gathered_lines, log_stray_errors
 from agent.settings import Settings, environment, load
 
 _FAILED = 1
@@ -75,7 +75,8 @@ async def _run(settings: Settings, redactor: Redactor) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, hear)
     leave_out_what_stands()
-    return await agent.run(stop)
+    with gathered_lines(loop):
+        return await agent.run(stop)
 
 
 async def _end_tasks() -> None:

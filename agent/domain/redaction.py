@@ -86,12 +86,22 @@ class Redactor:
         twin._needles, twin._numeric = self._needles, self._numeric
         return twin
 
+    def finds(self, text: str) -> bool:
+        """Whether a secret stands in ``text``."""
+        return self._stands_in(_encode(text))
+
+    def _stands_in(self, raw: bytes) -> bool:
+        for needle in self._needles:  # noqa: SIM110 - `any` takes three times as long for the few that there are
+            if needle in raw:
+                return True
+        return False
+
     def mask_text(self, text: str, *, is_cut: bool = False) -> str:
         """``text`` without the secrets; where it ``is_cut``, also without an end that may begin one."""
         if not self._needles:
             return text
         raw = _encode(text)
-        if not is_cut and not any(needle in raw for needle in self._needles):
+        if not is_cut and not self._stands_in(raw):
             return text
         stream = self.stream()
         shown = stream.feed(raw) if is_cut else stream.feed(raw) + stream.close()

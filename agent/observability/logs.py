@@ -10,11 +10,11 @@ import asyncio
 import codecs
 import json
 import logging
-import math
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -22,6 +22,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from agent.domain.json import compact
 from agent.domain.redaction import LOG_MASK, Redactor
+from agent.observability.lines import Lines
 
 LogFormat = Literal["json", "console"]
 
@@ -42,18 +43,35 @@ def configure(
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            _Masking(redactor),
-            _AsJson(out.encoding) if log_format == "json" else Console(colors=out.isatty()),
+            _Rendered(redactor, _AsJson(out.encoding) if log_format == "json" else Console(colors=out.isatty())),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=_Writers(out),
+        logger_factory=_Destination(Lines(out)),
         cache_logger_on_first_use=False,
     )
     _take_over_standard_logging(number)
     return redactor
+
+
+def gathered_lines(loop: asyncio.AbstractEventLoop) -> AbstractContextManager[None]:
+    """Within it, lines of this thread are written at the end of a turn of ``loop``; see `Lines.gathered`.
+
+    For after `configure`.
+    """
+    destination = structlog.get_config()["logger_factory"]
+    assert isinstance(destination, _Destination)  # noqa: S101 - `configure` has set it
+    return destination.lines.gathered(loop)
+
+
+class _Destination:
+    """Gives structlog what writes lines."""
+
+    def __init__(self, lines: Lines) -> None:
+        self.lines = lines
+
+    def __call__(self, *_names: object) -> Lines:
+        return self.lines
 
 
 def log_stray_errors(loop: asyncio.AbstractEventLoop) -> None:
@@ -106,27 +124,32 @@ class _Forwarding(logging.Handler):
 _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 
 
-class _Masking:
-    """Masks every value, and every key, before anything is rendered; leaves out keys without a value."""
+class _Rendered:
+    """The line as text, masked; keys without a value are left out."""
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, printer: _AsJson | Console) -> None:
         self._redactor = redactor
+        self._print = printer
 
-    def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> str:
         masked_for_run: Callable[[str], str] | None = line.pop(LOG_MASK, None)
-        told = {"timestamp": line.pop("timestamp"), "level": line.pop("level"), "event": line.pop("event")}
+        told = {"timestamp": _now(), "level": method, "event": line.pop("event")}
         told.update([(key, value) for key, value in line.items() if value is not None and value != ""])
-        if all(map(_is_plain, told.values())):
-            # The usual line, in one look: most have nothing to mask, and looking is most of what a line costs.
-            everything = "\0".join([*told, *map(str, told.values())])
-            if masked_for_run is None or masked_for_run(everything) == everything:
-                masked_for_run = None
-                if self._redactor.mask_text(everything) == everything:
-                    return told
+        usual = self._print.usual(told)
+        if (
+            usual is not None  # most lines have nothing to mask, and are looked through once, as they are printed
+            and not self._redactor.finds(usual)
+            and (masked_for_run is None or masked_for_run(usual) == usual)
+        ):
+            return usual
         if masked_for_run is not None:
             told = {masked_for_run(key): _masked(value, masked_for_run) for key, value in told.items()}
         masked = self._redactor.mask_json(told)
-        return dict(masked) if isinstance(masked, Mapping) else {}
+        return self._print(logger, method, dict(masked) if isinstance(masked, Mapping) else {})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _masked(value: object, mask: Callable[[str], str]) -> object:
@@ -136,19 +159,25 @@ def _masked(value: object, mask: Callable[[str], str]) -> object:
     return value if isinstance(value, int | float) and masked == text else masked
 
 
-def _is_plain(value: object) -> bool:
-    """Whether JSON prints the value as ``str`` does, but for escapes: then the text tells all about it."""
-    return isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
-
-
 class _AsJson:
     """One JSON object per line; other alphabets stay readable where the stream can carry them."""
 
     def __init__(self, encoding: str | None) -> None:
         self._readable = encoding is None or codecs.lookup(encoding).name == "utf-8"
 
+    def usual(self, line: EventDict) -> str | None:
+        """The line if all stands in it as it is: no escapes, nothing that JSON cannot carry."""
+        try:
+            text = _STRICT.encode(line)
+        except (TypeError, ValueError):
+            return None
+        return text if text.isascii() and "\\" not in text else None
+
     def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict) -> str:
         return compact(line) if self._readable else json.dumps(line, separators=(",", ":"))
+
+
+_STRICT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 class Console:
@@ -158,6 +187,10 @@ class Console:
         self._render = structlog.dev.ConsoleRenderer(
             colors=colors, pad_event_to=24, exception_formatter=structlog.dev.plain_traceback
         )
+
+    def usual(self, _line: EventDict) -> None:
+        """None is: colours and padding would hide what is looked for."""
+        return
 
     def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> str:
         """The line as text; ``line`` is not changed."""
@@ -173,40 +206,3 @@ def _printable(key: str, value: Any) -> Any:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
-
-
-class _Writers:
-    """Gives structlog what writes lines to ``stream``, from any thread."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._writer = _Writer(stream)
-
-    def __call__(self, *_names: object) -> _Writer:
-        return self._writer
-
-
-class _Writer:
-    """Writes whole lines. A stream that fails, or cannot carry a character, is no reason for a run to fail."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
-
-    def line(self, text: str) -> None:
-        with self._lock:
-            try:
-                self._put(text)
-            except UnicodeEncodeError:
-                self._put(text.encode("ascii", "backslashreplace").decode("ascii"))
-
-    def _put(self, text: str) -> None:
-        try:
-            self._stream.write(text + "\n")
-            self._stream.flush()
-        except UnicodeEncodeError:
-            raise
-        except (OSError, ValueError):
-            # The other end of the pipe is gone: there is nowhere left to say so.
-            return
-
-    debug = info = warning = error = critical = line

@@ -1,0 +1,115 @@
+"""Lines of the event loop's thread, many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import threading
+
+import structlog
+
+from agent.observability.lines import Lines
+from agent.observability.logs import configure, gathered_lines
+
+
+class Counting(io.StringIO):
+    """A stream that knows how often it was flushed."""
+
+    flushes = 0
+
+    def flush(self) -> None:
+        self.flushes += 1
+        super().flush()
+
+
+def test_lines_of_one_turn_are_one_write_at_its_end() -> None:
+    stream = Counting()
+    lines = Lines(stream)
+
+    async def talk() -> None:
+        with lines.gathered(asyncio.get_running_loop()):
+            for number in range(3):
+                lines.info(f"first turn {number}")
+            assert stream.getvalue() == ""
+            await asyncio.sleep(0)
+            assert stream.getvalue() == "first turn 0\nfirst turn 1\nfirst turn 2\n"
+            assert stream.flushes == 1
+            lines.info("second turn")
+            await asyncio.sleep(0)
+            assert stream.flushes == 2
+
+    asyncio.run(talk())
+    assert stream.getvalue().endswith("second turn\n")
+
+
+def test_what_another_thread_says_takes_along_what_waits_in_order() -> None:
+    stream = io.StringIO()
+    lines = Lines(stream)
+
+    async def block() -> None:
+        with lines.gathered(asyncio.get_running_loop()):
+            lines.info("of the loop")
+            other = threading.Thread(target=lines.warning, args=("of the watch",))
+            other.start()
+            other.join()  # blocks the loop, as an action may
+            assert stream.getvalue() == "of the loop\nof the watch\n"
+
+    asyncio.run(block())
+    assert stream.getvalue() == "of the loop\nof the watch\n"
+
+
+def test_what_waits_is_written_as_the_gathering_ends_and_then_each_line_at_once() -> None:
+    stream = io.StringIO()
+    lines = Lines(stream)
+
+    async def leave() -> None:
+        with lines.gathered(asyncio.get_running_loop()):
+            lines.info("waits")
+        assert stream.getvalue() == "waits\n"
+        lines.info("at once")
+        assert stream.getvalue() == "waits\nat once\n"
+
+    asyncio.run(leave())
+
+
+def test_a_turn_that_says_much_writes_before_its_end() -> None:
+    stream = io.StringIO()
+    lines = Lines(stream)
+
+    async def chatter() -> None:
+        with lines.gathered(asyncio.get_running_loop()):
+            for number in range(1200):
+                lines.info(str(number))
+            assert len(stream.getvalue().splitlines()) == 1000
+
+    asyncio.run(chatter())
+    assert stream.getvalue().split() == [str(number) for number in range(1200)]
+
+
+def test_one_line_that_the_stream_cannot_carry_costs_no_other() -> None:
+    raw = io.BytesIO()
+    lines = Lines(io.TextIOWrapper(raw, encoding="latin-1", newline="\n"))
+
+    async def talk() -> None:
+        with lines.gathered(asyncio.get_running_loop()):
+            lines.info("plain")
+            lines.info("häuser")
+            lines.info("家")
+
+    asyncio.run(talk())
+    assert raw.getvalue().decode("latin-1").splitlines() == ["plain", "häuser", "\\u5bb6"]
+
+
+def test_the_log_of_a_process_is_gathered() -> None:
+    stream = io.StringIO()
+    configure("json", "INFO", stream=stream)
+
+    async def talk() -> None:
+        with gathered_lines(asyncio.get_running_loop()):
+            structlog.get_logger().info("one")
+            structlog.get_logger().info("two")
+            assert stream.getvalue() == ""
+
+    asyncio.run(talk())
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["one", "two"]
