@@ -39,6 +39,7 @@ from agent.net.outgoing import Outgoing, wire_url
 from agent.net.proxy import ProxyRules
 from agent.net.tls import TlsFileError
 from agent.ports import Clock, ExecutorServices, RunContext, TemplateCompiler
+from agent.time_limit import TimeLimit
 
 Headers: TypeAlias = Iterable[tuple[str, str]]
 
@@ -177,7 +178,7 @@ class HttpExecutor:
         """One exchange, within its time; tells ``attempt`` what it shows of the target."""
         try:
             # The client's own time-outs are for silence; this one is for a server that answers drop by drop.
-            async with asyncio.timeout(self._options.connect_timeout_s + self._options.timeout_s):
+            with TimeLimit.after(self._options.connect_timeout_s + self._options.timeout_s):
                 return await self._exchange(run, request, attempt, more_headers)
         except TimeoutError:
             failure: httpx.TransportError = httpx.ReadTimeout(f"{request.place} did not end its answer in time")

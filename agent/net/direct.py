@@ -17,6 +17,7 @@ from yarl import URL
 from agent.net.errors import CONNECTION_FAILURES, connect_failure, exchange_failure
 from agent.net.incoming import Head, Incoming
 from agent.net.outgoing import Outgoing
+from agent.time_limit import TimeLimit
 
 MAX_HEADER_BYTES = 64 * 1024
 """Of an answer: each line."""
@@ -48,10 +49,10 @@ class DirectWay:
         timeouts, loop = request.timeouts, asyncio.get_running_loop()
         connection: Connection | None = None
         try:
-            async with asyncio.timeout(timeouts.connect_s) as end:
+            with TimeLimit.after(timeouts.connect_s) as limit:
                 connection = await self._connector.connect(self._asks, [], NO_TIMEOUT)
                 answer_s = timeouts.after_connect_s
-                end.reschedule(None if answer_s is None else loop.time() + answer_s)
+                limit.move(None if answer_s is None else loop.time() + answer_s)
                 return await self._answered(connection, request, written)
         except TimeoutError as error:
             if connection is None:
@@ -67,12 +68,10 @@ class DirectWay:
                 skip_payload=request.method == "HEAD",
                 read_until_eof=True,
                 auto_decompress=False,
-                read_timeout=request.timeouts.read_s,
                 max_line_size=MAX_HEADER_BYTES,
                 max_field_size=MAX_HEADER_BYTES,
             )
             protocol.transport.write(written)
-            protocol.start_timeout()
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:
                 message, content = await protocol.read()

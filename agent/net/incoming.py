@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import aiohttp
 import httpx
 
 from agent.net.errors import CONNECTION_FAILURES, UnreadableError, exchange_failure
+from agent.time_limit import TimeLimit
 
 _CHUNK_BYTES = 16 * 1024
 """Answers are handed on in pieces of this size: what httpx inflates at once stays small, whatever the answer is."""
@@ -69,7 +69,7 @@ class Incoming:
             if self.content.is_eof():  # nearly always: a short answer came with its head
                 return await self.content.read(_CHUNK_BYTES)
             # aiohttp's own time-out does not see a body that breaks off in the middle of its framing.
-            async with asyncio.timeout(self._read_s):
+            with TimeLimit.after(self._read_s):
                 return await self.content.read(_CHUNK_BYTES)
         except CONNECTION_FAILURES as error:
             raise exchange_failure(error, self.place) from error

@@ -17,6 +17,7 @@ from agent.runs_api.auth import AccessTokens, TokenUnavailableError
 from agent.runs_api.budget import RequestBudget
 from agent.runs_api.exchange import Exchange, NoReplyError, Reply, quoted
 from agent.runs_api.wire import Request
+from agent.time_limit import TimeLimit
 
 _BACKOFF = Backoff(first_s=0.5, cap_s=8.0, jitter=0.5)
 """Capped well below the time that a stopping agent leaves for its last reports: nobody sleeps through it."""
@@ -58,7 +59,7 @@ class Deadline:
 
     def __init__(self) -> None:
         self._at_s: float | None = None
-        self._scopes: set[asyncio.Timeout] = set()
+        self._scopes: set[TimeLimit] = set()
 
     def left_s(self) -> float | None:
         """Seconds until the end; ``None`` while there is none."""
@@ -69,39 +70,40 @@ class Deadline:
         at_s = asyncio.get_running_loop().time() + timeout_s
         self._at_s = at_s if self._at_s is None else min(self._at_s, at_s)
         for scope in self._scopes:
-            when_s = scope.when()
-            if not scope.expired() and (when_s is None or when_s > self._at_s):
-                scope.reschedule(self._at_s)
+            if scope.at_s is None or scope.at_s > self._at_s:
+                scope.move(self._at_s)
 
     def scope(self, timeout_s: float | None) -> Scope:
         """A scope that ends with the deadline, or after ``timeout_s`` if that comes first."""
         ends_s = [self._at_s] if self._at_s is not None else []
         if timeout_s is not None:
             ends_s.append(asyncio.get_running_loop().time() + timeout_s)
-        return Scope(asyncio.timeout_at(min(ends_s, default=None)), self._scopes)
+        return Scope(TimeLimit(min(ends_s, default=None)), self._scopes)
 
 
 class Scope:
     """Made by `Deadline.scope`; around what it is for, it raises `TimeoutError` at its end."""
 
-    def __init__(self, timeout: asyncio.Timeout, open_scopes: set[asyncio.Timeout]) -> None:
-        self._timeout = timeout
+    def __init__(self, limit: TimeLimit, open_scopes: set[TimeLimit]) -> None:
+        self._limit = limit
         self._open = open_scopes
-        self.expired = timeout.expired
-        """Whether it was the end that cancelled the body."""
 
-    async def __aenter__(self) -> Self:
+    def expired(self) -> bool:
+        """Whether it was the end that cancelled the body."""
+        return self._limit.expired
+
+    def __enter__(self) -> Self:
         """Itself."""
-        await self._timeout.__aenter__()
-        self._open.add(self._timeout)
+        self._limit.__enter__()
+        self._open.add(self._limit)
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Raises `TimeoutError` in place of the cancellation that the end brought about."""
-        self._open.discard(self._timeout)
-        await self._timeout.__aexit__(kind, error, trace)
+        self._open.discard(self._limit)
+        self._limit.__exit__(kind, error, trace)
 
 
 class _TryAgainError(Exception):
@@ -166,7 +168,7 @@ class Connection:
         """
         trail = _Trail()
         try:
-            async with self.deadline.scope(timeout_s) as scope:
+            with self.deadline.scope(timeout_s) as scope:
                 trail.is_over = scope.expired
                 if can_wait and self.budget_is_low():
                     await self._let_others_go(until or asyncio.Event())

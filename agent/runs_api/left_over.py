@@ -31,7 +31,7 @@ class LeftOverReport:
         """
         subject = self.subject
         try:
-            async with self._client.in_time():
+            with self._client.in_time():
                 standing = await self._lookup.standing(subject.run_id, subject.kind)
         except TimeoutError:
             return Undelivered("there was no time left to ask how far the run is")

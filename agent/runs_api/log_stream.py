@@ -11,6 +11,7 @@ from agent.ports import Clock, Observer
 from agent.runs_api.connection import Answer, Unanswered
 from agent.runs_api.lines import LineCutter, clean
 from agent.runs_api.log_buffer import Batch, LogBuffer, LogLimits
+from agent.time_limit import TimeLimit
 
 _LEVELS = {"WARNING": "WARN", "CRITICAL": "ERROR", "FATAL": "ERROR", "TRACE": "DEBUG"}
 _TOO_BIG = (400, 413)
@@ -89,7 +90,8 @@ class RunLog:
         self._in_flight: Batch | None = None
         self._began_s: float | None = None
         self._waiting_since_s = self._last_sent_s = 0.0
-        self._flush: asyncio.Timeout | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._flush: TimeLimit | None = None
         self._cut_told = self._ending = self._over = False
         self._given_up = None if send is not None else "no_run"
         """Why nothing more is sent, if so: lines are counted from then on, and not kept."""
@@ -148,9 +150,25 @@ class RunLog:
         if any(before_bytes < mark <= now_bytes for mark in (1, self._limits.batch_bytes, self._message_bytes)):
             self._news.set()
             if self._pump is None:
-                self._pump = self._spawn(self._run())
+                self._start_soon()
 
     # ── requests go out ──────────────────────────────────────────────────────────────────────────────
+
+    def _start_soon(self) -> None:
+        """Starts the pump when the first batch is due: most runs have ended by then, and need none."""
+        self._cancel_timer()
+        wait_s = self._wait_s()
+        if not self._ending and wait_s is not None:
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._start)
+
+    def _start(self) -> None:
+        self._timer = None
+        self._pump = self._spawn(self._run())
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def finish(self, timeout_s: float) -> int:
         """Sends what is left, for at most ``timeout_s``; returns how many lines did not get there in time."""
@@ -161,26 +179,34 @@ class RunLog:
             before_bytes = self._buffer.waiting_bytes
             self._buffer.end()
             self._announce(before_bytes)
-        if self._pump is not None:
-            self._news.set()
-            try:
-                async with asyncio.timeout(timeout_s) as self._flush:
+        self._cancel_timer()
+        await self._send_rest(timeout_s)
+        return self._close("undelivered")
+
+    async def _send_rest(self, timeout_s: float) -> None:
+        try:
+            with TimeLimit.after(timeout_s) as self._flush:
+                if self._pump is None:
+                    await self._run()
+                else:
+                    self._news.set()
                     await asyncio.wait({self._pump})
-            except TimeoutError:
+        except TimeoutError:
+            if self._pump is not None:
                 self._pump.cancel()
                 await asyncio.wait({self._pump})
-            finally:
-                self._flush = None
-        return self._close("undelivered")
+        finally:
+            self._flush = None
 
     def hurry(self, timeout_s: float) -> None:
         """A `finish` under way has this long from now, if it had longer."""
-        if self._flush is not None and not self._flush.expired():
+        if self._flush is not None:
             at_s = asyncio.get_running_loop().time() + timeout_s
-            self._flush.reschedule(min(at_s, self._flush.when() or at_s))
+            self._flush.move(min(at_s, self._flush.at_s or at_s))
 
     def abandon(self) -> None:
         """Sends nothing more and forgets what waits. Idempotent; of no effect after `finish`."""
+        self._cancel_timer()
         if self._pump is not None:
             self._pump.cancel()
         self._close("closed")
@@ -219,7 +245,7 @@ class RunLog:
             if wait_s is not None and wait_s <= 0:
                 return
             try:
-                async with asyncio.timeout(wait_s):
+                with TimeLimit.after(wait_s):
                     await self._news.wait()
             except TimeoutError:
                 return
