@@ -1,174 +1,232 @@
-"""The ``action-agent`` command: its options, signals and exit codes.
+"""The ``action-agent`` command: its options and exit codes.
 
 Exit codes: 0 all went well; 1 what was asked for failed (a check, a run of the sandbox, a lost source); 2 the
-settings are missing or wrong, or the command line is.
+settings are missing or wrong, or the command line is; 130 it was interrupted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NoReturn
-
-import typer
+from typing import NoReturn
 
 from agent import __version__
 from agent.clock import SystemClock
 from agent.commands.check import run_check
 from agent.commands.doctor import run_doctor
-from agent.commands.explain import explain as explain_message
-from agent.commands.migrate import Given
-from agent.commands.migrate import migrate as run_migrate
+from agent.commands.explain import explain
+from agent.commands.migrate import Given, migrate
 from agent.commands.problems import CANNOT_START, WRONG_SETTINGS, tell_problems
-from agent.commands.run import run as run_agent
+from agent.commands.run import run
 from agent.composition import Silent, open_registry
 from agent.domain.errors import ConfigurationError, Problem
 from agent.domain.invocation import Channel
 from agent.routing.schema import routes_schema
-from agent.settings import Settings, defaults, environment, load
+from agent.settings import defaults, environment, load
 
-app = typer.Typer(
-    help="Runs Port's self-service actions inside your network.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-_CANNOT_EXPLAIN = "the message cannot be explained; what is wrong:"
+_FAILED = 1
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 def main() -> NoReturn:
     """The command line; `agent.__main__` calls it, after it has seen to early signals."""
-    app()
-    raise AssertionError("typer exits by itself")
+    given, unknown = _parser().parse_known_args()
+    if unknown:
+        given.parser.error(f"unknown: {' '.join(unknown)}")
+    try:
+        code = given.call(given)
+        sys.stdout.flush()
+    except ConfigurationError as error:
+        tell_problems(error, given.first_words)
+        code = WRONG_SETTINGS
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever reads has gone, as `head` does: the interpreter's own last flush shall not complain of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _FAILED
+    sys.exit(code)
 
 
-@app.callback(invoke_without_command=True)
-def root(
-    *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    """Takes Port's action runs off Kafka, executes them, and reports back.
+class _Parser(ArgumentParser):
+    """Takes options by their whole name alone, and says what is wrong before it says how it is used."""
 
-    Settings are environment variables, see .env.example; `action-agent sandbox` tries it all without any.
-    """
-    if version:
-        typer.echo(__version__)
-        raise typer.Exit
+    def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
+        super().__init__(prog, description=description, epilog=epilog, allow_abbrev=False, add_help=False)
+        self.add_argument("-h", "--help", action="help", help="Print this and exit.")
+        self.set_defaults(parser=self)
 
-
-@app.command()
-def run() -> None:
-    """Run the agent until SIGTERM; a second one skips the drain."""
-    run_agent()
+    def error(self, message: str) -> NoReturn:
+        """Tells it on stderr and exits with 2."""
+        self.exit(WRONG_SETTINGS, f"{self.prog}: {message}\n{self.format_usage()}{self.prog} --help says more.\n")
 
 
-@app.command()
-def check(
-    *,
-    message: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE", help="A recorded message to try on the mapping file; may be given more than once."
-        ),
-    ] = None,
-) -> None:
-    """Check settings and routes, or the mapping file, and print every error."""
-    messages = [(str(file), _message(file)) for file in message or ()]
+def _nothing_more(_parser: ArgumentParser) -> None:
+    """Options that a command does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """``first_words`` stand above the problems of a `ConfigurationError`, ``more`` below the options."""
+
+    name: str
+    does: str
+    call: Callable[[Namespace], int]
+    options: Callable[[ArgumentParser], None] = _nothing_more
+    more: str | None = None
+    first_words: str = CANNOT_START
+
+
+def _parser() -> ArgumentParser:
+    root = _Parser(
+        "action-agent",
+        "Runs Port's self-service actions inside your network: takes action runs off Kafka, executes them, and"
+        " reports back.",
+        "Settings are environment variables, see .env.example; `action-agent sandbox` tries it all without any."
+        " Exit codes: 0 all went well; 1 what was asked for failed; 2 the settings or the command line are wrong.",
+    )
+    root.add_argument("--version", action="version", version=__version__, help="Print the version and exit.")
+
+    def nothing_asked(_given: Namespace) -> int:
+        root.print_help(sys.stderr)
+        return WRONG_SETTINGS
+
+    root.set_defaults(call=nothing_asked, first_words=CANNOT_START)
+    commands = root.add_subparsers(title="commands, each with a --help of its own", metavar="COMMAND")
+    for command in _COMMANDS:
+        one = commands.add_parser(
+            command.name,
+            prog=f"{root.prog} {command.name}",
+            help=command.does,
+            description=command.does,
+            epilog=command.more,
+        )
+        command.options(one)
+        one.set_defaults(call=command.call, first_words=command.first_words)
+    return root
+
+
+def _say(line: str) -> None:
+    """Whoever watches sees it at once, also through a pipe."""
+    print(line, flush=True)
+
+
+def _run(_given: Namespace) -> int:
+    run()
+
+
+def _check_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--message",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="A recorded message to try on the mapping file, - for standard input; may be given more than once."
+        " Default: none.",
+    )
+
+
+def _check(given: Namespace) -> int:
+    messages = [(str(file), _message(file)) for file in given.message]
     problems: Sequence[Problem] = ()
     try:
         settings = load()
     except ConfigurationError as error:
         settings, problems = defaults(environment()), error.problems
-    raise typer.Exit(run_check(settings, environment(), typer.echo, problems, messages))
+    return run_check(settings, environment(), _say, problems, messages)
 
 
-@app.command()
-def explain(
-    file: Annotated[Path, typer.Argument(help="A file with one message as JSON; - for standard input.")],
-    *,
-    change_log: Annotated[
-        bool, typer.Option("--change-log", help="Take it as one of the change log topic.")
-    ] = False,
-) -> None:
-    """Show what a message would do, rule by rule."""
-    try:
-        settings = load(needs_credentials=False)
-    except ConfigurationError as error:
-        _give_up(error, _CANNOT_EXPLAIN)
-    body = _message(file)
-    channel = Channel.CHANGE_LOG if change_log else Channel.RUNS
-    try:
-        code = asyncio.run(explain_message(settings, environment(), body, channel, typer.echo))
-    except ConfigurationError as error:
-        _give_up(error, _CANNOT_EXPLAIN)
-    raise typer.Exit(code)
+def _explain_options(parser: ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", type=Path, help="One message as JSON; - for standard input.")
+    parser.add_argument(
+        "--change-log",
+        action="store_true",
+        help="Take it as one of the change log topic. Default: of the topic of runs.",
+    )
 
 
-@app.command()
-def migrate(
-    *,
-    env: Annotated[Path | None, typer.Option(metavar="FILE", help="Its environment, as a .env file.")] = None,
-    values: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The values of its Helm release, chart port-agent.")
-    ] = None,
-    mapping: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Its mapping file, control_the_payload_config.json.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIRECTORY", help="Write routes.yaml, and values.yaml or .env, into it."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over files that are there already.")] = False,
-) -> None:
-    """Say what Port's own agent's set-up means here, and write it anew.
-
-    Without --env and --values it is the environment of this command that counts. Without --out nothing is written.
-    Secret variables are neither shown nor written: comments say where they stood. A secret in the mapping
-    file's own text is written as it stands there, and said to be so.
-    """
-    given = Given(env=env, values=values, mapping=mapping, out=out, force=force)
-    try:
-        raise typer.Exit(run_migrate(given, environment(), typer.echo))
-    except ConfigurationError as error:
-        _give_up(error, "it cannot be migrated; what is wrong:")
+def _explain(given: Namespace) -> int:
+    settings = load(needs_credentials=False)
+    channel = Channel.CHANGE_LOG if given.change_log else Channel.RUNS
+    return asyncio.run(explain(settings, environment(), _message(given.file), channel, _say))
 
 
-@app.command()
-def doctor() -> None:
-    """Try API, credentials, Kafka and the rest for real."""
-    settings = _settings("doctor needs these settings; what is wrong:")
-    raise typer.Exit(run_doctor(settings, environment(), typer.echo))
+def _migrate_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--env",
+        metavar="FILE",
+        type=Path,
+        help="Its environment, as a .env file. Default: this command's own, unless there are --values.",
+    )
+    parser.add_argument(
+        "--values",
+        metavar="FILE",
+        type=Path,
+        help="The values of its Helm release, chart port-agent. Default: none.",
+    )
+    parser.add_argument(
+        "--mapping",
+        metavar="FILE",
+        type=Path,
+        help="Its mapping file, control_the_payload_config.json."
+        " Default: the one that its environment or values name.",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIRECTORY",
+        type=Path,
+        help="Write routes.yaml, and values.yaml or .env, into it. Default: nothing is written.",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="Write over files that are there already. Default: they stay, and that is a failure.",
+    )
 
 
-@app.command()
-def schema() -> None:
-    """Print the JSON Schema of the routes file."""
-    try:
-        registry = open_registry(defaults(), environment(), Silent(), SystemClock())
-    except ConfigurationError as error:
-        _give_up(error)
-    typer.echo(json.dumps(routes_schema(registry), indent=2, ensure_ascii=False))
+def _migrate(given: Namespace) -> int:
+    wanted = Given(env=given.env, values=given.values, mapping=given.mapping, out=given.out, force=given.force)
+    return migrate(wanted, environment(), _say)
 
 
-@app.command()
-def sandbox(
-    *,
-    once: Annotated[
-        bool, typer.Option("--once", help="Invoke every example once, print the results, exit.")
-    ] = False,
-    port: Annotated[int | None, typer.Option(help="Port of the web page; default: any free one.")] = None,
-    routes: Annotated[Path | None, typer.Option(help="Your own routes file; not with --once.")] = None,
-) -> None:
-    """Run everything on this machine, without an account."""
+def _doctor(_given: Namespace) -> int:
+    return run_doctor(load(), environment(), _say)
+
+
+def _schema(_given: Namespace) -> int:
+    registry = open_registry(defaults(), environment(), Silent(), SystemClock())
+    _say(json.dumps(routes_schema(registry), indent=2, ensure_ascii=False))
+    return 0
+
+
+def _sandbox_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--once",
+        action="store_true",
+        help="Invoke every example once, print the results, exit. Default: run until Ctrl-C.",
+    )
+    parser.add_argument("--port", metavar="NUMBER", type=int, help="Port of the web page. Default: any free one.")
+    parser.add_argument(
+        "--routes",
+        metavar="FILE",
+        type=Path,
+        help="Your own routes file; not with --once. Default: that of the examples.",
+    )
+
+
+def _sandbox(given: Namespace) -> int:
     # Its parts are needed by nobody else, and cost memory.
-    from agent import sandbox as the_sandbox  # noqa: PLC0415 - see above
+    from agent import sandbox  # noqa: PLC0415 - see above
 
-    raise typer.Exit(the_sandbox.main(once=once, port=port, routes=routes))
+    return sandbox.main(once=given.once, port=given.port, routes=given.routes)
 
 
 def _message(file: Path) -> bytes:
@@ -176,18 +234,40 @@ def _message(file: Path) -> bytes:
     try:
         return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
-        typer.echo(f"{file}: cannot be read: {error.strerror}", err=True)
-        raise typer.Exit(WRONG_SETTINGS) from None
+        sys.stderr.write(f"{file}: cannot be read: {error.strerror}\n")
+        sys.exit(WRONG_SETTINGS)
 
 
-def _settings(first_words: str = CANNOT_START) -> Settings:
-    try:
-        return load()
-    except ConfigurationError as error:
-        _give_up(error, first_words)
-
-
-def _give_up(error: ConfigurationError, first_words: str = CANNOT_START) -> NoReturn:
-    """Prints every problem on stderr and exits with 2."""
-    tell_problems(error, first_words)
-    raise typer.Exit(WRONG_SETTINGS)
+_COMMANDS = (
+    _Command("run", "Run the agent until SIGTERM; a second one skips the drain.", _run),
+    _Command(
+        "check",
+        "Check settings and routes, or the mapping file, and print every error.",
+        _check,
+        _check_options,
+    ),
+    _Command(
+        "explain",
+        "Show what a message would do, rule by rule.",
+        _explain,
+        _explain_options,
+        first_words="the message cannot be explained; what is wrong:",
+    ),
+    _Command(
+        "migrate",
+        "Say what Port's own agent's set-up means here, and write it anew.",
+        _migrate,
+        _migrate_options,
+        more="Secret variables are neither shown nor written: comments say where they stood. A secret in the"
+        " mapping file's own text is written as it stands there, and said to be so.",
+        first_words="it cannot be migrated; what is wrong:",
+    ),
+    _Command(
+        "doctor",
+        "Try API, credentials, Kafka and the rest for real.",
+        _doctor,
+        first_words="doctor needs these settings; what is wrong:",
+    ),
+    _Command("schema", "Print the JSON Schema of the routes file.", _schema),
+    _Command("sandbox", "Run everything on this machine, without an account.", _sandbox, _sandbox_options),
+)
