@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 _ENOUGH = 4
+SMALL_BYTES = 16 * 1024
+"""Runs of messages up to this size are bounded by slots alone; those of larger ones by their bytes as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class Ticket(Generic[T]):
 
     ``lane`` groups runs that share a fair turn (a route's action); ``route`` and ``limit`` bound how many of a
     route run at once (``None``: no bound of its own); runs with equal ``key`` go one after another (``None``: no
-    key). ``size_bytes`` is what it keeps in memory while it waits.
+    key). ``size_bytes`` is the size of its message: what it keeps in memory while it waits, and a part of what it
+    takes while it runs.
     """
 
     item: T
@@ -37,10 +40,17 @@ class Admission(Generic[T]):
     flood of one action delays another's by at most one turn each; a run that may start is never left waiting.
     Where there has been more than one lane, none alone takes the last tenth of the slots: a flood of runs that
     last, or hang, leaves others a way. With fewer than `_ENOUGH` slots all are for everybody.
+
+    The messages of running runs have no more than ``max_running_bytes``, those of up to `SMALL_BYTES` aside; one
+    that is larger than that has them to itself. Of the lanes whose next message is large the first in turn gets the
+    bytes that become free, before any other, and small ones pass it.
     """
 
-    def __init__(self, slots: int, *, max_waiting: int, max_waiting_bytes: int) -> None:
+    def __init__(self, slots: int, *, max_waiting: int, max_waiting_bytes: int, max_running_bytes: int) -> None:
         self._slots = slots
+        self._max_running_bytes = max_running_bytes
+        self._running_bytes = 0
+        self._next_large: Hashable = None
         self._slots_of_one = slots - max(1, slots // 10) if slots >= _ENOUGH else slots
         self._only_lane: Hashable = None
         self._many_lanes = False
@@ -112,11 +122,12 @@ class Admission(Generic[T]):
         """
         if self._running_total >= self._slots:
             return None
+        if self._next_large is not None and self._is_held_up(self._next_large, is_ready):
+            self._next_large = None
         for _ in range(len(self._turns)):
             lane = self._turns[0]
             queue = self._lanes[lane]
-            has_its_share = self._many_lanes and self._has_its_share(lane)
-            if has_its_share or self._at_limit(queue[0]) or not is_ready(queue[0].item):
+            if self._is_held_up(lane, is_ready) or not self._fits(queue[0]):
                 self._turns.rotate(-1)
                 continue
             ticket = queue.popleft()
@@ -156,6 +167,7 @@ class Admission(Generic[T]):
         self._parked.clear()
         self._lanes.clear()
         self._turns.clear()
+        self._next_large = None
         self._waiting = self._waiting_bytes = 0
         return withdrawn
 
@@ -175,8 +187,25 @@ class Admission(Generic[T]):
         else:
             del self._behind_key[ticket.key]
 
+    def _is_held_up(self, lane: Hashable, is_ready: Callable[[T], bool]) -> bool:
+        """Whether the next run of a lane may not start, whatever slots and bytes are free."""
+        first = self._lanes[lane][0]
+        return (self._many_lanes and self._has_its_share(lane)) or self._at_limit(first) or not is_ready(first.item)
+
+    def _fits(self, ticket: Ticket[T]) -> bool:
+        """Whether there are bytes for it now. If not, none but its lane gets those that become free."""
+        if ticket.size_bytes <= SMALL_BYTES:
+            return True
+        if self._next_large not in (None, ticket.lane):
+            return False
+        fits = not self._running_bytes or self._running_bytes + ticket.size_bytes <= self._max_running_bytes
+        self._next_large = None if fits else ticket.lane
+        return fits
+
     def _free_slot(self, ticket: Ticket[T]) -> None:
         self._running_total -= 1
+        if ticket.size_bytes > SMALL_BYTES:
+            self._running_bytes -= ticket.size_bytes
         for running, what in ((self._running, ticket.route), (self._running_in, ticket.lane)):
             running[what] -= 1
             if not running[what]:
@@ -192,5 +221,7 @@ class Admission(Generic[T]):
         self._waiting -= 1
         self._waiting_bytes -= ticket.size_bytes
         self._running_total += 1
+        if ticket.size_bytes > SMALL_BYTES:
+            self._running_bytes += ticket.size_bytes
         self._running[ticket.route] = self._running.get(ticket.route, 0) + 1
         self._running_in[ticket.lane] = self._running_in.get(ticket.lane, 0) + 1

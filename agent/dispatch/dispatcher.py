@@ -39,6 +39,9 @@ log = structlog.get_logger(__name__)
 class DispatchSettings:
     """Bounds. While ``max_pending_reports`` wait for Port, or ``max_pending_bytes`` of them, no run starts.
 
+    The large messages of runs that execute at once have ``max_running_bytes``, see `Admission`; each takes several
+    times as much memory as it has bytes.
+
     Of the runs that wait, the messages of ``max_decoded_bytes`` are kept decoded, which takes several times as much
     memory; of more only the bytes are kept, and decoding them takes its time once more.
     """
@@ -46,6 +49,7 @@ class DispatchSettings:
     max_concurrent_runs: int = 50
     max_waiting_runs: int = 12_000
     max_waiting_bytes: int = 64 * 1024 * 1024
+    max_running_bytes: int = 8 * 1024 * 1024
     max_decoded_bytes: int = 1024 * 1024
     max_pending_reports: int = 1_000
     max_pending_bytes: int = 64 * 1024 * 1024
@@ -77,6 +81,7 @@ class Dispatcher:
             settings.max_concurrent_runs,
             max_waiting=settings.max_waiting_runs,
             max_waiting_bytes=settings.max_waiting_bytes,
+            max_running_bytes=settings.max_running_bytes,
         )
         self._runs: asyncio.TaskGroup
         self._door = asyncio.Event()

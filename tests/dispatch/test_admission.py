@@ -3,17 +3,25 @@ from collections import Counter, defaultdict, deque
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from agent.dispatch.admission import Admission, Ticket
+from agent.dispatch.admission import SMALL_BYTES, Admission, Ticket
+
+_BUDGET = 5 * SMALL_BYTES
 
 
 def ticket(
-    name: str, *, route: str = "r", lane: str = "a", limit: int | None = None, key: str | None = None
+    name: str,
+    *,
+    route: str = "r",
+    lane: str = "a",
+    limit: int | None = None,
+    key: str | None = None,
+    size_bytes: int = 10,
 ) -> Ticket[str]:
-    return Ticket(name, (route, lane), route, limit, key, size_bytes=10)
+    return Ticket(name, (route, lane), route, limit, key, size_bytes)
 
 
 def admission(slots: int, max_waiting: int = 1000) -> Admission[str]:
-    return Admission(slots, max_waiting=max_waiting, max_waiting_bytes=10_000)
+    return Admission(slots, max_waiting=max_waiting, max_waiting_bytes=10_000, max_running_bytes=_BUDGET)
 
 
 def has_room(room: Admission[str]) -> bool:
@@ -118,10 +126,78 @@ def test_the_waiting_room_is_bounded_by_number_and_by_bytes() -> None:
     assert not has_room(room)
     room.admit()
     assert has_room(room)
-    big = Admission[str](1, max_waiting=100, max_waiting_bytes=15)
+    big = Admission[str](1, max_waiting=100, max_waiting_bytes=15, max_running_bytes=1)
     big.offer(ticket("1"))
     big.offer(ticket("2"))
     assert not has_room(big)
+
+
+def test_large_messages_are_bounded_by_their_bytes_and_small_ones_by_slots_alone() -> None:
+    room = admission(slots=50)
+    large = [ticket(f"large-{index}", lane="large", size_bytes=2 * SMALL_BYTES) for index in range(4)]
+    for one in large:
+        room.offer(one)
+    for index in range(20):
+        room.offer(ticket(f"small-{index}", lane="small", size_bytes=SMALL_BYTES))
+    running = admitted(room)
+    assert [name for name in running if name.startswith("large")] == ["large-0", "large-1"]
+    assert len(running) == 22
+    room.release(large[0])
+    assert admitted(room) == ["large-2"]
+
+
+def test_a_message_beyond_the_budget_has_it_to_itself() -> None:
+    room = admission(slots=50)
+    huge = [ticket(f"huge-{index}", size_bytes=2 * _BUDGET) for index in range(2)]
+    for one in huge:
+        room.offer(one)
+    assert admitted(room) == ["huge-0"]
+    room.release(huge[0])
+    assert admitted(room) == ["huge-1"]
+
+
+def test_bytes_that_become_free_are_for_the_large_one_whose_turn_it_was() -> None:
+    """Else one that wants many would wait for as long as others come that want fewer."""
+    room = admission(slots=50)
+    fewer = [ticket(f"fewer-{index}", lane="fewer", size_bytes=2 * SMALL_BYTES) for index in range(9)]
+    for one in fewer[:2]:
+        room.offer(one)
+    assert len(admitted(room)) == 2
+    room.offer(ticket("more", lane="more", size_bytes=4 * SMALL_BYTES))
+    for one in fewer[2:]:
+        room.offer(one)
+    for index in range(3):
+        room.offer(ticket(f"small-{index}", lane="small"))
+        assert admitted(room) == [f"small-{index}"]  # which goes through the turns of all lanes
+    room.release(fewer[0])
+    assert admitted(room) == []
+    room.release(fewer[1])
+    assert admitted(room) == ["more"]
+
+
+def test_a_large_one_that_may_not_start_for_another_reason_leaves_the_bytes_to_others() -> None:
+    room = admission(slots=50)
+    first = ticket("first", lane="a", size_bytes=4 * SMALL_BYTES)
+    room.offer(first)
+    assert admitted(room) == ["first"]
+    room.offer(ticket("second", lane="b", size_bytes=4 * SMALL_BYTES))
+    assert admitted(room) == []
+    room.release(first)
+    room.offer(ticket("third", lane="c", size_bytes=4 * SMALL_BYTES))
+    one = room.admit(lambda item: item != "second")
+    assert one is not None
+    assert one.item == "third"
+
+
+def test_what_is_withdrawn_waits_for_no_bytes() -> None:
+    room = admission(slots=50)
+    first = ticket("first", lane="a", size_bytes=3 * SMALL_BYTES)
+    for one in (first, ticket("second", lane="b", size_bytes=4 * SMALL_BYTES)):
+        room.offer(one)
+    assert admitted(room) == ["first"]
+    room.withdraw()  # of "second", which wanted more bytes than are left
+    room.offer(ticket("third", lane="c", size_bytes=SMALL_BYTES + 1))
+    assert admitted(room) == ["third"]
 
 
 def test_what_waits_for_a_slot_is_told_from_what_waits_for_anything_else() -> None:
@@ -222,10 +298,11 @@ class AdmissionMachine(RuleBasedStateMachine):
         route=st.sampled_from([("r1", 1), ("r2", 2), ("r3", None)]),
         lane=st.sampled_from("ab"),
         key=st.sampled_from([None, "k1", "k2"]),
+        size_bytes=st.sampled_from([10, SMALL_BYTES + 1, 3 * SMALL_BYTES, 2 * _BUDGET]),
     )
-    def arrive(self, route: tuple[str, int | None], lane: str, key: str | None) -> None:
+    def arrive(self, route: tuple[str, int | None], lane: str, key: str | None, size_bytes: int) -> None:
         self.count += 1
-        one = ticket(str(self.count), route=route[0], lane=lane, limit=route[1], key=key)
+        one = ticket(str(self.count), route=route[0], lane=lane, limit=route[1], key=key, size_bytes=size_bytes)
         self.room.offer(one)
         self.lanes.add(one.lane)
         self.waiting.append(one)
@@ -241,20 +318,40 @@ class AdmissionMachine(RuleBasedStateMachine):
                 assert self.order[one.key][0] == one.item, "a key's runs start in their order"
         # Nobody who may start is left waiting.
         routes = Counter(t.route for t in self.running)
-        lanes = Counter(t.lane for t in self.running)
-        keys = {t.key for t in self.running + self.parked}
         with_more, for_slot = routes.copy(), 0
-        for one in self.waiting:
-            at_limit = one.limit is not None and routes[one.route] >= one.limit
-            first_of_key = next(t for t in self.waiting if t.key == one.key)
-            behind = one.key is not None and (one.key in keys or first_of_key is not one)
-            has_its_share = self.slots >= 4 and len(self.lanes) > 1 and lanes[one.lane] >= self.slots - 1
+        held_up = [self.is_held_up(one) for one in self.waiting]
+        # A large one that wants more bytes than are free holds up other large ones, and its own lane.
+        for_bytes = [
+            t for t, held in zip(self.waiting, held_up, strict=True) if t.size_bytes > SMALL_BYTES and not held
+        ]
+        for_bytes = [t for t in for_bytes if not self.fits(t)]
+        for one, held in zip(self.waiting, held_up, strict=True):
             is_full = len(self.running) == self.slots
-            assert at_limit or behind or has_its_share or is_full, f"{one} waits without a reason"
-            if not behind and (one.limit is None or with_more[one.route] < one.limit):
+            lacks_bytes = bool(for_bytes) and one.size_bytes > SMALL_BYTES
+            lacks_bytes = lacks_bytes or any(t.lane == one.lane for t in for_bytes)
+            assert held or is_full or lacks_bytes, f"{one} waits without a reason"
+            if not self.is_behind(one) and (one.limit is None or with_more[one.route] < one.limit):
                 with_more[one.route] += 1
                 for_slot += 1
         assert self.room.waiting_for_slot() == for_slot
+
+    def is_behind(self, one: Ticket[str]) -> bool:
+        """Behind another one of its key."""
+        keys = {t.key for t in self.running + self.parked}
+        return one.key is not None and (
+            one.key in keys or next(t for t in self.waiting if t.key == one.key) is not one
+        )
+
+    def is_held_up(self, one: Ticket[str]) -> bool:
+        """For another reason than slots or bytes."""
+        at_limit = one.limit is not None and sum(t.route == one.route for t in self.running) >= one.limit
+        beside = sum(t.lane == one.lane for t in self.running)
+        has_its_share = self.slots >= 4 and len(self.lanes) > 1 and beside >= self.slots - 1
+        return at_limit or self.is_behind(one) or has_its_share
+
+    def fits(self, one: Ticket[str]) -> bool:
+        used = sum(t.size_bytes for t in self.running if t.size_bytes > SMALL_BYTES)
+        return used == 0 or used + one.size_bytes <= _BUDGET
 
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
@@ -296,6 +393,8 @@ class AdmissionMachine(RuleBasedStateMachine):
             return
         assert self.room.running == len(self.running) <= self.slots
         assert self.room.waiting == len(self.waiting) + len(self.parked)
+        large = [t.size_bytes for t in self.running if t.size_bytes > SMALL_BYTES]
+        assert len(large) < 2 or sum(large) <= _BUDGET
         for name, used in Counter(t.route for t in self.running).items():
             limit = next(t.limit for t in self.running if t.route == name)
             assert limit is None or used <= limit
