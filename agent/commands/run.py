@@ -15,6 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 import structlog
+import uvloop
 
 from agent.commands.problems import WRONG_SETTINGS, tell_problems
 from agent.composition import LAST_TASKS_S, Agent
@@ -40,7 +41,8 @@ def run() -> NoReturn:
         sys.exit(WRONG_SETTINGS)
     redactor = configure(settings.AGENT_LOG_FORMAT, settings.LOG_LEVEL, settings.secrets)
     code = _FAILED
-    runner = asyncio.Runner()  # never closed: that would wait for every thread that actions have left
+    # Never closed: that would wait for every thread that actions have left.
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
         code = runner.run(_run(settings, redactor))
         runner.run(_end_tasks())
