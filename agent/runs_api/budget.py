@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from agent.domain.events import RateBudget
 from agent.domain.retry import reset_wait_s
@@ -10,7 +11,22 @@ from agent.domain.retry import reset_wait_s
 _LOW_SHARE = 0.1
 _LOW_COUNT = 50
 _WINDOW_S = 60.0
-"""How long word of a low budget is believed where the answer does not say when it ends."""
+"""How long word of a budget is believed where the answer does not say when it ends."""
+_SHORTEST_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The window that goes on. ``spare``: how many more requests than the reserve are left, less than 0 if fewer.
+
+    It lasts until ``ends_s`` (monotonic), which is ``left_s`` from the answer on. ``usual_rate``: how many a second
+    each later one allows beyond the reserve; ``None`` where Port does not tell.
+    """
+
+    spare: float
+    left_s: float
+    ends_s: float
+    usual_rate: float | None
 
 
 class RequestBudget:
@@ -18,16 +34,21 @@ class RequestBudget:
 
     def __init__(self) -> None:
         self._low_until_s = 0.0
+        self.window: Window | None = None
+        """As the last answer told it; ``None`` before the first that did."""
 
     def note(self, headers: Mapping[str, str], now_s: float, now_epoch_s: float) -> RateBudget | None:
         """Reads an answer's ``x-ratelimit-*`` headers; ``None`` where it has none."""
-        remaining, limit = (_count(headers.get(f"x-ratelimit-{name}")) for name in ("remaining", "limit"))
+        remaining = _count(headers.get("x-ratelimit-remaining"))
         if remaining is None:
             return None
-        self._low_until_s = 0.0
-        if remaining < _low_below(limit):
-            wait_s = reset_wait_s(headers.get("x-ratelimit-reset"), now_epoch_s)
-            self._low_until_s = now_s + (_WINDOW_S if wait_s is None else wait_s)
+        limit, period_s = (_count(headers.get(f"x-ratelimit-{name}")) for name in ("limit", "period"))
+        wait_s = reset_wait_s(headers.get("x-ratelimit-reset"), now_epoch_s)
+        left_s = _WINDOW_S if wait_s is None else wait_s
+        reserve = _reserve(limit)
+        self._low_until_s = now_s + left_s if remaining < reserve else 0.0
+        usual_rate = (limit - reserve) / period_s if limit and period_s and period_s > 0 else None
+        self.window = Window(remaining - reserve, max(_SHORTEST_S, left_s), now_s + left_s, usual_rate)
         return RateBudget(remaining, limit)
 
     def low_for_s(self, now_s: float) -> float:
@@ -35,8 +56,11 @@ class RequestBudget:
         return max(0.0, self._low_until_s - now_s)
 
 
-def _low_below(limit: int | None) -> float:
-    """A tenth of the limit or fifty requests, whichever is more; but half of a very small limit."""
+def _reserve(limit: int | None) -> float:
+    """What is kept for requests that cannot wait.
+
+    A tenth of the limit or fifty requests, whichever is more; but half of a very small limit.
+    """
     if limit is None:
         return _LOW_COUNT
     return max(_LOW_SHARE * limit, min(_LOW_COUNT, limit / 2))

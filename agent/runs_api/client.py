@@ -193,7 +193,7 @@ class RunsClient:
     async def _claim(
         self, request: wire.Request, member: str, timeout_s: float
     ) -> Sequence[JsonObject] | Refused | Unanswered:
-        answer = await self._connection.send(request, can_wait=True, patient=False, once=True, timeout_s=timeout_s)
+        answer = await self._connection.send(request, patient=False, once=True, timeout_s=timeout_s)
         if isinstance(answer, Unanswered):
             return answer
         if not answer.ok:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,12 +15,15 @@ from agent.ports import Clock, Observer
 from agent.runs_api.auth import AccessTokens, TokenUnavailableError
 from agent.runs_api.budget import RequestBudget
 from agent.runs_api.exchange import Exchange, NoReplyError, Reply, quoted
+from agent.runs_api.pace import Pace
+from agent.runs_api.turns import Turns
 from agent.runs_api.wire import Request
 from agent.time_limit import TimeLimit
 
 _BACKOFF = Backoff(first_s=0.5, cap_s=8.0, jitter=0.5)
 """Capped well below the time that a stopping agent leaves for its last reports: nobody sleeps through it."""
 _TOKEN_BACKOFF = Backoff(first_s=1.0, cap_s=30.0)
+_NO_TURN = "its turn did not come in time: Port allows few requests (HTTP 429)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class RequestLimits:
     """How patient requests are. Times in seconds.
 
     ``attempt_timeout_s`` bounds each silence of the server, ``max_server_wait_s`` how long its wish to be left
-    alone is honoured, ``yield_s`` how long a request that can wait is held back while the budget is low.
+    alone is honoured, ``yield_s`` how long all requests that can wait are held back at a time while few are left.
     """
 
     backoff: Backoff = _BACKOFF
@@ -120,6 +122,8 @@ class _Trail:
     attempts: int = 0
     maybe_applied: bool = False
     renewed_token: bool = False
+    can_wait: bool = False
+    until: asyncio.Event | None = None
     is_over: Callable[[], bool] = lambda: False
     """Whether the time that there was for it is over."""
     last: str = "there was no time left to ask"
@@ -142,6 +146,9 @@ class Connection:
         self._clock = clock
         self._limits = limits
         self._budget = RequestBudget()
+        self._pace = Pace(limits.yield_s)
+        self._turns: Turns | None = None
+        """Where requests wait for their turn; ``None`` until Port has told of a limit or refused for one."""
         self.deadline = Deadline()
 
     def budget_is_low(self) -> bool:
@@ -161,28 +168,20 @@ class Connection:
         """Sends until there is a final answer: 2xx, or a 4xx other than 401, 408 and 429.
 
         Ends early, with `Unanswered`, only at the deadline or after ``timeout_s``. ``can_wait``: lets others go
-        first, for a while, when the budget is low, but not once ``until`` is set. Not ``patient``: refused
-        credentials are a final answer, too; else they are tried again, because what is to be told would be lost
-        otherwise. ``once``: what would be tried again after a wait is `Unanswered`, too, for callers that pace
+        first where the budget is small (`agent.runs_api.pace`), but not once ``until`` is set. Not ``patient``:
+        refused credentials are a final answer, too; else they are tried again, because what is to be told would be
+        lost otherwise. ``once``: what would be tried again after a wait is `Unanswered`, too, for callers that pace
         themselves. Never raises but when cancelled; then the request may have been applied.
         """
-        trail = _Trail()
+        trail = _Trail(can_wait=can_wait, until=until)
         try:
             with self.deadline.scope(timeout_s) as scope:
                 trail.is_over = scope.expired
-                if can_wait and self.budget_is_low():
-                    await self._let_others_go(until or asyncio.Event())
                 if once:
                     return await self._once(request, trail, patient=patient)
                 return await self._persist(request, trail, patient=patient)
         except TimeoutError:
             return Unanswered(trail.last)
-
-    async def _let_others_go(self, until: asyncio.Event) -> None:
-        low_for_s = self._budget.low_for_s(self._clock.monotonic())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(low_for_s, self._limits.yield_s)):
-                await until.wait()
 
     async def _once(self, request: Request, trail: _Trail, *, patient: bool) -> Answer:
         """A token that is refused is renewed all the same."""
@@ -202,6 +201,11 @@ class Connection:
             await asyncio.sleep(wait_s)
 
     async def _attempt(self, request: Request, trail: _Trail, *, patient: bool) -> Reply:
+        turns, looks = self._turns, False
+        if turns is not None and not request.counted_apart:
+            if not trail.attempts:
+                trail.last = _NO_TURN
+            looks = await turns.take(can_wait=trail.can_wait, until=trail.until)
         trail.attempts += 1
         if trail.attempts == 1:  # later the deadline tells less than what went wrong before
             trail.last = "no answer in time"
@@ -216,7 +220,8 @@ class Connection:
         except NoReplyError as error:
             trail.maybe_applied |= error.maybe_applied
             raise self._again(request, trail, error.word, quoted(str(error), token)) from error
-        self._note_budget(reply)
+        if not request.counted_apart:
+            self._note_budget(reply, looked=looks)
         return self._judge(request, reply, trail, token, patient=patient)
 
     def _judge(self, request: Request, reply: Reply, trail: _Trail, token: str, *, patient: bool) -> Reply:
@@ -231,7 +236,11 @@ class Connection:
             return replace(reply, maybe_repeated=True) if trail.maybe_applied else reply
         trail.maybe_applied |= code >= 500
         asked_s = server_wait_s(reply.headers, reply.at_epoch_s, throttled=code == 429)
-        raise self._again(request, trail, f"status_{code}", _said(reply, token), asked_s)
+        again = self._again(request, trail, f"status_{code}", _said(reply, token), asked_s)
+        if code == 429 and not request.counted_apart:
+            self._pace.refused(again.wait_s, self._clock.monotonic())
+            self._queue().changed()
+        raise again
 
     def _again(
         self, request: Request, trail: _Trail, word: str, said: str, asked_s: float | None = None
@@ -245,10 +254,23 @@ class Connection:
         honoured_s = min(asked_s, self._limits.max_server_wait_s)
         return _TryAgainError(max(own_s, honoured_s + own_s / 4), honoured_s)
 
-    def _note_budget(self, reply: Reply) -> None:
-        budget = self._budget.note(reply.headers, self._clock.monotonic(), reply.at_epoch_s)
+    def _note_budget(self, reply: Reply, *, looked: bool) -> None:
+        now_s = self._clock.monotonic()
+        budget = self._budget.note(reply.headers, now_s, reply.at_epoch_s)
         if budget is not None:
             self._observer.notify(budget)
+        if self._budget.window is None and self._turns is None:
+            return
+        if budget is not None and self._budget.window is not None:
+            self._pace.told(self._budget.window)
+        if reply.status_code != 429:
+            self._pace.answered(now_s, looked=looked)
+        self._queue().changed()
+
+    def _queue(self) -> Turns:
+        if self._turns is None:
+            self._turns = Turns(self._pace, self._clock)
+        return self._turns
 
 
 def _said(reply: Reply, token: str) -> str:

@@ -26,7 +26,11 @@ class UnfitIdentifierError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. ``route`` is the path's pattern, for metrics; ``path`` is quoted and begins with ``/v1``."""
+    """One request. ``route`` is the path's pattern, for metrics; ``path`` is quoted and begins with ``/v1``.
+
+    ``counted_apart``: Port has, or had, another budget for such requests, so that their answers say nothing of the
+    one that all others share.
+    """
 
     method: str
     route: str
@@ -34,6 +38,7 @@ class Request:
     body: JsonObject | None = field(default=None, repr=False)
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    counted_apart: bool = False
 
 
 _MAX_IDENTIFIER_CHARS = 1000
@@ -188,23 +193,30 @@ def claim_runs(limit: int, visibility_s: float, exclude: Sequence[RunId] = ()) -
         visibilityTimeoutMs=round(visibility_s * 1000),
         exclude=list(exclude) or None,
     )
-    return Request("POST", _CLAIM_RUNS, _CLAIM_RUNS, body, headers=_RESERVED)
+    return Request("POST", _CLAIM_RUNS, _CLAIM_RUNS, body, headers=_RESERVED, counted_apart=True)
 
 
 def claim_node_runs(limit: int, visibility_s: float) -> Request:
     """The same for nodes of workflows; none can be excluded."""
     body = _given(installationId=_INSTALLATION, limit=limit, visibilityTimeoutMs=round(visibility_s * 1000))
-    return Request("POST", _CLAIM_NODE_RUNS, _CLAIM_NODE_RUNS, body, headers=_RESERVED)
+    return Request("POST", _CLAIM_NODE_RUNS, _CLAIM_NODE_RUNS, body, headers=_RESERVED, counted_apart=True)
 
 
 def acknowledge_run(run_id: RunId) -> Request:
     """Takes a claimed run for good: it is pending for nobody any more."""
-    return Request("PATCH", _ACK_RUNS, _ACK_RUNS, {"runIds": [run_id]}, headers=_RESERVED)
+    return Request("PATCH", _ACK_RUNS, _ACK_RUNS, {"runIds": [run_id]}, headers=_RESERVED, counted_apart=True)
 
 
 def acknowledge_node_run(run_id: RunId) -> Request:
     """The same for a node of a workflow."""
-    return Request("PATCH", _ACK_NODE_RUNS, _ACK_NODE_RUNS, {"nodeRunIdentifier": run_id}, headers=_RESERVED)
+    return Request(
+        "PATCH",
+        _ACK_NODE_RUNS,
+        _ACK_NODE_RUNS,
+        {"nodeRunIdentifier": run_id},
+        headers=_RESERVED,
+        counted_apart=True,
+    )
 
 
 # ── catalogue, organisation, token ───────────────────────────────────────────────────────────────────
@@ -224,11 +236,13 @@ def change_entity(change: EntityChange, run_id: RunId | None) -> Request:
             raise _unfit("identifier")  # Port would answer with a regular expression
         path = _path(_ENTITIES, blueprint=change.blueprint)
         body = {**change.body, **_given(identifier=change.identifier)}
-        return Request("POST", _ENTITIES, path, body, {"upsert": "true", "merge": "true", **tie})
+        return Request(
+            "POST", _ENTITIES, path, body, {"upsert": "true", "merge": "true", **tie}, counted_apart=True
+        )
     path = _path(_ENTITY, blueprint=change.blueprint, identifier=change.identifier or "")
     if change.verb is EntityVerb.PATCH:
-        return Request("PATCH", _ENTITY, path, change.body, tie)
-    return Request("DELETE", _ENTITY, path, None, tie)
+        return Request("PATCH", _ENTITY, path, change.body, tie, counted_apart=True)
+    return Request("DELETE", _ENTITY, path, None, tie, counted_apart=True)
 
 
 def access_token(client_id: str, client_secret: str) -> Request:
