@@ -17,12 +17,13 @@ _SHORTEST_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The window that goes on. ``spare``: how many more requests than the reserve are left, less than 0 if fewer.
+    """The window that goes on, with its ``remaining`` requests; the reserve is for those that cannot wait.
 
-    It lasts until ``ends_s`` (monotonic), which is ``left_s`` from the answer on. ``usual_rate``: how many a second
+    ``spare``: how many more than the reserve remain, less than 0 if fewer. It lasts until ``ends_s`` (monotonic), which is ``left_s`` from the answer on. ``usual_rate``: how many a second
     each later one allows beyond the reserve; ``None`` where Port does not tell.
     """
 
+    remaining: int
     spare: float
     left_s: float
     ends_s: float
@@ -48,7 +49,7 @@ class RequestBudget:
         reserve = _reserve(limit)
         self._low_until_s = now_s + left_s if remaining < reserve else 0.0
         usual_rate = (limit - reserve) / period_s if limit and period_s and period_s > 0 else None
-        self.window = Window(remaining - reserve, max(_SHORTEST_S, left_s), now_s + left_s, usual_rate)
+        self.window = Window(remaining, remaining - reserve, max(_SHORTEST_S, left_s), now_s + left_s, usual_rate)
         return RateBudget(remaining, limit)
 
     def low_for_s(self, now_s: float) -> float:

@@ -256,13 +256,13 @@ class Connection:
 
     def _note_budget(self, reply: Reply, *, looked: bool) -> None:
         now_s = self._clock.monotonic()
-        budget = self._budget.note(reply.headers, now_s, reply.at_epoch_s)
+        budget, window = self._budget.note(reply.headers, now_s, reply.at_epoch_s), self._budget.window
         if budget is not None:
             self._observer.notify(budget)
-        if self._budget.window is None and self._turns is None:
+        elif self._turns is None:
             return
-        if budget is not None and self._budget.window is not None:
-            self._pace.told(self._budget.window)
+        if budget is not None and window is not None:
+            self._pace.told(window)
         if reply.status_code != 429:
             self._pace.answered(now_s, looked=looked)
         self._queue().changed()

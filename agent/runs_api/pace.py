@@ -34,8 +34,10 @@ _COUNTED_S = 120.0
 _SLACK_SHARE = 0.1
 """Places that nobody took are kept for so much of the window."""
 _SLACK_S = 1.0
+_TRICKLE_SHARE = 0.1
+"""Of what remains where that is less than the reserve, so much is left for those that can wait."""
 _LOOK_S = 5.0
-"""While Port refuses, one request goes every so often and looks whether it still does."""
+"""While Port refuses, one request looks whether it still does: after so long, and then after twice as long each."""
 _FASTER = 2.0
 _URGENT_STEP_S = 0.05
 """Those that had to wait for a window's end follow one another faster than the row, by this, or so much apart."""
@@ -61,7 +63,7 @@ class Regrowth:
 class Pace:
     """Times are monotonic seconds, rates requests a second.
 
-    ``longest_s``: of those that can wait one goes at least so often, unless Port refuses all.
+    ``longest_s``: of those that can wait one goes at least so often, as long as a tenth of what remains is enough.
     """
 
     def __init__(self, longest_s: float) -> None:
@@ -73,7 +75,7 @@ class Pace:
         """When the first refusal's window ended; ``None`` while there was no refusal but Port's word goes."""
         self._scale_s = 0.0
         self._passed, self._passed_since_s = 0.0, math.nan
-        self._closed_until_s = self._look_at_s = 0.0
+        self._closed_until_s = self._look_at_s = self._look_after_s = 0.0
         self._next_s = self._next_urgent_s = 0.0
         self._last_patient_s = -math.inf
 
@@ -92,7 +94,11 @@ class Pace:
         """The same for one that can wait, and does since ``came_s``."""
         window = self._window
         at_s = self._next_s if window is None or window.spare > 0 else max(self._next_s, window.ends_s)
-        return max(self._closed_until_s, min(at_s, max(came_s, self._last_patient_s) + self._longest_s))
+        longest_s = self._longest_s
+        if window is not None:
+            few = _TRICKLE_SHARE * window.remaining
+            longest_s = max(longest_s, window.left_s / few if few else math.inf)
+        return max(self._closed_until_s, min(at_s, max(came_s, self._last_patient_s) + longest_s))
 
     def take(self, now_s: float, *, can_wait: bool) -> bool:
         """One goes. Whether it goes to look if Port still refuses."""
@@ -106,7 +112,8 @@ class Pace:
         self._next_urgent_s = now_s + min(step_s / _FASTER, _URGENT_STEP_S)
         if not self.is_closed(now_s):
             return False
-        self._look_at_s = now_s + _LOOK_S
+        self._look_after_s *= 2
+        self._look_at_s = now_s + self._look_after_s
         return True
 
     def rate(self, now_s: float) -> float:
@@ -135,8 +142,8 @@ class Pace:
 
     def answered(self, now_s: float, *, looked: bool) -> None:
         """An answer that is no refusal for the budget's sake. ``looked``: to a request that went to look."""
-        if looked:
-            self._closed_until_s = min(self._closed_until_s, now_s)
+        if looked and self.is_closed(now_s):
+            self._closed_until_s = self._next_s = self._passed_since_s = now_s
         if now_s - self._passed_since_s > _COUNTED_S:
             self._passed, self._passed_since_s = self._passed / 2, now_s - _COUNTED_S / 2
         self._passed += 1
@@ -145,6 +152,7 @@ class Pace:
     def refused(self, wait_s: float, now_s: float) -> None:
         """Port refused one for the budget's sake, and is to be left alone for ``wait_s``."""
         if not self.is_closed(now_s):
+            self._look_after_s = _LOOK_S
             self._look_at_s = now_s + _LOOK_S
             self._cut(wait_s, now_s)
         self._closed_until_s = max(self._closed_until_s, now_s + wait_s)
@@ -155,7 +163,7 @@ class Pace:
         self._scale_s = max(wait_s, (1 - _CUT) * self._scale_s)
         back_s = min(max(_SHORTEST_S, _WINDOWS * self._scale_s), _LONGEST_S)
         opens_s = now_s + wait_s
-        if self._window is not None and now_s < self._window.ends_s:
+        if self._window is not None and now_s <= self._window.ends_s:
             self._share = Regrowth(max(_LEAST_SHARE, self._share_at(now_s)), opens_s, back_s)
             return
         self._window = None

@@ -18,18 +18,23 @@ from tests.broker.waiting import wait_until
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """How Port and the target behave. ``limit``: requests to Port per ``period_s``, ``None`` for any number."""
+    """How Port and the target behave. ``limit``: requests to Port per ``period_s``, ``None`` for any number.
+
+    Of the limit Port tells in every answer, or only by refusals where it is ``secretive``.
+    """
 
     latency_s: float = 0.0
     keeps_stamps: bool = False
     limit: int | None = None
     period_s: float = 10.0
+    secretive: bool = False
 
     def arguments(self) -> list[str]:
         """The server's own."""
         stamps = ["--stamps"] if self.keeps_stamps else []
         limit = [] if self.limit is None else [f"--limit={self.limit}", f"--period={self.period_s}"]
-        return [f"--latency={self.latency_s}", *stamps, *limit]
+        secretive = ["--secretive"] if self.secretive else []
+        return [f"--latency={self.latency_s}", *stamps, *limit, *secretive]
 
 
 class Counterpart:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -67,7 +68,9 @@ class Stamps:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How the server behaves. ``budget`` ``None``: without a limit, and no word of one."""
+    """How the server behaves. ``budget`` ``None``: without a limit; else one that is told in every answer if
+    ``tells`` is set, and otherwise only by refusals.
+    """
 
     latency_s: float
     slow_s: float
@@ -75,6 +78,14 @@ class Rules:
     kafka: object
     keeps_stamps: bool
     budget: RateLimit | None
+    tells: bool = True
+
+    def word(self, budget: RateLimit, *, refuses: bool) -> dict[str, str]:
+        """What an answer says of the budget in its headers."""
+        told = budget.headers()
+        if self.tells:
+            return told
+        return {"retry-after": str(math.ceil(float(told["x-ratelimit-reset"])))} if refuses else {}
 
 
 class Service:
@@ -98,8 +109,9 @@ class Service:
             return self._api(method, url, body)
         if not budget.spend():
             counts.refused += 1
-            return _answer({"ok": False, "error": "rate_limit_exceeded"}, b"429 Too Many", budget.headers())
-        return _with(budget.headers(), self._api(method, url, body))
+            word = self.rules.word(budget, refuses=True)
+            return _answer({"ok": False, "error": "rate_limit_exceeded"}, b"429 Too Many", word)
+        return _with(self.rules.word(budget, refuses=False), self._api(method, url, body))
 
     def about_us(self, url: bytes) -> bytes:
         """The answer to whoever measures."""
@@ -260,9 +272,11 @@ def _rules() -> Rules:
     parser.add_argument("--stamps", action="store_true", help="note when what happened to each run")
     parser.add_argument("--limit", type=int, help="requests to Port in each --period; more get 429")
     parser.add_argument("--period", type=float, default=10.0, help="seconds")
+    parser.add_argument("--secretive", action="store_true", help="tell of --limit only by refusing")
     given = parser.parse_args()
     budget = RateLimit(given.limit, given.period, enforced=True) if given.limit else None
-    return Rules(given.latency, given.slow, given.org, json.loads(given.kafka), given.stamps, budget)
+    kafka = json.loads(given.kafka)
+    return Rules(given.latency, given.slow, given.org, kafka, given.stamps, budget, not given.secretive)
 
 
 if __name__ == "__main__":
