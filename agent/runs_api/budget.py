@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from agent.domain.events import RateBudget
 from agent.domain.retry import reset_wait_s
@@ -17,10 +19,11 @@ _SHORTEST_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The window that goes on, with its ``remaining`` requests; the reserve is for those that cannot wait.
+    """The window that goes on, as an answer told it.
 
-    ``spare``: how many more than the reserve remain, less than 0 if fewer. It lasts until ``ends_s`` (monotonic), which is ``left_s`` from the answer on. ``usual_rate``: how many a second
-    each later one allows beyond the reserve; ``None`` where Port does not tell.
+    ``remaining`` requests are left, ``spare`` of them beyond the reserve; less than 0: so many fewer than the
+    reserve. It lasts until ``ends_s`` (monotonic), which was ``left_s`` from the answer on. Each later one allows
+    ``usual_rate`` a second beyond the reserve; ``None`` where Port does not tell.
     """
 
     remaining: int
@@ -43,18 +46,25 @@ class RequestBudget:
         remaining = _count(headers.get("x-ratelimit-remaining"))
         if remaining is None:
             return None
-        limit, period_s = (_count(headers.get(f"x-ratelimit-{name}")) for name in ("limit", "period"))
+        limit, reserve, usual_rate = _terms(headers.get("x-ratelimit-limit"), headers.get("x-ratelimit-period"))
         wait_s = reset_wait_s(headers.get("x-ratelimit-reset"), now_epoch_s)
         left_s = _WINDOW_S if wait_s is None else wait_s
-        reserve = _reserve(limit)
         self._low_until_s = now_s + left_s if remaining < reserve else 0.0
-        usual_rate = (limit - reserve) / period_s if limit and period_s and period_s > 0 else None
         self.window = Window(remaining, remaining - reserve, max(_SHORTEST_S, left_s), now_s + left_s, usual_rate)
         return RateBudget(remaining, limit)
 
     def low_for_s(self, now_s: float) -> float:
         """How long the budget will be low; 0 while there is enough."""
         return max(0.0, self._low_until_s - now_s)
+
+
+@lru_cache(4)
+def _terms(limit: str | None, period: str | None) -> tuple[int | None, float, float | None]:
+    """The limit, the reserve, and the usual rate beyond it: the same in all answers, as a rule."""
+    count, period_s = _count(limit), _number(period)
+    reserve = _reserve(count)
+    usual_rate = (count - reserve) / period_s if count and period_s and period_s > 0 else None
+    return count, reserve, usual_rate
 
 
 def _reserve(limit: int | None) -> float:
@@ -68,7 +78,13 @@ def _reserve(limit: int | None) -> float:
 
 
 def _count(value: str | None) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def _number(value: str | None) -> float | None:
     try:
-        return None if value is None else int(float(value))
-    except (ValueError, OverflowError):
+        number = math.nan if value is None else float(value)
+    except ValueError:
         return None
+    return number if math.isfinite(number) else None

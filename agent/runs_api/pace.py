@@ -35,7 +35,9 @@ _SLACK_SHARE = 0.1
 """Places that nobody took are kept for so much of the window."""
 _SLACK_S = 1.0
 _TRICKLE_SHARE = 0.1
-"""Of what remains where that is less than the reserve, so much is left for those that can wait."""
+_RAREST = 15
+"""Of what remains where that is less than the reserve, a tenth is left for those that can wait; but one of them
+goes after so many times their longest wait: some say that nothing remains and refuse nothing."""
 _LOOK_S = 5.0
 """While Port refuses, one request looks whether it still does: after so long, and then after twice as long each."""
 _FASTER = 2.0
@@ -63,7 +65,7 @@ class Regrowth:
 class Pace:
     """Times are monotonic seconds, rates requests a second.
 
-    ``longest_s``: of those that can wait one goes at least so often, as long as a tenth of what remains is enough.
+    ``longest_s``: of those that can wait one goes at least so often, unless few remain even for those that cannot.
     """
 
     def __init__(self, longest_s: float) -> None:
@@ -94,22 +96,25 @@ class Pace:
         """The same for one that can wait, and does since ``came_s``."""
         window = self._window
         at_s = self._next_s if window is None or window.spare > 0 else max(self._next_s, window.ends_s)
-        longest_s = self._longest_s
-        if window is not None:
-            few = _TRICKLE_SHARE * window.remaining
-            longest_s = max(longest_s, window.left_s / few if few else math.inf)
-        return max(self._closed_until_s, min(at_s, max(came_s, self._last_patient_s) + longest_s))
+        since_s = max(came_s, self._last_patient_s)
+        return max(self._closed_until_s, min(at_s, since_s + self._longest_wait_s(window)))
+
+    def _longest_wait_s(self, window: Window | None) -> float:
+        if window is None:
+            return self._longest_s
+        few, rarest_s = _TRICKLE_SHARE * window.remaining, _RAREST * self._longest_s
+        return rarest_s if few <= 0 else min(rarest_s, max(self._longest_s, window.left_s / few))
 
     def take(self, now_s: float, *, can_wait: bool) -> bool:
         """One goes. Whether it goes to look if Port still refuses."""
         rate = self.rate(now_s)
-        step_s = 1 / rate if rate > 0 else self._longest_s
+        step_s = 1 / rate if rate > 0 else 0.0  # then it is the window that keeps them waiting
         kept_s = _SLACK_S if self._window is None else _SLACK_SHARE * self._window.left_s
         self._next_s = min(max(self._next_s, now_s - kept_s) + step_s, now_s + self._longest_s)
         if can_wait:
             self._last_patient_s = now_s
             return False
-        self._next_urgent_s = now_s + min(step_s / _FASTER, _URGENT_STEP_S)
+        self._next_urgent_s = now_s + min(1 / rate / _FASTER if rate > 0 else math.inf, _URGENT_STEP_S)
         if not self.is_closed(now_s):
             return False
         self._look_after_s *= 2
