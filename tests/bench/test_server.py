@@ -78,3 +78,14 @@ def test_a_budget_is_told_and_kept(tmp_path: Path) -> None:
         assert (counts.status, counts.refused) == (2, 1)
     finally:
         port.end()
+
+
+def test_a_budget_that_is_not_told_is_kept_all_the_same(tmp_path: Path) -> None:
+    port = Counterpart("org_a", {}, tmp_path, Manners(limit=1, period_s=600, secretive=True))
+    try:
+        answers = [ask("PATCH", f"{port.url}{RUN}", json={"status": "SUCCESS"}) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 429]
+        assert [answer.headers.get("retry-after") for answer in answers] == [None, "600"]
+        assert not any(name.startswith("x-ratelimit") for answer in answers for name in answer.headers)
+    finally:
+        port.end()

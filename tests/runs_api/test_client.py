@@ -12,7 +12,9 @@ from agent.domain.events import ApiRequested, ApiRetried, RateBudget, TokenRefre
 from agent.domain.invocation import RunId
 from agent.domain.json import Json
 from agent.domain.outcome import RunStatus
+from agent.domain.route import EntityVerb
 from agent.domain.settlement import Refused, Undelivered
+from agent.ports import EntityChange
 from agent.runs_api import wire
 from agent.runs_api.auth import TokenUnavailableError
 from agent.runs_api.client import Identity, NotProvisioned
@@ -395,6 +397,65 @@ def test_word_of_a_low_budget_ends_with_its_window() -> None:
         assert rig.client.budget_is_low()
         await asyncio.sleep(0.1)
         assert not rig.client.budget_is_low()
+
+    with_rig(scenario)
+
+
+def test_under_a_limit_logs_leave_room_for_statuses_and_port_refuses_nothing() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.api.rate_limit = RateLimit(limit=100, period_s=2.0, enforced=True)
+        run_id = RunId(rig.api.ledger.create_run("act"))
+        took_s = []
+
+        async def print_all_the_time() -> None:
+            for _ in range(6):
+                _ok(await rig.client.send(wire.add_run_log(run_id, "x"), can_wait=True))
+
+        async def end_now_and_then() -> None:
+            for number in range(30):
+                began_s = time.monotonic()
+                _ok(await rig.client.send(wire.patch_run(run_id, status_label=f"{number}")))
+                took_s.append(time.monotonic() - began_s)
+                await asyncio.sleep(0.1)
+
+        await rig.client.organization()
+        await asyncio.gather(end_now_and_then(), *(print_all_the_time() for _ in range(20)))
+        assert {event.code for event in rig.facts.of(ApiRequested)} <= {"200", "201"}
+        assert sorted(took_s)[-2] < 1, "a window lasts two seconds"
+        assert len(rig.bodies("*/logs")) == 120
+
+    with_rig(scenario)
+
+
+def test_while_port_refuses_only_what_it_counts_apart_goes_on() -> None:
+    async def scenario(rig: Rig) -> None:
+        run_id = RunId(rig.api.ledger.create_run("act"))
+        rig.faults(Fault(path="/v1/organization", status=429, headers={"retry-after": "3"}))
+        asked = asyncio.create_task(rig.client.organization())
+        await until(lambda: bool(rig.facts.of(ApiRetried)))
+        began_s = time.monotonic()
+        answer = await rig.client.send(wire.patch_run(run_id, status_label="x"), timeout_s=0.1)
+        assert isinstance(answer, Unanswered)
+        assert "HTTP 429" in answer.reason
+        assert not rig.requests_of(run_id)
+        await rig.client.claim_runs(1, 60, [])
+        await rig.client.acknowledge_run(run_id, 5.0)
+        await rig.client.send(wire.change_entity(EntityChange(EntityVerb.UPSERT, "service", "api"), RunId(run_id)))
+        assert time.monotonic() - began_s < 2
+        _ok(await rig.client.send(wire.patch_run(run_id, status_label="y")))
+        assert time.monotonic() - began_s > 2.5
+        assert isinstance(await asked, Identity)
+
+    with_rig(scenario)
+
+
+def test_a_refusal_of_what_port_counts_apart_holds_up_nothing_else() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.faults(Fault(path="*/claim-pending", status=429, headers={"retry-after": "300"}, times=None))
+        answer = await rig.client.claim_runs(1, 60, [])
+        assert isinstance(answer, Unanswered)
+        assert answer.wait_s == 300
+        assert isinstance(await rig.client.organization(timeout_s=5), Identity)
 
     with_rig(scenario)
 
