@@ -8,7 +8,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor as Threads
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -16,7 +15,7 @@ from typing import TypeVar
 from agent.executors.exit_watch import ExitWatch
 from agent.executors.pipes import PipeReader, Tail
 from agent.executors.process_tree import Descendants
-from agent.executors.spawn import Launch, Spawned, offer_to_the_kernel, spawn
+from agent.executors.spawn import Launch, offer_to_the_kernel, spawn
 from agent.ports import LogStream
 
 T = TypeVar("T")
@@ -25,6 +24,8 @@ _KILL_PATIENCE_S = 3.0
 _LAST_OUTPUT_S = 1.0
 _SECOND_LOOK_S = 0.5
 """By then forks are over that were under way as the kernel was told of the command; shorter commands are spared."""
+_FIRST_READ_S = 0.02
+"""Output that comes earlier is read by then: most commands have ended, and need no look at their pipes before."""
 _PARTING_S = 0.1
 """A process closes its output a little before it is gone: so long nobody counts as left behind."""
 
@@ -51,25 +52,24 @@ class Ending:
 
 
 class Child:
-    """A child process that leads a session of its own. Loop thread only. Make it with `start_child`."""
+    """A child process that leads a session of its own. Loop thread only.
 
-    def __init__(
-        self,
-        spawned: Spawned,
-        family: Descendants,
-        open_stream: Callable[[str], LogStream],
-        *,
-        cancellations: int,
-    ) -> None:
+    Making it starts what ``launch`` says; its output goes to the streams ``stdout`` and ``stderr``. No thread would
+    make that less of a pause for the loop: Python holds its lock until the program has begun. Raises `OSError`
+    where it could not be started.
+    """
+
+    def __init__(self, launch: Launch, family: Descendants, open_stream: Callable[[str], LogStream]) -> None:
+        spawned = spawn(launch, family)
         self._command = spawned.command
         self._family = family
-        self._cancellations = cancellations
         self._tail = Tail()
         self._readers = (
             PipeReader(spawned.stdout_fd, open_stream("stdout"), self._tail.stream()),
             PipeReader(spawned.stderr_fd, open_stream("stderr"), self._tail.stream()),
         )
         self._exit = ExitWatch(spawned.process)
+        self._first_read = asyncio.get_running_loop().call_later(_FIRST_READ_S, self._listen)
         self._ending: Ending | None = None
 
     @property
@@ -80,11 +80,8 @@ class Child:
     async def ended(self, drain_s: float) -> Ending:
         """Waits until it has ended by itself; then ends what it left behind.
 
-        Whoever of that still holds its output gets ``drain_s`` to finish. Cancelling this call changes nothing;
-        it counts as cancelled if the start was.
+        Whoever of that still holds its output gets ``drain_s`` to finish. Cancelling this call changes nothing.
         """
-        if self._cancellations > 0:
-            raise asyncio.CancelledError
         if not (await asyncio.wait([self._exit.exited], timeout=_SECOND_LOOK_S))[0]:
             offer_to_the_kernel([self._command.pid, *self._living()])
             await asyncio.wait([self._exit.exited])
@@ -94,11 +91,8 @@ class Child:
     async def stop(self, grace_s: float, scope: SignalScope) -> Ending:
         """SIGTERM, then after ``grace_s`` SIGKILL to whatever is left of the whole tree.
 
-        A cancellation meanwhile (or a second one during the start) kills at once; it is not let through, for the
-        caller is being cancelled already.
+        A cancellation meanwhile kills at once; it is not let through, for the caller is being cancelled already.
         """
-        if self._cancellations > 1:
-            grace_s = 0.0
         deadline_s = time.monotonic() + grace_s
         with contextlib.suppress(asyncio.CancelledError):
             if self._ending is None and grace_s > 0:
@@ -144,6 +138,7 @@ class Child:
             await self._output_ended(_LAST_OUTPUT_S)
             for reader in self._readers:
                 reader.close()
+            self._first_read.cancel()
             self._ending = Ending(self._exit.reap(), leftovers, killed)
             self._family.remove(self._command.tracking_id, self._command.pid)
         return self._ending
@@ -167,9 +162,16 @@ class Child:
             pause_s = min(pause_s * 2, 0.05)
             living = self._living()
 
+    def _listen(self) -> None:
+        for reader in self._readers:
+            reader.listen()
+
     async def _output_ended(self, within_s: float) -> None:
+        for reader in self._readers:
+            reader.take()
         open_ends = [reader.ended for reader in self._readers if not reader.ended.done()]
         if open_ends:
+            self._listen()
             await asyncio.wait(open_ends, timeout=within_s)
 
     def _signal_group(self, number: signal.Signals) -> None:
@@ -182,31 +184,6 @@ class Child:
         if pid != self._command.pid or not self._exit.is_reaped:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
-
-
-async def start_child(
-    launch: Callable[[], Launch],
-    family: Descendants,
-    threads: Threads,
-    open_stream: Callable[[str], LogStream],
-) -> Child:
-    """Starts what ``launch`` gives, in one of ``threads``: a start takes a millisecond, and many begin at once.
-
-    Its output goes to the streams ``stdout`` and ``stderr``. Raises `OSError` where it could not be started. A
-    cancellation meanwhile comes out of `Child.ended`: the child may have begun to work, and is to get its grace.
-    """
-    tracking_id = family.new_tracking_id()
-    spawning = asyncio.get_running_loop().run_in_executor(threads, spawn, launch, family, tracking_id)
-    cancellations = await settled(spawning)
-    try:
-        return Child(spawning.result(), family, open_stream, cancellations=cancellations)
-    except Exception:
-        family.remove(tracking_id)
-        if cancellations > 0:
-            raise asyncio.CancelledError from None
-        raise
-    finally:
-        del spawning  # it holds the error, whose traceback holds this frame: a cycle, and the run would be in it
 
 
 async def settled(future: asyncio.Future[T]) -> int:

@@ -81,7 +81,10 @@ class TailStream:
 
 
 class PipeReader:
-    """Moves what a pipe gives into a log stream and a tail, one bounded read at a time. Loop thread only."""
+    """Moves what a pipe gives into a log stream and a tail, one bounded read at a time. Loop thread only.
+
+    Reads nothing by itself before `listen`.
+    """
 
     def __init__(self, fd: int, stream: LogStream, tail: TailStream) -> None:
         self._fd = fd
@@ -90,14 +93,24 @@ class PipeReader:
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         """Done once the pipe is closed: everyone who could write to it is gone, or `close` was called."""
+        self._listens = False
         os.set_blocking(fd, False)
-        self._loop.add_reader(fd, self._read)
 
-    def close(self) -> None:
-        """Takes what is in the pipe by now, and no more. Idempotent."""
+    def listen(self) -> None:
+        """From now on output is read as it comes. Idempotent."""
+        if not self._listens and not self.ended.done():
+            self._listens = True
+            self._loop.add_reader(self._fd, self._read)
+
+    def take(self) -> None:
+        """Takes what is in the pipe by now; of what is written meanwhile no more than 4 MiB. Idempotent."""
         for _ in range(_LAST_READS):
             if self.ended.done() or not self._read():
                 break
+
+    def close(self) -> None:
+        """Takes what is in the pipe by now, and no more. Idempotent."""
+        self.take()
         self._end()
 
     def _read(self) -> bool:
@@ -114,7 +127,8 @@ class PipeReader:
 
     def _end(self) -> None:
         if not self.ended.done():
-            self._loop.remove_reader(self._fd)
+            if self._listens:
+                self._loop.remove_reader(self._fd)
             os.close(self._fd)
             self._stream.close()
             self._tail.close()

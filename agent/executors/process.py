@@ -6,8 +6,7 @@ import asyncio
 import os
 import signal
 import stat
-from concurrent.futures import Executor as Threads
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from agent.domain.errors import ConfigurationError, Problem, TemplateError
 from agent.domain.invocation import View
 from agent.domain.json import JsonObject
 from agent.domain.outcome import Failed, FailureKind, Outcome, Succeeded
-from agent.executors.child import Child, Ending, start_child
+from agent.executors.child import Child, Ending, settled
 from agent.executors.command import OUTPUT_VARIABLE, CommandLine, CommandTemplate, absolute_program, compile_command
 from agent.executors.command_notes import command_notes, not_started
 from agent.executors.oom import OomCounter
@@ -25,22 +24,22 @@ from agent.executors.process_options import PROCESS_SCHEMA, ProcessOptions, read
 from agent.executors.process_tree import Descendants
 from agent.executors.spawn import Launch
 from agent.ports import ExecutorServices, RunContext, TemplateCompiler
+from agent.threads import SpareThreads
 
-_SPAWN_THREADS = 8
+_DISK = SpareThreads("workspace", spare=8)
 _SMALL_BYTES = 16 * 1024
 _SHELL_KILLED = 128 + signal.SIGKILL
 """What a shell exits with when the program that it ran was killed."""
 
 
 class ProcessFactory:
-    """Makes process executors. They share the threads that start children, and the sight of what those start.
+    """Makes process executors. They share the sight of what their commands start.
 
     ``oom`` tells what the container's memory limit killed.
     """
 
     def __init__(self, services: ExecutorServices, *, oom: OomCounter | None = None) -> None:
         self._services = services
-        self._threads = ThreadPoolExecutor(_SPAWN_THREADS, thread_name_prefix="spawn")
         self._family = Descendants()
         self._oom = oom or OomCounter()
 
@@ -65,11 +64,19 @@ class ProcessFactory:
             problems.extend(error.problems)
         if command is None or settings is None:
             raise ConfigurationError(*problems)
-        return ProcessExecutor(command, settings, self._threads, self._family, self._oom)
+        return ProcessExecutor(command, settings, self._family, self._oom)
 
     async def close(self) -> None:
-        """Ends the threads. Idempotent."""
-        self._threads.shutdown(wait=False)
+        """Nothing is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """What a command finds on the disk: the run's workspace, where it starts, and the file for its outputs."""
+
+    workspace: Path
+    cwd: Path
+    output_file: Path
 
 
 class ProcessExecutor:
@@ -84,13 +91,11 @@ class ProcessExecutor:
         self,
         command: CommandTemplate,
         options: ProcessOptions,
-        threads: Threads,
         family: Descendants,
         oom: OomCounter,
     ) -> None:
         self._command = command
         self._options = options
-        self._threads = threads
         self._family = family
         self._oom = oom
 
@@ -106,14 +111,14 @@ class ProcessExecutor:
         """Runs the command to its end. Cancelled, it ends the whole tree of processes first; see `Child.stop`."""
         oom_kills = self._oom.read()
         try:
-            output_files: list[Path] = []
-            launch = partial(self._launch, self._command.render(run.view), run, output_files)
-            child = await start_child(launch, self._family, self._threads, run.stream)
-            (output_file,) = output_files
+            line = self._command.render(run.view)
+            places = await self._places(run)
+            child = Child(self._launch(line, run, places), self._family, run.stream)
         except TemplateError as error:
             return Failed(str(error), FailureKind.BAD_TEMPLATE)
         except OSError as error:
             return Failed(not_started(error, self._options.cwd), FailureKind.NOT_STARTED)
+        output_file = places.output_file
         try:
             ending = await child.ended(self._options.kill_grace_s + 1.0)
         except BaseException as error:
@@ -130,29 +135,28 @@ class ProcessExecutor:
             return Failed(missing, FailureKind.BAD_OUTPUT)
         return outcome
 
-    def _launch(self, line: CommandLine, run: RunContext, output_files: list[Path]) -> Launch:
-        """Makes the workspace, too: in the thread that starts the child, as disks may be slow. Raises `OSError`.
+    async def _places(self, run: RunContext) -> _Places:
+        """Made by a thread, as disks may be slow; waited for also when cancelled: then it can be removed."""
+        making = _DISK.run(partial(_make_places, run, self._options.cwd))
+        cancellations = await settled(making)
+        try:
+            if cancellations > 0:
+                raise asyncio.CancelledError
+            return making.result()
+        finally:
+            del making  # it holds the error, whose traceback holds this frame: a cycle, and the run would be in it
 
-        Puts the file for the command's outputs into ``output_files``: where a child lives, nothing more is asked
-        that might fail.
-        """
-        workspace = run.workspace
-        cwd, output_file = self._options.cwd, workspace / "output"
-        argv = line.argv
-        if cwd is None:
-            cwd = workspace / "work"
-            cwd.mkdir(mode=0o700, exist_ok=True)
-            argv = absolute_program(argv)
-        os.close(os.open(output_file, os.O_WRONLY | os.O_CREAT, 0o600))
-        output_files.append(output_file)
-        places = {"HOME": str(workspace), "TMPDIR": str(workspace), OUTPUT_VARIABLE: str(output_file)}
+    def _launch(self, line: CommandLine, run: RunContext, places: _Places) -> Launch:
+        workspace, output_file = str(places.workspace), str(places.output_file)
+        variables = {"HOME": workspace, "TMPDIR": workspace}
         if run.traceparent is not None:
-            places["TRACEPARENT"] = run.traceparent
-        environment = {**places, **line.environment, OUTPUT_VARIABLE: str(output_file)}
+            variables["TRACEPARENT"] = run.traceparent
+        environment = {**variables, **line.environment, OUTPUT_VARIABLE: output_file}
+        argv = line.argv if self._options.cwd is not None else absolute_program(line.argv)
         return Launch(
             argv=[argument.encode() for argument in argv],
             environment={name.encode(): value.encode() for name, value in environment.items()},
-            cwd=cwd,
+            cwd=places.cwd,
             stdin=f"{run.view.text}\n".encode() if self._options.sends_invocation else None,
         )
 
@@ -163,7 +167,7 @@ class ProcessExecutor:
             return Outputs()
         if size_bytes is None or size_bytes <= _SMALL_BYTES:
             return read_outputs(file)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, read_outputs, file)
+        return await _DISK.run(partial(read_outputs, file))
 
     def _judge(self, ending: Ending, child: Child, oom_kills: int | None) -> Outcome:
         code = ending.returncode
@@ -182,6 +186,17 @@ class ProcessExecutor:
         if now is not None and before is not None and now > before:
             return FailureKind.OUT_OF_MEMORY, f"out of memory: {what} at the agent's memory limit"
         return kind, f"{what} (out of memory?)"
+
+
+def _make_places(run: RunContext, cwd: Path | None) -> _Places:
+    """Raises `OSError`."""
+    workspace = run.workspace
+    if cwd is None:
+        cwd = workspace / "work"
+        cwd.mkdir(mode=0o700, exist_ok=True)
+    output_file = workspace / "output"
+    os.close(os.open(output_file, os.O_WRONLY | os.O_CREAT, 0o600))
+    return _Places(workspace, cwd, output_file)
 
 
 def _log_leftovers(ending: Ending, run: RunContext) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,17 +39,15 @@ class Spawned:
     stderr_fd: int
 
 
-def spawn(make: Callable[[], Launch], family: Descendants, tracking_id: str) -> Spawned:
-    """Starts what ``make`` gives, in about a millisecond. Any thread may call it.
-
-    Raises `OSError`, and what ``make`` raises; then nothing is open.
-    """
-    launch = make()
+def spawn(launch: Launch, family: Descendants) -> Spawned:
+    """Starts a process, of which ``family`` is told. Raises `OSError`; then nothing is open."""
     with ExitStack() as always, ExitStack() as on_failure:
         ends = [os.pipe(), os.pipe()]
         for read_fd, write_fd in ends:
             on_failure.callback(os.close, read_fd)
             always.callback(os.close, write_fd)
+        tracking_id = family.new_tracking_id()
+        on_failure.callback(family.remove, tracking_id)
         process = subprocess.Popen(
             launch.argv,
             stdin=_readable(launch.stdin, always),
