@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from agent.executors.proc_file import read_file
+from agent.executors.proc_file import KernelFile
 
 _PROC = Path("/proc/self/cgroup")
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -14,14 +15,17 @@ class OomCounter:
     """The ``oom_kill`` counter of the agent's own cgroup, of version 2 or 1."""
 
     def __init__(self, file: Path | None = None) -> None:
-        self._file = file or counter_file(_PROC, _CGROUPS)
+        path = file or counter_file(_PROC, _CGROUPS)
+        self._file: KernelFile | None = None
+        with suppress(OSError):
+            self._file = None if path is None else KernelFile(str(path))
 
     def read(self) -> int | None:
         """How many processes were killed so far; ``None`` where the kernel does not tell."""
         if self._file is None:
             return None
         try:
-            words = read_file(str(self._file)).split()
+            words = self._file.read().split()
             return int(words[words.index(b"oom_kill") + 1])
         except (OSError, ValueError, IndexError):
             self._file = None

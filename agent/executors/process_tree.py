@@ -16,8 +16,9 @@ import secrets
 import sys
 import time
 from dataclasses import dataclass
+from itertools import count
 
-from agent.executors.proc_file import read_file
+from agent.executors.proc_file import KernelFile, read_file
 
 TRACKING_VARIABLE = "AGENT_RUN_TRACKING_ID"
 _PR_SET_CHILD_SUBREAPER = 36
@@ -41,24 +42,25 @@ class _Stat:
 
 
 class Descendants:
-    """The processes below the agent, by command. Belongs to the event loop's thread, but for `add`."""
+    """The processes below the agent, by command. Belongs to the event loop's thread."""
 
     def __init__(self) -> None:
         self._prefix = secrets.token_hex(8)
+        self._numbers = count(1)
         self._current: set[str] = set()
         self._leaders: set[int] = set()
         self._members: dict[int, str] = {}
         self._unclaimed_since_s: dict[int, float] = {}
-        self._sees_orphans = _become_subreaper() and _own_children() is not None
+        self._own_children = _own_children_file() if _become_subreaper() else None
 
     def new_tracking_id(self) -> str:
         """A value for `TRACKING_VARIABLE` of a command that will be started; `remove` ends its use."""
-        tracking_id = f"{self._prefix}-{secrets.token_hex(8)}"
+        tracking_id = f"{self._prefix}-{next(self._numbers)}"
         self._current.add(tracking_id)
         return tracking_id
 
     def add(self, command: Command) -> None:
-        """States that ``command`` was started. Any thread may call it."""
+        """States that ``command`` was started."""
         self._leaders.add(command.pid)
 
     def remove(self, tracking_id: str, pid: int | None = None) -> None:
@@ -76,7 +78,7 @@ class Descendants:
         lived during the whole call is missed: whose parent dies meanwhile is looked for again.
         """
         dead: set[int] = set()
-        while self._sees_orphans:
+        while self._own_children is not None:
             known_dead = len(dead)
             found = self._look(command, dead, has_exited=has_exited)
             if found or len(dead) == known_dead:
@@ -106,7 +108,8 @@ class Descendants:
     def _orphans_of(self, command: Command, dead: set[int]) -> list[int]:
         """The agent's children by adoption that come from ``command``, or from a command that is over."""
         found = []
-        strangers = set(_own_children() or ()) - self._leaders
+        children = [] if self._own_children is None else _numbers_in(self._own_children.read())
+        strangers = set(children) - self._leaders
         if self._unclaimed_since_s:
             self._unclaimed_since_s = {pid: s for pid, s in self._unclaimed_since_s.items() if pid in strangers}
         for pid in strangers:
@@ -151,25 +154,29 @@ def _become_subreaper() -> bool:
     return not refused
 
 
-def _own_children() -> list[int] | None:
+def _own_children_file() -> KernelFile | None:
     """The children of the main thread, which is the one that adopts; ``None`` where the kernel does not tell."""
-    return _pids(f"/proc/self/task/{os.getpid()}/children")
+    try:
+        return KernelFile(f"/proc/self/task/{os.getpid()}/children")
+    except OSError:
+        return None
 
 
 def children_of(pid: int) -> list[int]:
     """The ids of a process's children, zombies included; none where the kernel does not tell."""
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - makes no objects
+    except OSError:
+        return []
     found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - makes no objects
-            found.extend(_pids(f"/proc/{pid}/task/{task}/children") or ())
+    for task in tasks:
+        with contextlib.suppress(OSError):  # it has just ended
+            found.extend(_numbers_in(read_file(f"/proc/{pid}/task/{task}/children")))
     return found
 
 
-def _pids(path: str) -> list[int] | None:
-    try:
-        return [int(word) for word in read_file(path).split()]
-    except OSError:
-        return None
+def _numbers_in(text: bytes) -> list[int]:
+    return [int(word) for word in text.split()]
 
 
 def _stat(pid: int) -> _Stat | None:

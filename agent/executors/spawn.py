@@ -107,8 +107,7 @@ def _readable(content: bytes | None, stack: ExitStack) -> int:
     else:
         file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the stack closes it
         fd = stack.enter_context(file).fileno()
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
-    os.lseek(fd, 0, os.SEEK_SET)
+    written = os.pwrite(fd, content, 0)
+    while written < len(content):
+        written += os.pwrite(fd, memoryview(content)[written:], written)
     return fd

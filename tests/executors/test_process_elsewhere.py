@@ -44,7 +44,7 @@ def test_without_pidfds_a_command_is_stopped(tmp_path: Path) -> None:
 
 
 def test_without_sight_of_orphans_the_group_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_tree, "_own_children", lambda: None)
+    monkeypatch.setattr(process_tree, "_own_children_file", lambda: None)
     ready = tmp_path / "pid"
     with FakeRun() as run:
         script = f"sleep 99 </dev/null >/dev/null 2>&1 & echo $! >{ready}"
