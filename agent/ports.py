@@ -315,6 +315,10 @@ class LogStream(Protocol):
         """The stream ended: what was held back for masking or for a line's end goes out. Idempotent."""
 
 
+WORK_DIRECTORY, OUTPUT_FILE = "work", "output"
+"""What a command is given in its run's workspace. Where there is no more in it, it is removed by these names."""
+
+
 class RunContext(Protocol):
     """What an executor, or a Python action, gets of its run. Belongs to the event loop's thread.
 

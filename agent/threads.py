@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import contextvars
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
@@ -69,6 +71,71 @@ class SpareThreads:
         return is_needed
 
 
+class FewThreads:
+    """Daemon threads for the shortest work, such as making a file, by as few of them as keep up: mostly one.
+
+    Threads that work at once take the interpreter from each other, and from the loop, at every system call, which
+    costs more than such calls do. One more works only where the last work has begun a while ago, as on a disk that
+    hangs, and there is other to do; at most ``most`` of them. All stay.
+    """
+
+    def __init__(self, name: str, most: int, late_s: float = 0.02) -> None:
+        self._name = name
+        self._most = most
+        self._late_s = late_s
+        self._lock = threading.Lock()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._resting: list[SimpleQueue[None]] = []
+        self._working = 0
+        self._begun_s = 0.0
+
+    def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """As `in_thread`, but that other work may be done before, in the same thread."""
+        done, thread = _told(work)
+        with self._lock:
+            self._waiting.append(thread)
+            if not self._is_one_more_needed():
+                return done
+            self._working += 1
+            self._begun_s = time.monotonic()
+            wake = self._resting.pop() if self._resting else None
+        if wake is not None:
+            wake.put(None)
+            return done
+        try:
+            threading.Thread(target=self._serve, name=self._name, daemon=True).start()
+        except RuntimeError:
+            with self._lock:
+                self._working -= 1
+                if self._working == 0:
+                    self._waiting.remove(thread)
+                    raise
+        return done
+
+    def _is_one_more_needed(self) -> bool:
+        if self._working == 0:
+            return True
+        return self._working < self._most and time.monotonic() - self._begun_s > self._late_s
+
+    def _serve(self) -> None:
+        wake: SimpleQueue[None] = SimpleQueue()
+        while True:
+            while (work := self._next(wake)) is not None:
+                work()
+                del work  # what it holds is not to live until there is more
+            wake.get()
+
+    def _next(self, wake: SimpleQueue[None]) -> Callable[[], None] | None:
+        """``None`` where there is none: the thread of ``wake`` then rests."""
+        with self._lock:
+            if self._waiting:
+                self._begun_s = time.monotonic()
+                return self._waiting.popleft()
+            self._working -= 1
+            self._resting.append(wake)
+            return None
+
+
 def _told(work: Callable[[], T]) -> tuple[asyncio.Future[T], Callable[[], None]]:
     """``work``, to be called in a thread, and the future that is then told what it gives or raises."""
     loop = asyncio.get_running_loop()
@@ -95,3 +162,7 @@ def _succeed(done: asyncio.Future[T], result: T) -> None:
 def _fail(done: asyncio.Future[T], error: BaseException) -> None:
     if not done.done():
         done.set_exception(error)
+
+
+DISK = FewThreads("disk", most=8)
+"""Makes and removes what a run has on the disk."""

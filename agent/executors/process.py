@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,10 +24,9 @@ from agent.executors.outputs import Outputs
 from agent.executors.process_options import PROCESS_SCHEMA, ProcessOptions, read_process_options
 from agent.executors.process_tree import Descendants
 from agent.executors.spawn import Launch
-from agent.ports import ExecutorServices, RunContext, TemplateCompiler
-from agent.threads import SpareThreads
+from agent.ports import OUTPUT_FILE, WORK_DIRECTORY, ExecutorServices, RunContext, TemplateCompiler
+from agent.threads import DISK
 
-_DISK = SpareThreads("workspace", spare=8)
 _SMALL_BYTES = 16 * 1024
 _SHELL_KILLED = 128 + signal.SIGKILL
 """What a shell exits with when the program that it ran was killed."""
@@ -137,7 +137,7 @@ class ProcessExecutor:
 
     async def _places(self, run: RunContext) -> _Places:
         """Made by a thread, as disks may be slow; waited for also when cancelled: then it can be removed."""
-        making = _DISK.run(partial(_make_places, run, self._options.cwd))
+        making = DISK.run(partial(_make_places, run, self._options.cwd))
         cancellations = await settled(making)
         try:
             if cancellations > 0:
@@ -167,7 +167,7 @@ class ProcessExecutor:
             return Outputs()
         if size_bytes is None or size_bytes <= _SMALL_BYTES:
             return read_outputs(file)
-        return await _DISK.run(partial(read_outputs, file))
+        return await DISK.run(partial(read_outputs, file))
 
     def _judge(self, ending: Ending, child: Child, oom_kills: int | None) -> Outcome:
         code = ending.returncode
@@ -191,10 +191,11 @@ class ProcessExecutor:
 def _make_places(run: RunContext, cwd: Path | None) -> _Places:
     """Raises `OSError`."""
     workspace = run.workspace
+    output_file = workspace / OUTPUT_FILE
     if cwd is None:
-        cwd = workspace / "work"
-        cwd.mkdir(mode=0o700, exist_ok=True)
-    output_file = workspace / "output"
+        cwd = workspace / WORK_DIRECTORY
+        with suppress(FileExistsError):
+            os.mkdir(cwd, 0o700)  # noqa: PTH102 - a system call, and no more
     os.close(os.open(output_file, os.O_WRONLY | os.O_CREAT, 0o600))
     return _Places(workspace, cwd, output_file)
 
