@@ -69,7 +69,8 @@ class Child:
             PipeReader(spawned.stderr_fd, open_stream("stderr"), self._tail.stream()),
         )
         self._exit = ExitWatch(spawned.process)
-        self._first_read = asyncio.get_running_loop().call_later(_FIRST_READ_S, self._listen)
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(_FIRST_READ_S, self._goes_on)
         self._ending: Ending | None = None
 
     @property
@@ -82,9 +83,8 @@ class Child:
 
         Whoever of that still holds its output gets ``drain_s`` to finish. Cancelling this call changes nothing.
         """
-        if not (await asyncio.wait([self._exit.exited], timeout=_SECOND_LOOK_S))[0]:
-            offer_to_the_kernel([self._command.pid, *self._living()])
-            await asyncio.wait([self._exit.exited])
+        await asyncio.wait([self._exit.exited])
+        self._timer.cancel()
         await self._output_ended(drain_s)
         return await self._finish(await self._deserted(time.monotonic() + _PARTING_S))
 
@@ -138,7 +138,7 @@ class Child:
             await self._output_ended(_LAST_OUTPUT_S)
             for reader in self._readers:
                 reader.close()
-            self._first_read.cancel()
+            self._timer.cancel()
             self._ending = Ending(self._exit.reap(), leftovers, killed)
             self._family.remove(self._command.tracking_id, self._command.pid)
         return self._ending
@@ -161,6 +161,13 @@ class Child:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.05)
             living = self._living()
+
+    def _goes_on(self) -> None:
+        self._listen()
+        self._timer = self._loop.call_later(_SECOND_LOOK_S, self._look_again)
+
+    def _look_again(self) -> None:
+        offer_to_the_kernel([self._command.pid, *self._living()])
 
     def _listen(self) -> None:
         for reader in self._readers:

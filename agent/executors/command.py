@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,10 +34,10 @@ _HIDDEN = "(from the agent's environment)"
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """A route's command, for one run: texts that the system takes."""
+    """A route's command, for one run: as the system takes it."""
 
-    argv: tuple[str, ...]
-    environment: Mapping[str, str]
+    argv: tuple[bytes, ...]
+    environment: Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +94,10 @@ class CommandTemplate:
             "PORT_API_BASE_URL": self._port_api_base_url,
         }
         environment = {**_DEFAULTS, **self._passed, **self._render_environment(view), **own}
-        for index, argument in enumerate(argv):
-            _check(argument, f"argument {index} of the command")
-        for name, value in environment.items():
-            _check(value, f"the variable {name}")
-        return CommandLine(argv, environment)
+        return CommandLine(
+            tuple(_encoded(argument, "argument", index) for index, argument in enumerate(argv)),
+            {name.encode(): _encoded(value, "variable", name) for name, value in environment.items()},
+        )
 
     def preview(self, view: View) -> JsonObject:
         """The command and what the route adds to the environment. Raises `TemplateError`."""
@@ -137,10 +137,12 @@ def compile_command(
     return CommandTemplate(argv, environment, taken, services.settings.port_api_base_url, search_path)
 
 
-def absolute_program(argv: tuple[str, ...]) -> tuple[str, ...]:
+def absolute_program(argv: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """``argv`` with a relative path to its program made absolute; a bare name stays, for ``PATH``."""
     program = argv[0]
-    return (str(Path(program).absolute()), *argv[1:]) if "/" in program else argv
+    if b"/" not in program or program.startswith(b"/"):
+        return argv
+    return (os.fsencode(Path(os.fsdecode(program)).absolute()), *argv[1:])
 
 
 def _command_problems(command: Json, path: str) -> Iterator[Problem]:
@@ -186,13 +188,17 @@ def _text_at(view: View, part: str, name: str) -> str:
     return "" if value is None else as_text(value)
 
 
-def _check(text: str, what: str) -> None:
+def _encoded(text: str, kind: str, which: str | int) -> bytes:
     """Raises `TemplateError` for what the system cannot take."""
     if "\0" in text:
-        raise TemplateError(f"{what} contains a NUL character, which no command line can carry")
+        raise TemplateError(f"{_named(kind, which)} contains a NUL character, which no command line can carry")
     try:
-        text.encode()
+        return text.encode()
     except UnicodeEncodeError:
         raise TemplateError(
-            f"{what} contains half a character (a lone surrogate), which UTF-8 cannot carry"
+            f"{_named(kind, which)} contains half a character (a lone surrogate), which UTF-8 cannot carry"
         ) from None
+
+
+def _named(kind: str, which: str | int) -> str:
+    return f"argument {which} of the command" if kind == "argument" else f"the variable {which}"

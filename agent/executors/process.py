@@ -27,6 +27,7 @@ from agent.executors.spawn import Launch
 from agent.ports import OUTPUT_FILE, WORK_DIRECTORY, ExecutorServices, RunContext, TemplateCompiler
 from agent.threads import DISK
 
+_OUTPUT_VARIABLE = OUTPUT_VARIABLE.encode()
 _SMALL_BYTES = 16 * 1024
 _SHELL_KILLED = 128 + signal.SIGKILL
 """What a shell exits with when the program that it ran was killed."""
@@ -147,15 +148,13 @@ class ProcessExecutor:
             del making  # it holds the error, whose traceback holds this frame: a cycle, and the run would be in it
 
     def _launch(self, line: CommandLine, run: RunContext, places: _Places) -> Launch:
-        workspace, output_file = str(places.workspace), str(places.output_file)
-        variables = {"HOME": workspace, "TMPDIR": workspace}
+        workspace, output_file = os.fsencode(places.workspace), os.fsencode(places.output_file)
+        variables = {b"HOME": workspace, b"TMPDIR": workspace}
         if run.traceparent is not None:
-            variables["TRACEPARENT"] = run.traceparent
-        environment = {**variables, **line.environment, OUTPUT_VARIABLE: output_file}
-        argv = line.argv if self._options.cwd is not None else absolute_program(line.argv)
+            variables[b"TRACEPARENT"] = run.traceparent.encode()
         return Launch(
-            argv=[argument.encode() for argument in argv],
-            environment={name.encode(): value.encode() for name, value in environment.items()},
+            argv=line.argv if self._options.cwd is not None else absolute_program(line.argv),
+            environment={**variables, **line.environment, _OUTPUT_VARIABLE: output_file},
             cwd=places.cwd,
             stdin=f"{run.view.text}\n".encode() if self._options.sends_invocation else None,
         )

@@ -168,11 +168,15 @@ def children_of(pid: int) -> list[int]:
         tasks = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - makes no objects
     except OSError:
         return []
-    found: list[int] = []
-    for task in tasks:
-        with contextlib.suppress(OSError):  # it has just ended
-            found.extend(_numbers_in(read_file(f"/proc/{pid}/task/{task}/children")))
-    return found
+    return [child for task in tasks for child in children_of_thread(pid, task)]
+
+
+def children_of_thread(pid: int, task: int | str) -> list[int]:
+    """As `children_of`, of one thread of the process: those that it has started itself."""
+    try:
+        return _numbers_in(read_file(f"/proc/{pid}/task/{task}/children"))
+    except OSError:  # it has just ended
+        return []
 
 
 def _numbers_in(text: bytes) -> list[int]:

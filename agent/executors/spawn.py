@@ -7,13 +7,13 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.executors.proc_file import read_file, write_file
-from agent.executors.process_tree import TRACKING_VARIABLE, Command, Descendants, children_of
+from agent.executors.process_tree import TRACKING_VARIABLE, Command, Descendants, children_of, children_of_thread
 
+_TRACKING_VARIABLE = TRACKING_VARIABLE.encode()
 _OOM_SCORE_ADJ = b"1000"
 """Where memory runs out, a child is to be killed and not the agent: the most there is, which counts as much as the
 whole limit. With less a small child may outlive a large agent."""
@@ -41,28 +41,37 @@ class Spawned:
 
 def spawn(launch: Launch, family: Descendants) -> Spawned:
     """Starts a process, of which ``family`` is told. Raises `OSError`; then nothing is open."""
-    with ExitStack() as always, ExitStack() as on_failure:
-        ends = [os.pipe(), os.pipe()]
-        for read_fd, write_fd in ends:
-            on_failure.callback(os.close, read_fd)
-            always.callback(os.close, write_fd)
-        tracking_id = family.new_tracking_id()
-        on_failure.callback(family.remove, tracking_id)
+    tracking_id = family.new_tracking_id()
+    ours: list[int] = []
+    theirs: list[int] = []
+    try:
+        for _ in range(2):
+            read_fd, write_fd = os.pipe()
+            ours.append(read_fd)
+            theirs.append(write_fd)
+        theirs.append(_readable(launch.stdin))
         process = subprocess.Popen(
             launch.argv,
-            stdin=_readable(launch.stdin, always),
-            stdout=ends[0][1],
-            stderr=ends[1][1],
+            stdout=theirs[0],
+            stderr=theirs[1],
+            stdin=theirs[2],
             cwd=launch.cwd,
-            env={**launch.environment, TRACKING_VARIABLE.encode(): tracking_id.encode()},
+            env={**launch.environment, _TRACKING_VARIABLE: tracking_id.encode()},
             start_new_session=True,
             umask=0o077,
         )
-        command = Command(process.pid, tracking_id)
-        family.add(command)
-        _offer_newborn(process.pid)
-        on_failure.pop_all()
-        return Spawned(command, process, ends[0][0], ends[1][0])
+    except BaseException:
+        for fd in ours:
+            os.close(fd)
+        family.remove(tracking_id)
+        raise
+    finally:
+        for fd in theirs:
+            os.close(fd)
+    command = Command(process.pid, tracking_id)
+    family.add(command)
+    _offer_newborn(process.pid)
+    return Spawned(command, process, *ours)
 
 
 def offer_to_the_kernel(pids: Iterable[int]) -> None:
@@ -85,29 +94,30 @@ def offer_to_the_kernel(pids: Iterable[int]) -> None:
 
 
 def _offer_newborn(pid: int) -> None:
-    """As `offer_to_the_kernel`, for a process that surely has another score."""
+    """As `offer_to_the_kernel`, for a process that surely has another score, and one thread at most that forks."""
     with contextlib.suppress(OSError):
         write_file(f"/proc/{pid}/oom_score_adj", _OOM_SCORE_ADJ)
-        offer_to_the_kernel(children_of(pid))
+        offer_to_the_kernel(children_of_thread(pid, pid))
 
 
-def _readable(content: bytes | None, stack: ExitStack) -> int:
-    """A file to be read as stdin, closed by ``stack``.
+def _readable(content: bytes | None) -> int:
+    """A file to be read as stdin. Raises `OSError`.
 
     Not a pipe: a child that never reads it can neither block nor break anything. It has no name, so that what it
     holds (inputs, opened secrets) is on no disk, where the system can do that.
     """
     if content is None:
-        fd = os.open(os.devnull, os.O_RDONLY)
-        stack.callback(os.close, fd)
-        return fd
+        return os.open(os.devnull, os.O_RDONLY)
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("invocation")
-        stack.callback(os.close, fd)
     else:
-        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the stack closes it
-        fd = stack.enter_context(file).fileno()
-    written = os.pwrite(fd, content, 0)
-    while written < len(content):
-        written += os.pwrite(fd, memoryview(content)[written:], written)
+        with tempfile.TemporaryFile(buffering=0) as file:
+            fd = os.dup(file.fileno())
+    try:
+        written = os.pwrite(fd, content, 0)
+        while written < len(content):
+            written += os.pwrite(fd, memoryview(content)[written:], written)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
