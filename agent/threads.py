@@ -79,7 +79,7 @@ class FewThreads:
     hangs, and there is other to do; at most ``most`` of them. All stay.
     """
 
-    def __init__(self, name: str, most: int, late_s: float = 0.002) -> None:
+    def __init__(self, name: str, most: int, late_s: float = 0.01) -> None:
         self._name = name
         self._most = most
         self._late_s = late_s
