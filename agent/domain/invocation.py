@@ -115,9 +115,8 @@ class Invocation:
 
     ``run_id`` is ``None`` where the message names no run: then nothing is ever reported. ``document`` is the
     message as Port signed it, so without the signature's headers, without the tutorial's outer wrap, and with
-    encrypted inputs closed until intake unlocks them; ``text`` is the received text, with all of that.
-    ``encrypted`` names the inputs that the message itself lists as encrypted. What a user typed is left out of
-    ``repr``, which finds its way into logs.
+    encrypted inputs closed until intake unlocks them. ``encrypted`` names the inputs that the message itself lists
+    as encrypted. What a user typed is left out of ``repr``, which finds its way into logs.
     """
 
     kind: InvocationKind
@@ -130,7 +129,6 @@ class Invocation:
     inputs: JsonObject = field(repr=False)
     method: InvocationMethod
     document: Json = field(repr=False)
-    text: str = field(default="", repr=False)
     encrypted: tuple[str, ...] = ()
     effort: Effort = field(default_factory=Effort, repr=False, compare=False)
 

@@ -66,9 +66,7 @@ def invocation_method(document: Json) -> InvocationMethod:
     return _method(as_object(method)) if method is not None else InvocationMethod("KAFKA")
 
 
-def requested_run(
-    document: Json, method: InvocationMethod, text: str = "", find_run_id: RunIdFinder | None = None
-) -> Invocation:
+def requested_run(document: Json, method: InvocationMethod, find_run_id: RunIdFinder | None = None) -> Invocation:
     """A message from the runs channel: an action run or a workflow's node, of any version and method.
 
     ``document`` is the message proper, `unwrapped`, and ``method`` its `invocation_method`. Payloads that the
@@ -100,14 +98,13 @@ def requested_run(
         inputs=_inputs(document),
         method=method,
         document=document,
-        text=text,
         encrypted=_names(parts.payload.get("censoredProperties"))
         or _names(parts.action.get("encryptedProperties"))
         or _names(action.get("encryptedProperties")),
     )
 
 
-def change_event(document: Json, text: str = "") -> Invocation:
+def change_event(document: Json) -> Invocation:
     """A message from the change log. A run that it tells of is never ours, so it has no run id."""
     root = as_object(document)
     context, diff = as_object(root.get("context")), as_object(root.get("diff"))
@@ -123,7 +120,6 @@ def change_event(document: Json, text: str = "") -> Invocation:
         inputs={},
         method=_method(as_object(root.get("changelogDestination"))),
         document=document,
-        text=text,
     )
 
 
@@ -133,8 +129,8 @@ def reread(invocation: Invocation, document: Json) -> Invocation:
     What was decided on the closed message, its kind and run, stays, and so does what its expressions have cost.
     """
     if invocation.kind is InvocationKind.CHANGE_EVENT:
-        return replace(change_event(document, invocation.text), effort=invocation.effort)
-    opened = requested_run(document, invocation_method(document), invocation.text)
+        return replace(change_event(document), effort=invocation.effort)
+    opened = requested_run(document, invocation_method(document))
     return replace(opened, kind=invocation.kind, run_id=invocation.run_id, effort=invocation.effort)
 
 

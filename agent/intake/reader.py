@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 from agent.domain.invocation import Channel, Invocation
@@ -64,7 +63,7 @@ class MessageIntake:
             unread = Unacceptable("undecodable", str(error))
             return unread if channel is Channel.CHANGE_LOG else self._skim(body, channel, unread)
         if channel is Channel.CHANGE_LOG:
-            return Decoded(change_event(document, text))
+            return Decoded(change_event(document))
         return self._decode_run(text, document, channel)
 
     def recall(self, body: bytes, channel: Channel) -> Invocation:
@@ -72,13 +71,13 @@ class MessageIntake:
 
         A run id of the operator's own path is not looked for again. Raises `UndecodableError` for any other.
         """
-        text, document = parse(body, self._max_bytes)
+        _, document = parse(body, self._max_bytes)
         if channel is Channel.CHANGE_LOG:
-            return change_event(document, text)
+            return change_event(document)
         inner = unwrapped(document)
         message = document if inner is None else inner
         method = invocation_method(message)
-        return requested_run(without_signature(message, method.type), method, text)
+        return requested_run(without_signature(message, method.type), method)
 
     def unlock(
         self, invocation: Invocation, paths: Sequence[str], *, listed: bool = True
@@ -105,7 +104,7 @@ class MessageIntake:
         verdict = self._decode_run(*skimmed, channel)
         match verdict:
             case Decoded(invocation) if invocation.run_id is not None:
-                return Unexecutable(replace(invocation, text=""), unread.detail)
+                return Unexecutable(invocation, unread.detail)
             case Decoded():
                 return unread
             case _:
@@ -123,7 +122,7 @@ class MessageIntake:
         signed = Signed(text, document, method.type, method.agent, wrapped)
         refusal = None if is_vouched_for else self._verifier.check(signed)
         trusted = without_signature(message, method.type)
-        invocation = requested_run(trusted, method, text, self._extra_run_id)
+        invocation = requested_run(trusted, method, self._extra_run_id)
         if refusal is not None:
             return Unacceptable(refusal.reason, refusal.detail, invocation.run_id, refusal.may_fit_later)
         return Decoded(invocation)

@@ -83,9 +83,7 @@ def test_only_the_agents_flag_makes_a_message_one_for_agents() -> None:
 def test_nothing_that_a_user_typed_is_in_the_repr() -> None:
     secret = "hunter2"
     method = InvocationMethod("WEBHOOK", url=f"http://x/?token={secret}", raw={"headers": {"A": secret}})
-    invocation = replace(
-        INVOCATION, entity={"a": secret}, inputs={"a": secret}, document=[secret], text=secret, method=method
-    )
+    invocation = replace(INVOCATION, entity={"a": secret}, inputs={"a": secret}, document=[secret], method=method)
     assert secret not in f"{invocation!r} {invocation.view!r}"
     assert "r_1" in repr(invocation)
 

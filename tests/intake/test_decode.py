@@ -1,4 +1,3 @@
-import json
 from typing import Any
 
 import pytest
@@ -32,7 +31,6 @@ def test_the_tutorials_message_is_taken_out_of_its_wrap(decode: Decode) -> None:
             raw={"url": "https://smee.io/HWbNEEngVPEQRJA", "agent": False, "type": "WEBHOOK"},
         ),
         document=document("create_wrapped")["payload"],
-        text=body.decode(),
     )
     assert invocation.run_id == "r_QOz6WoOB1Q2lmhZZ"
     assert not invocation.for_agents
@@ -381,8 +379,3 @@ def test_wrong_types_anywhere_count_as_absent(odd: object, decode: Decode) -> No
     for body in (packed(message), packed(nested)):
         assert decode(body).run_id is None
         assert decode(body, Channel.CHANGE_LOG).kind is InvocationKind.CHANGE_EVENT
-
-
-def test_the_received_text_stays_with_the_invocation(decode: Decode) -> None:
-    body = json.dumps({"tiny": 0.000001, "context": {"runId": "r_1"}}, indent=2).encode()
-    assert decode(body).text == body.decode()
