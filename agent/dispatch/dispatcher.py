@@ -339,7 +339,7 @@ class Dispatcher:
             case Begin(attempt, note):
                 return await self._execute(job, attempt, note)
             case Conclude(outcome):
-                return self._lives.unexecuted(job.subject, job.invocation.action, outcome)
+                return self._lives.unexecuted(job.subject, job.action, outcome)
             case Over():
                 log.info("a run was delivered again, and has ended in Port: nothing to do")
                 job.claim.settle(Settlement.ACCEPT)
@@ -359,7 +359,7 @@ class Dispatcher:
             return await self._lives.execute(job, attempt, note)
         except Exception:
             log.exception(DEFECT)
-            return self._lives.unexecuted(job.subject, job.invocation.action, broken_off())
+            return self._lives.unexecuted(job.subject, job.action, broken_off())
         finally:
             self._executing -= 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.dispatch.admission import SMALL_BYTES
 from agent.dispatch.claims import Claim
 from agent.dispatch.decision import Begin, Decision
 from agent.domain.invocation import Invocation
@@ -26,6 +27,7 @@ class Job:
         self.routed = routed
         self.kind = invocation.kind
         self.run_id = invocation.run_id
+        self.action = invocation.action
         self.decoded_bytes = 0
         self.decision: Decision | None = Begin() if delivery.earlier is None else None
         self._invocation: Invocation | None = invocation
@@ -39,6 +41,14 @@ class Job:
             recalled = self._intake.recall(self.delivery.body, self.delivery.channel)
             self._invocation = replace(recalled, kind=self.kind, run_id=self.run_id, effort=self._effort)
         return self._invocation
+
+    def hand_over(self) -> Invocation:
+        """The message, for whoever executes its run; of a large one nothing is kept here from then on."""
+        invocation = self.invocation
+        if len(self.delivery.body) > SMALL_BYTES:
+            self._invocation = None
+            self.delivery = replace(self.delivery, body=b"")
+        return invocation
 
     @property
     def subject(self) -> Subject:

@@ -128,7 +128,7 @@ class Lives:
 
         ``attempt`` counts from 1; ``note`` is the first line of the run's log, if there is anything to note.
         """
-        route, invocation = job.routed.route, job.invocation
+        route, invocation = job.routed.route, job.hand_over()
         report = self._open_report(job.subject, route)
         if note:
             report.log(note)

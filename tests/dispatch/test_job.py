@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
 
+from agent.dispatch.admission import SMALL_BYTES
 from agent.dispatch.claims import Claims
 from agent.dispatch.dispatcher import DispatchSettings
 from agent.dispatch.job import Job
@@ -34,6 +37,22 @@ def test_what_was_shed_is_read_again_and_its_effort_is_not_forgotten() -> None:
     assert job.invocation.effort.spent_s == 0.7
     assert job.subject.run_id == "r_deploy-1"
     assert intake.recalled == ["deploy-1"]  # once, however often it is asked for
+
+
+@pytest.mark.parametrize("size_bytes", [SMALL_BYTES, SMALL_BYTES + 1])
+def test_while_it_is_executed_a_large_message_is_nobody_elses(size_bytes: int) -> None:
+    given = invocation("deploy-1")
+    delivery = Delivery(b"x" * size_bytes, "a", Channel.RUNS, 0.0, "runs[0]@1")
+    claim = Claims(MemorySource()).open(given.run_id, delivery)
+    job = Job(delivery, claim, given, Routed(ROUTE, Work(succeed)), NameIntake())
+    before, seen = job.subject, weakref.ref(given)
+    assert job.hand_over() is given
+    assert (job.subject, job.action) == (before, given.action)
+    del given
+    gc.collect()
+    is_large = size_bytes > SMALL_BYTES
+    assert (seen() is None) == is_large
+    assert (job.delivery.body == b"") == is_large
 
 
 @pytest.mark.parametrize(
