@@ -48,8 +48,7 @@ class Turns:
         try:
             return await self._stand(self._patient, turn)
         finally:
-            hurry.cancel()
-            await asyncio.wait({hurry})
+            hurry.cancel()  # it ends before whoever waits for this one hears of it
 
     async def _stand(self, queue: _Queue, turn: asyncio.Future[bool]) -> bool:
         queue[turn] = self._clock.monotonic()

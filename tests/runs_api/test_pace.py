@@ -151,6 +151,8 @@ def test_what_was_sent_without_waiting_is_waited_for_by_what_can() -> None:
     assert pace.patient_due_s(NOW_S) - NOW_S == pytest.approx(10 * 0.1 - 0.5)
     _many_that_cannot_wait(pace, 1000)
     assert pace.patient_due_s(NOW_S) == NOW_S + LONGEST_S
+    pace.take(NOW_S + LONGEST_S, can_wait=True)
+    assert pace.patient_due_s(NOW_S + LONGEST_S) - NOW_S == pytest.approx(LONGEST_S + 0.1), "but not for ever"
 
 
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────────────
@@ -205,6 +207,8 @@ def test_after_the_first_refusal_those_that_can_wait_begin_slowly_and_soon_are_f
     pace = Pace(LONGEST_S)
     pace.refused(1.0, NOW_S)
     assert [pace.rate(NOW_S + 1 + age_s) for age_s in (0, 1, 2)] == [10, 20, 40]
+    pace.take(NOW_S + 1, can_wait=True)
+    assert pace.patient_due_s(NOW_S + 1) - NOW_S == pytest.approx(1.1)
     pace.answered(NOW_S + 11.1, looked=False)
     assert pace.rate(NOW_S + 11.1) == math.inf
 

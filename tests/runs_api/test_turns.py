@@ -93,15 +93,23 @@ def test_those_that_can_wait_go_in_a_row_in_which_they_came_and_others_at_once()
 
 
 def test_one_that_came_later_does_not_overtake_those_that_wait() -> None:
-    async def scenario(line: Line) -> None:
-        line.told(60, 10, 10.0)
-        tasks = [line.come(str(number), can_wait=True) for number in range(4)]
-        await asyncio.sleep(1.999)
-        await asyncio.sleep(0.001)
+    async def logs(line: Line) -> None:
+        line.let_few_go()
+        tasks = [line.come(str(number), can_wait=True) for number in range(3)]
+        await asyncio.sleep(1)
+        line.told(1000, 950, 10.0)
         tasks.append(line.come("late", can_wait=True))
         await asyncio.wait(tasks)
 
-    assert [name for name, _ in play(scenario).went] == ["0", "1", "2", "3", "late"]
+    async def statuses(line: Line) -> None:
+        line.refused(1.0)
+        tasks = [line.come(str(number)) for number in range(3)]
+        await asyncio.sleep(1.02)
+        tasks.append(line.come("late"))
+        await asyncio.wait(tasks)
+
+    for scenario in (logs, statuses):
+        assert [name for name, _ in play(scenario).went] == ["0", "1", "2", "late"]
 
 
 def test_after_a_refusal_those_that_cannot_wait_are_first_and_do_not_come_all_at_once() -> None:
