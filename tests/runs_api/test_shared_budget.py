@@ -37,6 +37,7 @@ class CountingPort:
     tells: bool
     used: int = 0
     ends_s: float = 0.0
+    came_s: list[float] = field(default_factory=list)
     refused_s: list[float] = field(default_factory=list)
 
     def spend(self) -> bool:
@@ -48,6 +49,7 @@ class CountingPort:
     async def once(self, _request: wire.Request, _token: str, _is_over: Callable[[], bool]) -> Reply:
         await asyncio.sleep(_LATENCY_S)
         is_fine = self.spend()
+        self.came_s.append(_now_s())
         if not is_fine:
             self.refused_s.append(_now_s())
         headers = self._headers(is_fine=is_fine)
@@ -193,6 +195,17 @@ def test_agents_that_nobody_tells_find_their_parts_of_it() -> None:
     assert len(port.refused_s) < 0.003 * 25 * 600
     assert _slow_share(agents, than_s=0.5, after_s=250) < 0.01
     assert all(one.logs_per_s > 7 for one in agents)
+
+
+def test_while_port_refuses_few_look_and_afterwards_statuses_do_not_come_all_at_once() -> None:
+    port = CountingPort(400, 300.0, tells=False)
+    agent = Agent(port, 20, 1.0, 290.0)
+    together(port, [agent])
+    assert 1 < len(port.refused_s) < 12
+    closed_s, opens_s = port.refused_s[0], port.came_s[0] + 300
+    assert closed_s < opens_s - 250
+    assert len([at_s for at_s in port.came_s if opens_s < at_s < opens_s + 1.5]) < 60
+    assert max(at_s + took_s for at_s, took_s in agent.waits_s) < opens_s + 12
 
 
 @pytest.mark.parametrize("tells", [True, False])
