@@ -47,3 +47,32 @@ def test_a_better_answer_ends_it_and_one_without_headers_says_nothing() -> None:
     assert budget.low_for_s(100.0) == 30.0
     budget.note(_headers("99", "100", "30"), 100.0, 0.0)
     assert budget.low_for_s(100.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("limit", "period", "reset", "spare", "left_s", "usual_rate"),
+    [
+        ("500", "10", "4", 50.0, 4.0, 45.0),
+        ("15000", "300", "1700000100", -1400.0, 100.0, 45.0),
+        ("500", "2.5", "0", 50.0, 0.05, 180.0),
+        ("500", "0", None, 50.0, 60.0, None),
+        ("500", "nan", "4", 50.0, 4.0, None),
+        ("0", "10", "4", 100.0, 4.0, None),
+        (None, "10", "4", 50.0, 4.0, None),
+    ],
+)
+def test_the_window_beyond_the_reserve(
+    limit: str | None,
+    period: str,
+    reset: str | None,
+    spare: float,
+    left_s: float,
+    usual_rate: float | None,
+) -> None:
+    budget = RequestBudget()
+    budget.note({**_headers("100", limit, reset), "x-ratelimit-period": period}, 1000.0, 1_700_000_000.0)
+    window = budget.window
+    assert window is not None
+    assert (window.remaining, window.spare, window.left_s) == (100, spare, left_s)
+    assert window.usual_rate == usual_rate
+    assert window.ends_s == 1000.0 + (0.0 if reset == "0" else left_s)

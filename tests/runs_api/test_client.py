@@ -460,6 +460,17 @@ def test_a_refusal_of_what_port_counts_apart_holds_up_nothing_else() -> None:
     with_rig(scenario)
 
 
+def test_what_is_left_of_a_budget_apart_says_nothing_of_the_one_that_all_others_share() -> None:
+    async def scenario(rig: Rig) -> None:
+        told = {"x-ratelimit-remaining": "0", "x-ratelimit-limit": "100", "x-ratelimit-reset": "300"}
+        rig.faults(Fault(path="*/claim-pending", status=200, body={"runs": []}, headers=told))
+        assert await rig.client.claim_runs(1, 60, []) == []
+        assert not rig.client.budget_is_low()
+        assert not rig.facts.of(RateBudget)
+
+    with_rig(scenario)
+
+
 # ── look-ups and facts ───────────────────────────────────────────────────────────────────────────────
 
 
