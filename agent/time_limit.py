@@ -14,12 +14,14 @@ class TimeLimit:
     manager, for one use within one task; ``at_s`` is a time of the loop's clock, ``None`` no end.
     """
 
-    __slots__ = ("_at_s", "_cancelling", "_expired", "_loop", "_task", "_timer")
+    __slots__ = ("_at_s", "_cancelling", "_due_s", "_expired", "_loop", "_task", "_timer")
 
     def __init__(self, at_s: float | None) -> None:
         self._at_s = at_s
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._due_s = 0.0
+        """When the timer is due. It can't be asked: uvloop's is none, and does not know, where that is at once."""
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._expired = False
@@ -47,10 +49,10 @@ class TimeLimit:
         if self._expired or self._task is None:
             return
         self._at_s = at_s
-        if at_s is not None and (self._timer is None or at_s < self._timer.when()):
+        if at_s is not None and (self._timer is None or at_s < self._due_s):
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(at_s, self._due)
+            self._set_timer(at_s)
 
     def __enter__(self) -> Self:
         """Itself. Raises ``RuntimeError`` outside of a task."""
@@ -74,12 +76,16 @@ class TimeLimit:
         if ours_alone and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
+    def _set_timer(self, at_s: float) -> None:
+        self._due_s = at_s
+        self._timer = self._loop.call_at(at_s, self._due)
+
     def _due(self) -> None:
         self._timer = None
         if self._at_s is None or self._task is None:
             return
         if self._at_s > self._loop.time():  # it was moved back meanwhile
-            self._timer = self._loop.call_at(self._at_s, self._due)
+            self._set_timer(self._at_s)
             return
         self._expired = True
         self._task.cancel()
