@@ -44,7 +44,8 @@ def run() -> NoReturn:
     # Never closed: that would wait for every thread that actions have left.
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
-        code = runner.run(_run(settings, redactor))
+        with gathered_lines(runner.get_loop()):  # not within the loop, which may break off before it is left there
+            code = runner.run(_run(settings, redactor))
         runner.run(_end_tasks())
     except ConfigurationError as error:
         tell_problems(error)
@@ -77,8 +78,7 @@ async def _run(settings: Settings, redactor: Redactor) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, hear)
     leave_out_what_stands()
-    with gathered_lines(loop):
-        return await agent.run(stop)
+    return await agent.run(stop)
 
 
 async def _end_tasks() -> None:

@@ -21,8 +21,9 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a destructor may log whatever its thread is at, a write included
         self._waiting: list[str] = []
+        self._is_writing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self._is_due = False
@@ -50,7 +51,7 @@ class Lines:
             yield
         finally:
             with self._lock:
-                self._loop = None
+                self._loop, self._is_due = None, False
                 self._write()
 
     def _end_turn(self) -> None:
@@ -59,13 +60,21 @@ class Lines:
             self._write()
 
     def _write(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
+        if self._is_writing:  # by this very thread, which goes on until nothing waits
             return
+        self._is_writing = True
         try:
-            self._put(waiting)
+            while self._waiting:
+                waiting, self._waiting = self._waiting, []
+                self._put_all(waiting)
+        finally:
+            self._is_writing = False
+
+    def _put_all(self, texts: list[str]) -> None:
+        try:
+            self._put(texts)
         except UnicodeEncodeError:
-            for text in waiting:
+            for text in texts:
                 self._put_somehow(text)
 
     def _put_somehow(self, text: str) -> None:

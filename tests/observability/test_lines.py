@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
 import threading
+from collections.abc import Callable
 
+import pytest
 import structlog
+import uvloop
 
 from agent.observability.lines import Lines
 from agent.observability.logs import configure, gathered_lines
@@ -99,6 +103,51 @@ def test_one_line_that_the_stream_cannot_carry_costs_no_other() -> None:
 
     asyncio.run(talk())
     assert raw.getvalue().decode("latin-1").splitlines() == ["plain", "häuser", "\\u5bb6"]
+
+
+def test_what_is_said_in_the_midst_of_a_write_comes_after_it() -> None:
+    """As by the destructor of a task that nobody waited for: it runs wherever garbage is found."""
+
+    class Talking(io.StringIO):
+        to_say = ["of a destructor"]  # noqa: RUF012 - of one stream
+
+        def write(self, text: str) -> int:
+            while self.to_say:
+                lines.error(self.to_say.pop())
+            return super().write(text)
+
+    def talk() -> None:
+        lines.info("of whoever talks")
+
+    lines = Lines(stream := Talking())
+    thread = threading.Thread(target=talk, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert stream.getvalue() == "of whoever talks\nof a destructor\n"
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_loop_that_breaks_off_loses_no_line_and_the_next_one_gathers_again(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def break_off() -> None:
+        asyncio.get_running_loop().call_soon(sys.exit)
+        lines.info("last words")  # are due after that
+        await asyncio.sleep(10)
+
+    async def talk() -> None:
+        lines.info("another turn")
+        await asyncio.sleep(0)
+        assert stream.getvalue().endswith("another turn\n")
+
+    lines = Lines(stream := io.StringIO())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        with pytest.raises(SystemExit), lines.gathered(runner.get_loop()):
+            runner.run(break_off())
+        assert stream.getvalue() == "last words\n"
+    with asyncio.Runner(loop_factory=new_loop) as runner, lines.gathered(runner.get_loop()):
+        runner.run(talk())
 
 
 def test_the_log_of_a_process_is_gathered() -> None:
