@@ -195,6 +195,9 @@ class RunLog:
             if self._pump is not None:
                 self._pump.cancel()
                 await asyncio.wait({self._pump})
+        except Exception as error:  # noqa: BLE001 - a defect of ours costs the log, and not the outcome
+            told = {"message": "a run's log could not be sent", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(told)
         finally:
             self._flush = None
 
@@ -205,10 +208,11 @@ class RunLog:
             self._flush.move(min(at_s, self._flush.at_s or at_s))
 
     def abandon(self) -> None:
-        """Sends nothing more and forgets what waits. Idempotent; of no effect after `finish`."""
+        """Sends nothing more and forgets what waits; ends a `finish` under way. Idempotent."""
         self._cancel_timer()
         if self._pump is not None:
             self._pump.cancel()
+        self.hurry(0.0)
         self._close("closed")
 
     def _give_up(self, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 
@@ -328,3 +329,37 @@ def test_cancelling_the_last_flush_lets_go() -> None:
         assert port.under_way == 0
 
     assert play(scenario, Port(latency_s=1e6)).facts.of(LogDropped) == [LogDropped(1, "closed")]
+
+
+def test_abandoning_it_ends_the_last_flush_and_its_request() -> None:
+    async def scenario(port: Port) -> None:
+        log = port.log()
+        log.write_text("a\nb", "INFO")
+        task = asyncio.create_task(log.finish(20))
+        await asyncio.sleep(1)
+        began_s = asyncio.get_running_loop().time()
+        log.abandon()
+        log.abandon()
+        assert await task == 0
+        assert asyncio.get_running_loop().time() == began_s
+        assert port.under_way == 0
+
+    assert play(scenario, Port(latency_s=1e6)).facts.events == [LogDropped(2, "closed")]
+
+
+@pytest.mark.parametrize("age_s", [0.5, 2.0])
+def test_a_defect_costs_the_log_and_not_the_end(age_s: float) -> None:
+    def fail(_: Batch) -> Answer:
+        raise ValueError("a defect")
+
+    async def scenario(port: Port) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+        log = port.log()
+        log.write_text("a", "INFO")
+        await asyncio.sleep(age_s)
+        assert await log.finish(20) == 1
+
+    told: list[BaseException] = []
+    assert play(scenario, Port(answer=fail)).facts.events == [LogDropped(1, "undelivered")]
+    gc.collect()  # the loop hears of a task's error once nobody has the task any more
+    assert [str(error) for error in told] == ["a defect"]
