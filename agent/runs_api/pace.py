@@ -23,6 +23,7 @@ _PART_RATE = 1.0
 """By so much more a learned rate has grown when it is back, whatever it is, so that agents' parts become alike."""
 _LEAST_SHARE = 0.1
 _FIRST_RATE = 10.0
+"""Where nobody knows how many may go: in a window that followed one with nothing to spare, without word of it."""
 _RAMPED_UP_S = 10.0
 """After the first refusal ever, of which nobody knows how many requests led to it: from so many a second, twice as
 many every second, and for so long."""
@@ -125,9 +126,7 @@ class Pace:
         """How many a second may go in all; infinite while no limit is known."""
         window, learned = self._window, self._learned
         if window is not None:
-            if now_s >= window.ends_s and window.usual_rate is not None:
-                return self._share_at(now_s) * window.usual_rate
-            return self._share_at(now_s) * max(0.0, window.spare) / window.left_s
+            return self._share_at(now_s) * _allowed_rate(window, now_s)
         if learned is not None:
             return learned.top * learned.factor(now_s) + _PART_RATE * learned.age(now_s)
         if self._ramp_s is not None:
@@ -184,3 +183,11 @@ class Pace:
             self._ramp_s = None
         if self._learned is not None and self._learned.factor(now_s) >= _FORGOTTEN_AT:
             self._learned = None
+
+
+def _allowed_rate(window: Window, now_s: float) -> float:
+    """What ``window`` allows a second, or the one after it."""
+    told_rate = max(0.0, window.spare) / window.left_s
+    if now_s < window.ends_s:
+        return told_rate
+    return window.usual_rate or told_rate or _FIRST_RATE

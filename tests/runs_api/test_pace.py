@@ -140,8 +140,11 @@ def test_a_window_that_has_ended_without_word_of_the_next_one_is_taken_for_a_usu
     pace.told(_window(50, 0, left_s=1.0, usual_rate=45.0))
     assert pace.rate(NOW_S) == 0
     assert pace.rate(NOW_S + 1) == 45
-    pace.told(_window(60, 10, left_s=1.0))
-    assert pace.rate(NOW_S) == pace.rate(NOW_S + 1) == 10
+    pace.told(_window(65, 15, left_s=1.0))
+    assert pace.rate(NOW_S) == pace.rate(NOW_S + 1) == 15
+    pace.told(_window(20, -30, left_s=1.0))
+    assert pace.rate(NOW_S) == 0
+    assert pace.rate(NOW_S + 1) == 10, "nobody knows what a usual one allows"
 
 
 def test_what_was_sent_without_waiting_is_waited_for_by_what_can() -> None:

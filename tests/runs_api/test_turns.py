@@ -142,6 +142,16 @@ def test_one_looks_and_if_it_is_answered_all_others_go() -> None:
     assert line.looked == ["status 0"]
 
 
+def test_those_that_waited_for_a_windows_end_do_not_go_all_at_once_where_the_next_one_is_unknown() -> None:
+    async def scenario(line: Line) -> None:
+        line.told(0, -50, 10.0)
+        await asyncio.wait([line.come(str(number), can_wait=True) for number in range(20)])
+
+    times_s = [at_s for _, at_s in play(scenario).went]
+    assert times_s[0] == 10.0
+    assert times_s[-10:] == pytest.approx([10.0 + step / 10 for step in range(10)], abs=0.01)
+
+
 def test_better_news_has_them_go_sooner_and_worse_later() -> None:
     async def scenario(line: Line) -> None:
         line.let_few_go()
