@@ -134,7 +134,7 @@ class _Rendered:
     def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> str:
         masked_for_run: Callable[[str], str] | None = line.pop(LOG_MASK, None)
         told = {"timestamp": _now(), "level": method, "event": line.pop("event")}
-        told.update([(key, value) for key, value in line.items() if value is not None and value != ""])
+        told.update([(key, v) for key, v in line.items() if v is not None and v != "" and key not in told])
         usual = self._print.usual(told)
         if (
             usual is not None  # most lines have nothing to mask, and are looked through once, as they are printed

@@ -41,7 +41,9 @@ def test_a_json_line_has_time_level_and_event_first_and_only_keys_with_values() 
     stream = io.StringIO()
     configure("json", "info", stream=stream)
 
-    structlog.get_logger().info("run started", run_id="r_1", route="créer", action=None, detail="", waited_s=0)
+    structlog.get_logger().info(
+        "run started", run_id="r_1", route="créer", action=None, detail="", waited_s=0, level=7, timestamp="now"
+    )
 
     (line,) = json_lines(stream)
     assert list(line) == ["timestamp", "level", "event", "run_id", "route", "waited_s"]
