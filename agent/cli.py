@@ -14,8 +14,9 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from agent import __version__
 from agent.clock import SystemClock
@@ -37,6 +38,7 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 def main() -> NoReturn:
     """The command line; `agent.__main__` calls it, after it has seen to early signals."""
+    _speak_any_language()
     given, unknown = _parser().parse_known_args()
     if unknown:
         given.parser.error(f"unknown: {' '.join(unknown)}")
@@ -55,11 +57,25 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+def _speak_any_language() -> None:
+    """A terminal or file that has no "…" gets it escaped, as on stderr, rather than a traceback in its place.
+
+    Where stdout was closed before the start there is none; what would be said is not.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - for as long as the process lives
+    elif isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 class _Parser(ArgumentParser):
     """Takes options by their whole name alone, and says what is wrong before it says how it is used."""
 
-    def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
-        super().__init__(prog, description=description, epilog=epilog, allow_abbrev=False, add_help=False)
+    def __init__(self, prog: str, description: str, epilog: str | None = None, **inherited: Any) -> None:
+        """``inherited``: what Python gives each command of its parent's, such as, from 3.14 on, ``color``."""
+        super().__init__(
+            prog, description=description, epilog=epilog, allow_abbrev=False, add_help=False, **inherited
+        )
         self.add_argument("-h", "--help", action="help", help="Print this and exit.")
         self.set_defaults(parser=self)
 

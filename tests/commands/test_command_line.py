@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -123,6 +124,38 @@ def test_a_reader_that_has_gone_is_no_reason_for_a_traceback(tmp_path: Path) -> 
     finally:
         os.close(writes)
     assert (ended.returncode, ended.stderr) == (1, "")
+
+
+def test_what_a_newer_python_hands_to_each_command_is_taken() -> None:
+    """From 3.14 on a command's parser gets its parent's ``color``; here another of argparse's own stands for it."""
+    assert cli._Parser("x", "does", exit_on_error=False).exit_on_error is False
+
+
+def test_what_stdout_cannot_say_is_escaped_and_no_reason_for_a_traceback(tmp_path: Path) -> None:
+    ended = _spoken_to(tmp_path, "check", more={"PYTHONIOENCODING": "ascii"})
+    assert "(in Port: \\u2026 menu > Organization)" in ended.stdout
+    assert (ended.returncode, ended.stderr) == (1, "")
+
+
+def test_without_a_stdout_it_does_what_it_is_asked(tmp_path: Path) -> None:
+    ended = _spoken_to(tmp_path, "schema", closes_stdout=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def _spoken_to(
+    cwd: Path, command: str, *, more: Mapping[str, str] | None = None, closes_stdout: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, with no settings."""
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh"] if closes_stdout else []
+    return subprocess.run(
+        [*shell, sys.executable, "-P", "-m", "agent", command],
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **(more or {})},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("file", ["runtime.txt", "otel.txt"])
