@@ -5,11 +5,12 @@ import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
-from agent.threads import SpareThreads, in_thread
+from agent.threads import FewThreads, SpareThreads, in_thread
 from tests.executors.process_helpers import until
 
 
@@ -107,6 +108,73 @@ def test_work_that_comes_at_once_never_waits_for_a_thread_and_no_more_than_the_s
         assert len(set(threads)) == 5
         await until(lambda: sum(thread.is_alive() for thread in threads) == 2, "the other threads to end")
         assert len(spare._idle) == 2
+
+    _play(scene)
+
+
+def test_short_work_is_done_one_after_another_by_one_thread() -> None:
+    variable = contextvars.ContextVar("variable", default="none")
+    few, begun = FewThreads("few", most=8, late_s=60.0), []
+
+    def work(number: int) -> tuple[threading.Thread, str]:
+        begun.append(number)
+        return threading.current_thread(), variable.get()
+
+    async def scene() -> None:
+        variable.set("bound")
+        done = await asyncio.gather(*(few.run(partial(work, number)) for number in range(100)))
+        ((thread, value),) = set(done)
+        assert (thread.name, thread.daemon, value) == ("few", True, "bound")
+        assert begun == list(range(100))
+        with pytest.raises(ZeroDivisionError):
+            await few.run(lambda: 1 // 0)
+        await until(lambda: len(few._resting) == 1, "the thread to rest")
+        assert await few.run(threading.current_thread) is thread
+
+    _play(scene)
+
+
+def test_work_that_lasts_makes_others_wait_no_longer_than_is_said_and_no_more_threads_work_than_may() -> None:
+    few, release = FewThreads("few of several", most=3, late_s=0.0), threading.Event()
+
+    def last() -> threading.Thread:
+        release.wait(20)
+        return threading.current_thread()
+
+    async def scene() -> None:
+        lasting = [few.run(last)]
+        other = await few.run(threading.current_thread)
+        lasting += [few.run(last) for _ in range(4)]
+        await until(lambda: few._working == 3, "three to work")
+        release.set()
+        threads = set(await asyncio.gather(*lasting))
+        assert len(threads | {other}) <= 3
+        assert (await lasting[0]) is not other
+        await until(lambda: not few._working, "all to rest")
+        assert len(few._resting) == 3
+
+    _play(scene)
+
+
+def test_short_work_is_refused_only_where_no_thread_is_left_and_none_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, release = FewThreads("few of none", most=8, late_s=0.0), threading.Event()
+
+    def no_thread(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scene() -> None:
+        with monkeypatch.context() as patches:
+            patches.setattr(threading.Thread, "start", no_thread)
+            with pytest.raises(RuntimeError, match="can't start"):
+                few.run(lambda: "never")
+        lasting = few.run(lambda: release.wait(20))
+        with monkeypatch.context() as patches:
+            patches.setattr(threading.Thread, "start", no_thread)
+            waits = few.run(lambda: "after it")
+        release.set()
+        assert await lasting is True
+        assert await waits == "after it"
+        assert not few._waiting
 
     _play(scene)
 

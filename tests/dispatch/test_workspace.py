@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.dispatch.workspace import Workspace
+from agent.dispatch.workspace import Workspace, remove_tree
+from agent.ports import OUTPUT_FILE, WORK_DIRECTORY
 
 
 def _filled(parent: Path) -> Workspace:
@@ -126,3 +127,27 @@ def test_it_goes_although_the_system_has_no_thread_left(tmp_path: Path, monkeypa
 
     asyncio.run(scene())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("left", [None, "beside", "work/file", "no output"])
+def test_what_a_command_is_given_goes_by_its_names_and_all_else_with_it(
+    left: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+
+    def look(path: Path) -> None:
+        looked.append(path)
+        remove_tree(path)
+
+    monkeypatch.setattr("agent.dispatch.workspace.remove_tree", look)
+    workspace = Workspace(tmp_path)
+    path = workspace.path
+    (path / WORK_DIRECTORY).mkdir()
+    (path / OUTPUT_FILE).touch()
+    if left == "no output":
+        (path / OUTPUT_FILE).unlink()
+    elif left is not None:
+        (path / left).touch()
+    asyncio.run(workspace.remove())
+    assert list(tmp_path.iterdir()) == []
+    assert looked == ([] if left is None else [path])
