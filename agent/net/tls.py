@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -13,6 +14,9 @@ from agent.domain.errors import AgentError
 
 MOUNTED_AUTHORITIES = Path("/usr/local/share/ca-certificates")
 """Where Port's own agent, too, looks for CAs; what is there and is none in PEM form is passed over."""
+
+_in_use: WeakValueDictionary[object, ssl.SSLContext] = WeakValueDictionary()
+"""By all that they were made of."""
 
 
 class TlsFileError(AgentError):
@@ -33,12 +37,43 @@ def tls_context(
     client_cert: Path | None = None,
     client_key: Path | None = None,
 ) -> ssl.SSLContext:
-    """A context for client connections. Reads files: some 30 ms. Raises `TlsFileError`.
+    """A context for client connections: as long as one is in use it is the same for who asks for the same.
+
+    Reads files: some 30 ms, and a MiB to keep. A file that was renewed makes another one. Raises `TlsFileError`.
 
     ``ca_file`` (PEM, or a directory as OpenSSL hashes it) is trusted in addition to the roots of the system, to
     `MOUNTED_AUTHORITIES` and to those that come with httpx. ``client_key`` may be left out where ``client_cert``
     holds the key, too. With ``verify`` off, anybody may answer, and ``ca_file`` is not read.
     """
+    made_of = (verify, *_as_they_are(verify, ca_file, client_cert, client_key))
+    context = _in_use.get(made_of)
+    if context is None:
+        context = _in_use[made_of] = _made(verify, ca_file, client_cert, client_key)
+    return context
+
+
+def _as_they_are(verify: bool, *files: Path | None) -> Iterator[object]:  # noqa: FBT001 - as it was given
+    """Every file that a context is made of, and when it was last written."""
+    paths = ssl.get_default_verify_paths()
+    system = (paths.cafile, paths.capath, paths.openssl_cafile, paths.openssl_capath) if verify else ()
+    mounted = _mounted_authorities() if verify else ()
+    for path in (*files, *system, *mounted):
+        yield path, None if path is None else _modified_ns(Path(path))
+
+
+def _modified_ns(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _made(
+    verify: bool,  # noqa: FBT001 - as it was given
+    ca_file: Path | None,
+    client_cert: Path | None,
+    client_key: Path | None,
+) -> ssl.SSLContext:
     context = httpx.create_ssl_context(verify=verify, trust_env=False)
     if verify:
         context.load_default_certs()

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import ssl
+import weakref
 from pathlib import Path
 
 import pytest
@@ -155,3 +158,29 @@ def test_tls_1_2_servers_are_understood(authority: trustme.CA) -> None:
             assert (await http.get(server.url(scheme="https"))).text == "ok"
 
     asyncio.run(scenario())
+
+
+def test_who_trusts_and_presents_the_same_shares_a_context(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A MiB of certificates each; but what was renewed is read anew."""
+    file, mounted = tmp_path / "ca.pem", tmp_path / "mounted"
+    authority.cert_pem.write_to_path(str(file))
+    mounted.mkdir()
+    monkeypatch.setattr(tls, "MOUNTED_AUTHORITIES", mounted)
+    plain, one, unverified = tls_context(), tls_context(ca_file=file), tls_context(verify=False)
+    assert tls_context() is plain
+    assert tls_context(ca_file=file) is one
+    assert len({plain, one, unverified}) == 3
+    os.utime(file, ns=(0, 0))
+    assert tls_context(ca_file=file) is not one
+    assert tls_context() is plain
+    authority.cert_pem.write_to_path(str(mounted / "another.pem"))
+    assert tls_context() is not plain
+    assert tls_context(verify=False) is unverified
+
+
+def test_a_context_that_nobody_uses_is_not_kept(tmp_path: Path) -> None:
+    seen = weakref.ref(tls_context(verify=False, ca_file=tmp_path / "not read"))
+    gc.collect()
+    assert seen() is None
