@@ -14,7 +14,11 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import structlog
-from aiohttp import web
+
+# Not by way of aiohttp.web: its routers, files and sockets take a MiB, and nothing here needs them.
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import Response, StreamResponse
+from aiohttp.web_server import Server
 
 from agent.domain.errors import ConfigurationError, Problem
 from agent.ports import HealthCheck
@@ -82,7 +86,7 @@ class HttpServer:
         self._port = port
         self._pages = dict(pages)
         self._gate = _Gate(max_connections, max_connection_s)
-        self._web: web.Server | None = None
+        self._web: Server | None = None
         self._listener: asyncio.Server | None = None
 
     async def start(self) -> int:
@@ -90,7 +94,7 @@ class HttpServer:
 
         Raises `ConfigurationError` where the address can't be had.
         """
-        protocol = web.Server(self._serve, access_log=None, lingering_time=0)
+        protocol = Server(self._serve, access_log=None, lingering_time=0)
 
         def connection() -> asyncio.Protocol:
             return _Connection(protocol(), self._gate)
@@ -139,9 +143,9 @@ class HttpServer:
         if listener is not None:
             await listener.wait_closed()
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _serve(self, request: BaseRequest) -> StreamResponse:
         answer = self._answer(request.method, request.path, request.headers.get("Accept", ""))
-        response = web.Response(
+        response = Response(
             status=answer.status,
             body=answer.body,
             headers={**_HEADERS, "Content-Type": answer.content_type, **answer.headers},
