@@ -24,7 +24,6 @@ from agent.composition.clients import (
 from agent.composition.credentials import Credentials
 from agent.composition.introduction import introduce
 from agent.composition.listeners import AtDrain, Listeners
-from agent.composition.polling import open_polling_source
 from agent.composition.quarantine import open_quarantine
 from agent.composition.rules import open_intake, open_rules, others_rule
 from agent.composition.tracing import collector_secrets, is_silenced, open_tracing
@@ -40,7 +39,6 @@ from agent.domain.redaction import Redactor, is_maskable
 from agent.domain.route import Route
 from agent.domain.timeline import TIDY_S
 from agent.kafka.config import CONSUMER, KafkaCredentials
-from agent.kafka.source import KafkaSource
 from agent.observability.health import Liveness, Readiness
 from agent.observability.log_observer import LogObserver
 from agent.observability.loop_watch import LoopWatch
@@ -204,8 +202,13 @@ class Agent:
         )
 
     def _open_source(self, clock: Clock) -> Source:
+        # The other one is not imported: Kafka's client alone takes 7 MiB.
         if self._settings.polls:
+            from agent.composition.polling import open_polling_source  # noqa: PLC0415 - see above
+
             return open_polling_source(self._settings, self._client, self._listeners, clock)
+        from agent.kafka.source import KafkaSource  # noqa: PLC0415 - see above
+
         return KafkaSource(kafka_settings(self._settings), self._kafka_credentials, self._listeners, clock)
 
     def _about_source(self) -> Mapping[str, object]:
