@@ -263,9 +263,12 @@ class Dispatcher:
         finally:
             self._admission.release(ticket)
             self._start_what_may()
+        message_bytes = ticket.size_bytes
         del ticket  # a thousand ends may wait for Port, but not with all their messages
         if ended is not None:
-            with self._telling.counted(ended.report.size_bytes):
+            # Entities are made of the message: it is kept until they are written.
+            kept_bytes = ended.report.size_bytes + (0 if ended.rest is None else message_bytes)
+            with self._telling.counted(kept_bytes):
                 await self._telling.conclude(claim, ended)
 
     async def _look_up(self, ticket: Ticket[Job]) -> None:

@@ -482,6 +482,27 @@ def test_entities_are_tied_to_the_run_before_its_status(tmp_path: Path) -> None:
     assert report.outcome == Succeeded()
 
 
+def test_messages_that_wait_for_their_entities_to_be_written_are_bounded_by_their_bytes(tmp_path: Path) -> None:
+    async def go() -> None:
+        rule = route(entities=(entity({"blueprint": "b", "identifier": "i"}),))
+        settings = DispatchSettings(max_concurrent_runs=1, max_pending_bytes=1_500)
+        house = House([(rule, returning(Succeeded()))], tmp_path, settings)
+        reports, gate = house.reporter.reports, asyncio.Event()
+        house.reporter.entity_gate = gate
+        for number in range(8):
+            house.source.put(f"deploy-{number}{'0' * 1_000}")
+        settled = asyncio.create_task(house.settle(8))
+        await house.until(lambda: sum(bool(report.entities) for report in reports.values()) >= 2)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(reports) <= 3  # the limit, and one slot
+        gate.set()
+        await settled
+        assert len(reports) == 8
+
+    asyncio.run(go())
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
