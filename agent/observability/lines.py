@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
+from weakref import WeakSet
 
 _MOST = 500
 """So many lines wait for the end of the loop's turn; more are written at once, for they take memory."""
@@ -15,12 +17,17 @@ _MOST = 500
 class Lines:
     """Writes lines to ``stream``, in order. Thread-safe.
 
-    A stream that fails, or cannot carry a character, is no reason for a run to fail. Its methods are named as
-    structlog wants them; all of them are `line`.
+    A stream that fails, or cannot carry a character, is no reason for a run to fail. A forked process may go on
+    with it, and repeats nothing. Its methods are named as structlog wants them; all of them are `line`.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._begin_anew()
+        _all_lines.add(self)
+
+    def _begin_anew(self) -> None:
+        """For a forked process, too: its parent writes what waits, and may have held the lock."""
         self._lock = threading.RLock()  # a destructor may log whatever its thread is at, a write included
         self._waiting: list[str] = []
         self._is_writing = False
@@ -94,3 +101,12 @@ class Lines:
             return
 
     debug = info = warning = error = critical = line
+
+
+def _begin_all_anew() -> None:
+    for lines in _all_lines:
+        lines._begin_anew()  # noqa: SLF001 - its own class
+
+
+_all_lines: WeakSet[Lines] = WeakSet()
+os.register_at_fork(after_in_child=_begin_all_anew)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -125,6 +126,34 @@ def test_what_is_said_in_the_midst_of_a_write_comes_after_it() -> None:
     thread.join(10)
     assert not thread.is_alive()
     assert stream.getvalue() == "of whoever talks\nof a destructor\n"
+
+
+_FORKING = """
+import asyncio, os, sys, threading
+from agent.observability.lines import Lines
+
+async def fork():
+    with lines.gathered(asyncio.get_running_loop()):
+        lines.info("of the parent")
+        lines._lock.acquire()
+        if (child := os.fork()) == 0:
+            thread = threading.Thread(target=lines.info, args=("of a thread of the child",), daemon=True)
+            thread.start()
+            thread.join(10)
+            lines.info("of the child")
+            os._exit(0)
+        os.waitpid(child, 0)
+        lines._lock.release()
+
+lines = Lines(sys.stdout)
+asyncio.run(fork())
+"""
+
+
+def test_a_forked_process_writes_its_own_lines_and_no_other() -> None:
+    """As where an action uses processes that `multiprocessing` forks."""
+    ran = subprocess.run([sys.executable, "-c", _FORKING], check=True, capture_output=True, text=True, timeout=60)
+    assert ran.stdout.splitlines() == ["of a thread of the child", "of the child", "of the parent"]
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
