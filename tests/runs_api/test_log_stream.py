@@ -34,6 +34,7 @@ class Port:
     facts: Facts = field(default_factory=Facts)
     sent: list[tuple[float, Batch]] = field(default_factory=list)
     under_way: int = 0
+    tasks: int = 0
 
     async def send(self, batch: Batch) -> Answer:
         assert self.under_way == 0, "two requests of one run at once"
@@ -47,6 +48,7 @@ class Port:
 
     def log(self, limits: LogLimits | None = None, *secrets: str) -> RunLog:
         def spawn(work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+            self.tasks += 1
             return asyncio.create_task(work)
 
         return RunLog(
@@ -329,6 +331,44 @@ def test_cancelling_the_last_flush_lets_go() -> None:
         assert port.under_way == 0
 
     assert play(scenario, Port(latency_s=1e6)).facts.of(LogDropped) == [LogDropped(1, "closed")]
+
+
+def test_a_log_that_is_finished_while_it_is_young_needs_no_task_however_long_that_takes() -> None:
+    async def scenario(port: Port) -> None:
+        log = port.log()
+        log.write_text("early", "INFO")
+        finishing = asyncio.create_task(log.finish(20))
+        for text in ("late", "later"):
+            await asyncio.sleep(1.5)
+            log.write_text(text, "INFO")
+        assert await finishing == 0
+        assert port.tasks == 0
+
+    assert play(scenario, Port(latency_s=5)).taken == ["early", "late", "later"]
+
+
+def test_one_that_is_abandoned_while_it_is_young_needs_no_task() -> None:
+    async def scenario(port: Port) -> None:
+        log = port.log()
+        log.write_text("early", "INFO")
+        log.abandon()
+        await asyncio.sleep(10)
+        assert port.tasks == 0
+
+    assert not play(scenario).sent
+
+
+def test_one_that_becomes_large_while_it_is_young_has_one_task() -> None:
+    async def scenario(port: Port) -> None:
+        log = port.log()
+        for _ in range(100):
+            log.write_text("x" * 1000, "INFO")
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(10)
+        assert port.tasks == 1
+        assert await log.finish(20) == 0
+
+    play(scenario)
 
 
 def test_abandoning_it_ends_the_last_flush_and_its_request() -> None:
