@@ -75,8 +75,8 @@ class FewThreads:
     """Daemon threads for the shortest work, such as making a file, by as few of them as keep up: mostly one.
 
     Threads that work at once take the interpreter from each other, and from the loop, at every system call, which
-    costs more than such calls do. One more works only where the last work has begun a while ago, as on a disk that
-    hangs, and there is other to do; at most ``most`` of them. All stay.
+    costs more than such calls do. One more works only where the last work has begun ``late_s`` ago, as on a disk
+    that hangs, and there is other to do; at most ``most`` of them. All stay.
     """
 
     def __init__(self, name: str, most: int, late_s: float = 0.01) -> None:
@@ -88,29 +88,59 @@ class FewThreads:
         self._resting: list[SimpleQueue[None]] = []
         self._working = 0
         self._begun_s = 0.0
+        self._looker: asyncio.AbstractEventLoop | None = None
 
     def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """As `in_thread`, but that other work may be done before, in the same thread."""
         done, thread = _told(work)
         with self._lock:
             self._waiting.append(thread)
+        try:
+            self._work_on()
+        except RuntimeError:
+            with self._lock:
+                is_nobody_s = self._working == 0 and thread in self._waiting
+                if is_nobody_s:
+                    self._waiting.remove(thread)
+            if is_nobody_s:
+                raise
+        return done
+
+    def _work_on(self) -> None:
+        """Has one more thread work if there is need of it; if not yet, looks again when there may be.
+
+        Raises `RuntimeError` where the system has no thread left.
+        """
+        with self._lock:
+            if not self._waiting:
+                return
             if not self._is_one_more_needed():
-                return done
+                self._look_later()
+                return
             self._working += 1
             self._begun_s = time.monotonic()
             wake = self._resting.pop() if self._resting else None
         if wake is not None:
             wake.put(None)
-            return done
+            return
         try:
             threading.Thread(target=self._serve, name=self._name, daemon=True).start()
         except RuntimeError:
             with self._lock:
                 self._working -= 1
-                if self._working == 0:
-                    self._waiting.remove(thread)
-                    raise
-        return done
+            raise
+
+    def _look_later(self) -> None:
+        """What waits behind work that lasts is not to wait until more comes."""
+        loop = asyncio.get_running_loop()
+        if self._looker is not loop and self._working < self._most:
+            self._looker = loop
+            loop.call_later(self._late_s, self._look)
+
+    def _look(self) -> None:
+        self._looker = None
+        with contextlib.suppress(RuntimeError):  # those that work go on
+            self._work_on()
 
     def _is_one_more_needed(self) -> bool:
         if self._working == 0:

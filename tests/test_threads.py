@@ -179,6 +179,70 @@ def test_short_work_is_refused_only_where_no_thread_is_left_and_none_works(monke
     _play(scene)
 
 
+def test_what_came_while_work_had_just_begun_does_not_wait_for_its_end() -> None:
+    few = FewThreads("few of several", 2)
+    release = threading.Event()
+
+    async def scene() -> None:
+        first = few.run(lambda: release.wait(20))
+        try:
+            assert await few.run(lambda: "second") == "second"
+            last = few.run(lambda: release.wait(20))
+            assert not first.done()
+            third = few.run(lambda: "third")
+            await until(lambda: few._working == 2, "the second thread to be taken")
+            assert (last.done(), third.done()) == (False, False), "no more than two threads"
+        finally:
+            release.set()
+        assert (await first, await last, await third) == (True, True, "third")
+
+    _play(scene)
+
+
+def test_a_loop_that_ended_before_its_second_look_leaves_later_loops_theirs() -> None:
+    few = FewThreads("few of two loops", 2)
+    early, late = threading.Event(), threading.Event()
+
+    async def left_early() -> None:
+        few.run(lambda: early.wait(20))
+        few.run(lambda: "nobody waits")
+
+    async def scene() -> None:
+        await until(lambda: len(few._resting) == 1, "the thread to rest")
+        first = few.run(lambda: late.wait(20))
+        try:
+            assert await few.run(lambda: "second") == "second"
+            assert not first.done()
+        finally:
+            late.set()
+        assert await first
+
+    _play(left_early)
+    early.set()
+    _play(scene)
+
+
+def test_work_that_another_thread_has_done_meanwhile_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = FewThreads("few that are quick", 2, late_s=0.0)
+    release = threading.Event()
+
+    async def scene() -> None:
+        first = few.run(lambda: release.wait(20))
+        await until(lambda: not few._waiting, "the first work to begin")
+
+        def fails_late(_thread: threading.Thread) -> None:
+            release.set()
+            while not few._resting:
+                pass
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", fails_late)
+        assert await few.run(lambda: "second") == "second"
+        assert await first
+
+    _play(scene)
+
+
 def _met(together: threading.Barrier) -> threading.Thread:
     together.wait(20)
     return threading.current_thread()
