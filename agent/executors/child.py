@@ -140,8 +140,17 @@ class Child:
                 reader.close()
             self._timer.cancel()
             self._ending = Ending(self._exit.reap(), leftovers, killed)
-            self._family.remove(self._command.tracking_id, self._command.pid)
+            self._family.remove(self._command.tracking_id)
+            if self._exit.exited.done():
+                self._bury()
+            else:
+                self._exit.exited.add_done_callback(self._bury)  # it outlives SIGKILL
         return self._ending
+
+    def _bury(self, _exited: object = None) -> None:
+        """Its process id may be another's from now on."""
+        self._exit.reap()
+        self._family.remove(self._command.tracking_id, self._command.pid)
 
     async def _kill(self, living: dict[int, str]) -> tuple[str, ...]:
         """Kills until one look finds nobody; the names of those beside the child itself that it had to kill.
@@ -156,7 +165,10 @@ class Child:
             self._signal_group(signal.SIGKILL)
             for pid in living:
                 self._signal(pid, signal.SIGKILL)
-            if (self._exit.exited.done() and not living) or time.monotonic() > deadline_s:
+            if self._exit.exited.done() and not living:
+                return tuple(names.values())
+            if time.monotonic() > deadline_s:
+                self._family.give_up(living)
                 return tuple(names.values())
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.05)

@@ -15,6 +15,7 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
 
@@ -51,6 +52,7 @@ class Descendants:
         self._leaders: set[int] = set()
         self._members: dict[int, str] = {}
         self._unclaimed_since_s: dict[int, float] = {}
+        self._given_up: set[int] = set()
         self._own_children = _own_children_file() if _become_subreaper() else None
 
     def new_tracking_id(self) -> str:
@@ -64,12 +66,22 @@ class Descendants:
         self._leaders.add(command.pid)
 
     def remove(self, tracking_id: str, pid: int | None = None) -> None:
-        """The command is over (or never began): what still carries its id is nobody's. Idempotent."""
+        """The command is over (or never began): what still carries its id is nobody's. Idempotent.
+
+        ``pid``: its own process has ended as well, and was reaped.
+        """
         self._current.discard(tracking_id)
         if self._members:
             self._members = {member: owner for member, owner in self._members.items() if owner != tracking_id}
         if pid is not None:
             self._leaders.discard(pid)
+
+    def give_up(self, pids: Iterable[int]) -> None:
+        """These outlive SIGKILL, as what waits for a dead disk does: no command is to wait for them any more.
+
+        Those that the agent has adopted are reaped once they have ended after all.
+        """
+        self._given_up.update(pids)
 
     def living(self, command: Command, *, has_exited: bool = False) -> dict[int, str]:
         """What is alive of ``command`` beside its own process: names by process id. Reaps its dead orphans.
@@ -110,6 +122,7 @@ class Descendants:
         found = []
         children = [] if self._own_children is None else _numbers_in(self._own_children.read())
         strangers = set(children) - self._leaders
+        self._given_up.intersection_update(children)
         if self._unclaimed_since_s:
             self._unclaimed_since_s = {pid: s for pid, s in self._unclaimed_since_s.items() if pid in strangers}
         for pid in strangers:
@@ -119,6 +132,8 @@ class Descendants:
             if stat.zombie:
                 dead.add(pid)
                 self._reap(pid, stat)
+            elif pid in self._given_up:
+                continue
             elif stat.session == command.pid or (stat.session != os.getsid(0) and self._claims(command, pid)):
                 found.append(pid)  # what a command starts may leave its session, but never joins the agent's
         return found
@@ -137,7 +152,8 @@ class Descendants:
         The dead have no environment. One in a session that is neither a command's nor the agent's own is
         an orphan as well, unless somebody waits for it: that is given time.
         """
-        if pid not in self._members and stat.session not in self._leaders:
+        is_known = pid in self._members or pid in self._given_up
+        if not is_known and stat.session not in self._leaders:
             if stat.session == os.getsid(0):
                 return
             now_s = time.monotonic()

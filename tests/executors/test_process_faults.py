@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from agent.domain.outcome import Failed, FailureKind, Outcome, Succeeded
-from agent.testing import FakeRun
+from agent.executors.process import ProcessExecutor, ProcessFactory
+from agent.ports import ExecutorSettings
+from agent.testing import FakeRun, FakeTemplates, fake_services
 from tests.executors.process_helpers import execute, is_alive, pid_in, supervise, until
 
 Scene = Callable[[asyncio.Task[Outcome]], Awaitable[None]]
@@ -179,6 +181,72 @@ def test_children_of_others_are_not_touched() -> None:
     finally:
         stays.kill()
         stays.wait()
+
+
+def test_command_that_outlives_sigkill_holds_up_no_other_and_is_reaped_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that waits for a dead disk. Here the signals do not reach it."""
+    ready = tmp_path / "pid"
+    kill, killpg = os.kill, os.killpg
+    monkeypatch.setattr(os, "kill", lambda pid, number: None if pid == pid_in(ready) else kill(pid, number))
+    monkeypatch.setattr(
+        os, "killpg", lambda group, number: None if group == pid_in(ready) else killpg(group, number)
+    )
+    monkeypatch.setattr("agent.executors.child._KILL_PATIENCE_S", 0.2)
+
+    async def scene() -> str:
+        factory = ProcessFactory(fake_services(ExecutorSettings(kill_grace_s=0.1)))
+
+        def executor(script: str) -> ProcessExecutor:
+            return factory.prepare({"command": ["sh", "-c", script]}, "routes[0].process", FakeTemplates())
+
+        with FakeRun() as run:
+            hanging = asyncio.create_task(executor(f"echo $$ >{ready}; exec sleep 99").execute(run))
+            await until(lambda: pid_in(ready) is not None, "the command")
+            hanging.cancel()
+            await asyncio.wait([hanging])
+        with FakeRun() as run:
+            assert await executor("exit 0").execute(run) == Succeeded()
+            assert is_alive(_pid(ready))
+            log = run.log_text
+        kill(_pid(ready), signal.SIGKILL)
+        await until(lambda: not is_alive(_pid(ready)), "it to end and be reaped")
+        assert not factory._family._leaders
+        return log
+
+    assert not asyncio.run(scene())
+
+
+def test_orphan_that_outlives_sigkill_is_left_behind_by_its_own_run_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = tmp_path / "pid"
+    kill = os.kill
+    monkeypatch.setattr(os, "kill", lambda pid, number: None if pid == pid_in(ready) else kill(pid, number))
+    monkeypatch.setattr("agent.executors.child._KILL_PATIENCE_S", 0.2)
+
+    async def scene() -> list[str]:
+        factory = ProcessFactory(fake_services(ExecutorSettings(kill_grace_s=0.1)))
+        leaves_it = f"""
+            setsid sh -c 'echo $$ >{ready}.new; mv {ready}.new {ready}; exec sleep 99' &
+            until [ -e {ready} ]; do sleep 0.01; done"""
+        logs = []
+        for script in (leaves_it, "exit 0"):
+            executor = factory.prepare({"command": ["sh", "-c", script]}, "routes[0].process", FakeTemplates())
+            with FakeRun() as run:
+                assert await executor.execute(run) == Succeeded()
+                logs.append(run.log_text)
+        kill(_pid(ready), signal.SIGKILL)
+        with FakeRun() as run:
+            await until(lambda: b"sleep" not in Path(f"/proc/{_pid(ready)}/cmdline").read_bytes(), "its end")
+            assert await executor.execute(run) == Succeeded()
+        assert not is_alive(_pid(ready))
+        return logs
+
+    of_its_own, of_another = asyncio.run(scene())
+    assert "had left running (1): sleep" in of_its_own
+    assert not of_another
 
 
 def test_two_runs_at_once_kill_only_their_own(tmp_path: Path) -> None:
