@@ -82,7 +82,7 @@ def test_an_end_may_be_moved_back_and_for_ever(run: Run) -> None:
         loop.call_soon(limit.move, began_s + 0.1)
         with pytest.raises(TimeoutError), limit:
             await asyncio.sleep(LONG_S)
-        assert loop.time() - began_s >= 0.1
+        assert loop.time() >= began_s + 0.1
 
     run(scene())
 
