@@ -175,8 +175,8 @@ def test_a_loop_that_breaks_off_loses_no_line_and_the_next_one_gathers_again(
         with pytest.raises(SystemExit), lines.gathered(runner.get_loop()):
             runner.run(break_off())
         assert stream.getvalue() == "last words\n"
-    with asyncio.Runner(loop_factory=new_loop) as runner, lines.gathered(runner.get_loop()):
-        runner.run(talk())
+        with asyncio.Runner(loop_factory=new_loop) as other, lines.gathered(other.get_loop()):
+            other.run(talk())
 
 
 def test_the_log_of_a_process_is_gathered() -> None:
