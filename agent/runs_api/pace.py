@@ -10,7 +10,7 @@ forgotten. So do several agents that share a budget find their parts of it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.runs_api.budget import Window
 
@@ -78,6 +78,8 @@ class Pace:
         """When the first refusal's window ended; ``None`` while there was no refusal but Port's word goes."""
         self._scale_s = 0.0
         self._passed, self._passed_since_s = 0.0, math.nan
+        self._counted, self._counted_since_s = 0.0, math.nan
+        """What went through before the last cut, and since when."""
         self._closed_until_s = self._look_at_s = self._look_after_s = 0.0
         self._next_s = self._next_urgent_s = 0.0
         self._last_patient_s = -math.inf
@@ -158,10 +160,25 @@ class Pace:
         if not self.is_closed(now_s):
             self._look_after_s = _LOOK_S
             self._look_at_s = now_s + _LOOK_S
-            self._cut(wait_s, now_s)
+            if self._passed or not self._lengthen(now_s + wait_s, now_s):
+                self._counted, self._counted_since_s = self._passed, self._passed_since_s
+                self._cut(wait_s, now_s)
         self._closed_until_s = max(self._closed_until_s, now_s + wait_s)
         self._next_s = max(self._next_s, self._closed_until_s)
         self._passed, self._passed_since_s = 0.0, self._closed_until_s
+
+    def _lengthen(self, opens_s: float, now_s: float) -> bool:
+        """Nothing went through since the last refusal: it was for longer, and no other. Whether there was one."""
+        if self._share is not None and self._window is not None and now_s <= self._window.ends_s:
+            self._share = replace(self._share, since_s=opens_s)
+        elif self._learned is not None:
+            top = max(_LEAST_RATE, self._counted / (opens_s - self._counted_since_s))
+            self._learned = replace(self._learned, top=top, since_s=opens_s)
+        elif self._ramp_s is not None:
+            self._ramp_s = opens_s
+        else:
+            return False
+        return True
 
     def _cut(self, wait_s: float, now_s: float) -> None:
         self._scale_s = max(wait_s, (1 - _CUT) * self._scale_s)

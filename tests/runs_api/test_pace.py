@@ -258,9 +258,26 @@ def test_where_port_tells_of_its_window_a_refusal_has_us_ask_for_less_of_it_for_
     assert pace.rate(opens_s + 120) == pytest.approx(45)
     assert pace.rate(opens_s + 1000) == pytest.approx(45), "never more than the window allows"
     for number in range(20):
+        pace.answered(opens_s + number, looked=False)
         pace.told(Window(0, -50, 1.0, opens_s + number + 1, 45.0))
         pace.refused(0.5, opens_s + number)
     assert pace.rate(opens_s + 21) == pytest.approx(0.1 * 0.8 * 45, rel=0.05)
+
+
+def test_a_refusal_of_the_same_window_is_no_second_one() -> None:
+    """Port may refuse without a word of how long: whoever asks too early is refused again, and learns only that."""
+    told = Pace(LONGEST_S)
+    told.told(_window(0, -50, left_s=10.0, usual_rate=45.0))
+    learned = _learned(passed=300, took_s=20.0, wait_s=0.5)
+    for number in range(10):
+        told.refused(0.3, NOW_S + number * 0.35)
+        learned.refused(0.5, NOW_S + 1 + number * 4)
+    assert told.rate(NOW_S + 10.1) == pytest.approx(0.8 * 45, rel=0.05)
+    assert learned.rate(NOW_S + 37.5) == pytest.approx(0.8 * 300 / 57.5)
+    never = Pace(LONGEST_S)
+    never.refused(1.0, NOW_S)
+    never.refused(1.0, NOW_S + 2)
+    assert never.rate(NOW_S + 3) == 10
 
 
 def test_once_word_of_windows_is_old_refusals_teach_again() -> None:
