@@ -31,8 +31,8 @@ class RequestLimits:
     """How patient requests are. Times in seconds.
 
     ``attempt_timeout_s`` bounds each silence of the server, ``max_server_wait_s`` how long its wish to be left
-    alone is honoured, ``yield_s`` how long a request that can wait is held back where there are enough for that; see
-    `agent.runs_api.pace`.
+    alone is honoured, ``yield_s`` how long a request that can wait is held back, if enough are left for that;
+    see `agent.runs_api.pace`.
     """
 
     backoff: Backoff = _BACKOFF
