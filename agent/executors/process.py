@@ -142,6 +142,7 @@ class ProcessExecutor:
         cancellations = await settled(making)
         try:
             if cancellations > 0:
+                making.exception()  # of a run that is stopped nobody need know it; asyncio would tell the log
                 raise asyncio.CancelledError
             return making.result()
         finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
 import os
 import signal
 import subprocess
@@ -247,6 +249,31 @@ def test_orphan_that_outlives_sigkill_is_left_behind_by_its_own_run_alone(
     of_its_own, of_another = asyncio.run(scene())
     assert "had left running (1): sleep" in of_its_own
     assert not of_another
+
+
+def test_disk_that_fails_a_run_which_is_stopped_meanwhile_is_no_stray_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, release, stray = threading.Event(), threading.Event(), []
+
+    def fails_late(*_arguments: object) -> None:
+        begun.set()
+        release.wait(20)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def scene(task: asyncio.Task[Outcome]) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: stray.append(context))
+        await until(begun.is_set, "the disk to be used")
+        task.cancel()
+        await asyncio.sleep(0)
+        release.set()
+        await asyncio.wait([task])
+        gc.collect()
+
+    monkeypatch.setattr("agent.executors.process._make_places", fails_late)
+    with FakeRun() as run, pytest.raises(asyncio.CancelledError):
+        supervise(run, "exit 0", scene)
+    assert not stray
 
 
 def test_two_runs_at_once_kill_only_their_own(tmp_path: Path) -> None:
