@@ -16,8 +16,8 @@ _LAST_WORDS_S = 0.5
 def leave(code: int) -> NoReturn:
     """Ends the process with ``code`` at once: no exception that somebody might catch, no waiting for threads."""
     for stream in (sys.stdout, sys.stderr):
-        # Closed, or nobody reads any more, or interrupted while it was written to.
-        with contextlib.suppress(OSError, RuntimeError, ValueError):
+        # Closed (before the start: None), or nobody reads any more, or interrupted while it was written to.
+        with contextlib.suppress(AttributeError, OSError, RuntimeError, ValueError):
             stream.flush()
     os._exit(code)
 

@@ -41,3 +41,11 @@ def test_the_process_ends_with_1(say: str, between: str, said: str) -> None:
     program = _ARMED.format(say=say, between=between)
     ended = subprocess.run([sys.executable, "-c", program], timeout=20, check=False, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (1, said)
+
+
+def test_it_leaves_also_where_stdout_was_closed_before_the_start() -> None:
+    leaves = "import sys; from agent.leaving import leave; assert sys.stdout is None; leave(7)"
+    ended = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", leaves], timeout=30, check=False
+    )
+    assert ended.returncode == 7
