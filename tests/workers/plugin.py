@@ -1,0 +1,90 @@
+"""What pytest-xdist's workers need here: long files first, quiet for some tests, and figures of coverage.
+
+A worker executes whole files: their tests share what they start. Without workers nothing of this does anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from coverage import Coverage
+
+from tests.workers.quiet import Quiet
+
+_LONG = ("whole", "drop_in", "faults", "broker", "chaos", "sandbox", "commands")
+"""Rooms where whole agents are started: a file takes a minute, for which all would wait, were it among the last."""
+
+_DIRECTORY = pytest.StashKey[Path]()
+"""Of the process that starts the workers: where they agree on who is alone."""
+
+_QUIET = pytest.StashKey[Quiet]()
+"""Of a worker."""
+
+
+class Node(Protocol):
+    """A worker, as the process that starts it has it."""
+
+    config: pytest.Config
+    workerinput: dict[str, Any]
+
+
+def _counting() -> Coverage | None:
+    """For a worker of `coverage run`, which by itself counts in no process but its own."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or "COVERAGE_RUN" not in os.environ:
+        return None
+    coverage = Coverage(data_suffix=True)
+    coverage.start()
+    return coverage
+
+
+_COVERAGE = _counting()
+"""Counts since this was imported, which is before anything of the agent was."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Node) -> None:
+    """Tells a worker where it finds the others."""
+    stash = node.config.stash
+    if _DIRECTORY not in stash:
+        stash[_DIRECTORY] = Path(tempfile.mkdtemp(prefix="action-agent-tests-"))
+    node.workerinput["quiet"] = str(stash[_DIRECTORY])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Has a worker find the others."""
+    if hasattr(config, "workerinput"):
+        config.stash[_QUIET] = Quiet(Path(config.workerinput["quiet"]))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Tidies up, and leaves a worker's figures to `coverage combine`."""
+    if _QUIET in config.stash:
+        config.stash[_QUIET].close()
+    if _DIRECTORY in config.stash:
+        shutil.rmtree(config.stash[_DIRECTORY])
+    if _COVERAGE is not None:
+        _COVERAGE.stop()
+        _COVERAGE.save()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Puts the rooms first that take long."""
+    if _QUIET in config.stash:
+        items.sort(key=lambda item: _LONG.index(room) if (room := item.path.parent.name) in _LONG else len(_LONG))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Has a test wait for its turn, before its time-out begins."""
+    turn: AbstractContextManager[None] = nullcontext()
+    if (quiet := item.config.stash.get(_QUIET, None)) is not None:
+        turn = quiet.alone() if item.get_closest_marker("alone") else quiet.with_others()
+    with turn:
+        return (yield)
