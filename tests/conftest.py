@@ -6,6 +6,7 @@ from tests.workers.plugin import (
     pytest_configure_node,
     pytest_runtest_protocol,
     pytest_unconfigure,
+    pytest_xdist_auto_num_workers,
 )
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "pytest_configure_node",
     "pytest_runtest_protocol",
     "pytest_unconfigure",
+    "pytest_xdist_auto_num_workers",
 ]

@@ -12,7 +12,7 @@ from tests.chaos.play import Plan, play
 from tests.chaos.table import table
 from tests.chaos.verdict import troubles
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.alone]
 
 SEED = int(os.environ.get("CHAOS_SEED", "7"))
 

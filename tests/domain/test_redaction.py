@@ -220,6 +220,7 @@ def test_an_integer_that_python_does_not_print_becomes_text(secrets: list[str]) 
     assert json.loads(json.dumps(masked)) == [10**4000, hex(10**5000), hex(-(10**5000))]
 
 
+@pytest.mark.alone
 def test_is_fast_enough_for_a_flood() -> None:
     """The bound is far below what it does (over 75 MiB/s), so that a busy machine does not fail it."""
     redactor = redactor_of(*(b"%032x" % (0x9E3779B97F4A7C15F39CC0605CEDC835 ^ i << 90) for i in range(40)))

@@ -16,7 +16,7 @@ from tests.chaos.table import table
 from tests.chaos.torments import KILLED, STOPPED
 from tests.chaos.verdict import troubles
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.alone]
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
 

@@ -77,6 +77,8 @@ async def lose(run: Run) -> None:
 """
 SHORT = {"AGENT_DRAIN_TIMEOUT_S": "1", "AGENT_KILL_GRACE_S": "1", "AGENT_REPORT_TIMEOUT_S": "2"}
 TOTAL_S = 1 + 1 + 2 + 9
+SLACK_S = 15
+"""A process takes so long at most to be gone, on a busy machine; what it stands in would take ten minutes."""
 
 
 def stop(agent: OneAgent, between: Callable[[], object] = lambda: None) -> float:
@@ -164,7 +166,7 @@ def test_an_action_that_blocks_the_loop_does_not_keep_the_agent_beyond_its_time(
     agent.send(signal.SIGTERM)
     assert agent.wait_end() == 1
     took_s = time.monotonic() - begun_s
-    assert TOTAL_S - 0.5 < took_s < TOTAL_S + 2
+    assert TOTAL_S - 0.5 < took_s < TOTAL_S + SLACK_S
     assert agent.lines("the stop took too long: ending at once")
     assert world.ledger.runs[run_id].terminal_statuses == []  # it comes again, as an interrupted run
 
@@ -180,7 +182,7 @@ def test_a_stop_that_nobody_asked_for_has_the_same_end(world: World, begin: Begi
     drains.touch()
     assert agent.wait_end() == 1
     took_s = time.monotonic() - begun_s
-    assert took_s < TOTAL_S + 4 + 2
+    assert took_s < TOTAL_S + 4 + SLACK_S
     assert agent.lines("the source was lost: draining, then exiting to be started again")
     assert agent.lines("the stop took too long: ending at once")
     assert world.ledger.runs[run_id].terminal_statuses == []

@@ -247,6 +247,7 @@ def test_skimming_finds_the_run_that_reading_finds(name: str, data: st.DataObjec
             assert skimmed == whole
 
 
+@pytest.mark.alone
 def test_whatever_a_message_is_made_of_skimming_is_quick() -> None:
     for piece in (
         b'"',

@@ -262,7 +262,7 @@ def test_the_reset_may_be_epoch_seconds_and_is_read_by_the_servers_clock() -> No
         rig.faults(Fault(path="/v1/organization", status=429, headers=headers))
         began_s = time.monotonic()
         assert isinstance(await rig.client.organization(), Identity)
-        assert 0.95 <= time.monotonic() - began_s < 5
+        assert 0.95 <= time.monotonic() - began_s < 10
 
     with_rig(scenario)
 
@@ -350,7 +350,7 @@ def test_hurry_shortens_what_is_under_way_and_what_comes_later_and_never_lengthe
         rig.client.hurry(60)
         assert isinstance(await task, Unanswered)
         assert isinstance(await _close_run(rig, run_id), Unanswered)
-        assert time.monotonic() - began_s < 5
+        assert time.monotonic() - began_s < 10
         assert rig.client.left_s() == 0
 
     with_rig(scenario)

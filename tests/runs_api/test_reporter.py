@@ -763,7 +763,7 @@ def test_in_a_hurry_and_with_port_away_reports_end_undelivered_in_time() -> None
         began_s = time.monotonic()
         rig.reporter.hurry(0.4)
         results = await asyncio.gather(*tasks)
-        assert time.monotonic() - began_s < 3
+        assert time.monotonic() - began_s < 10
         assert all(isinstance(result, Undelivered) for result in results)
 
     with_rig(scenario)

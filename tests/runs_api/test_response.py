@@ -179,7 +179,7 @@ def test_the_status_does_not_wait_for_ever_for_it() -> None:
         report.response(answer("?", {"a": 1}))
         began_s = time.monotonic()
         assert await report.finish(Succeeded()) == Delivered()
-        assert time.monotonic() - began_s < 5
+        assert time.monotonic() - began_s < 10
         run = rig.api.ledger.runs[run_id]
         assert run.terminal_statuses == ["SUCCESS"]
         assert run.log_text.startswith("Port was not given the response in time: HTTP 503")

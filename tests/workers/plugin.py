@@ -49,6 +49,12 @@ _COVERAGE = _counting()
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, for many a test waits most of its time."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Node) -> None:
     """Tells a worker where it finds the others."""
     stash = node.config.stash
