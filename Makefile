@@ -6,7 +6,6 @@ FUZZ   := .cache/fuzz/venv
 SYFT   := .cache/image/venv
 IMAGE  ?= action-agent
 SBOM   ?= action-agent.cdx.json
-SPREAD := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help venv lint format test chart fuzz chaos soak bench sandbox image sbom lock
 
@@ -33,7 +32,7 @@ format: venv ## rewrites in house style
 	$(BIN)/ruff check --fix agent tests
 
 test: venv ## everything that needs no broker, Docker, Java or account, on all cores: make test ARGS=tests/routing
-	$(BIN)/python -m $(RUNNER) pytest $(SPREAD) -m "not kafka and not browser and not memory_cgroup and not chart and not prometheus and not image" $(ARGS)
+	$(BIN)/python -m $(RUNNER) pytest -n auto -m "not kafka and not browser and not memory_cgroup and not chart and not prometheus and not image" $(ARGS)
 
 chart: venv ## renews what the chart's README and schema have from its values and the agent's settings
 	$(BIN)/python -m tests.chart.derived

@@ -1,4 +1,6 @@
-"""Everything that concerns all tests: how workers share them."""
+"""What concerns all tests: how workers share them, and that no property fails because the machine is busy."""
+
+from hypothesis import HealthCheck, settings
 
 from tests.workers.plugin import (
     pytest_collection_modifyitems,
@@ -7,6 +9,7 @@ from tests.workers.plugin import (
     pytest_runtest_protocol,
     pytest_unconfigure,
     pytest_xdist_auto_num_workers,
+    pytest_xdist_make_scheduler,
 )
 
 __all__ = [
@@ -16,4 +19,9 @@ __all__ = [
     "pytest_runtest_protocol",
     "pytest_unconfigure",
     "pytest_xdist_auto_num_workers",
+    "pytest_xdist_make_scheduler",
 ]
+
+# Hypothesis's own limits are in seconds by the clock on the wall: an example that waited for a core would fail.
+settings.register_profile("tests", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")

@@ -1,6 +1,7 @@
 """What pytest-xdist's workers need here: long files first, quiet for some tests, and figures of coverage.
 
-A worker executes whole files: their tests share what they start. Without workers nothing of this does anything.
+A worker executes whole files, and some rooms whole, for their tests share what they start. Without workers nothing
+of this does anything.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from typing import Any, Protocol
 
 import pytest
 from coverage import Coverage
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # ships no types
 
 from tests.workers.quiet import Quiet
 
 _LONG = ("whole", "drop_in", "faults", "broker", "chaos", "sandbox", "commands")
 """Rooms where whole agents are started: a file takes a minute, for which all would wait, were it among the last."""
+
+_UNDIVIDED = ("tests/whole/", "tests/drop_in/")
+"""Rooms whose tests share agents: each worker that had a file of theirs would start all of them."""
 
 _DIRECTORY = pytest.StashKey[Path]()
 """Of the process that starts the workers: where they agree on who is alone."""
@@ -52,6 +57,25 @@ _COVERAGE = _counting()
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores, for many a test waits most of its time."""
     return (os.cpu_count() or 1) + 1
+
+
+class Spread(LoadFileScheduling):  # type: ignore[misc]
+    """File by file, to whoever is free, in the order of `pytest_collection_modifyitems`."""
+
+    def __init__(self, config: pytest.Config, log: object) -> None:
+        config.option.loadscopereorder = False  # would have the file with most tests come first
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        """What goes to one worker: the room or the file of this test."""
+        rooms = (room for room in _UNDIVIDED if nodeid.startswith(room))
+        return next(rooms, super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Spread:
+    """In place of that of ``--dist``."""
+    return Spread(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -12,8 +12,10 @@ from textwrap import dedent
 
 import pytest
 
+pytestmark = pytest.mark.timeout(300)
+
 ROOT = Path(__file__).parents[2]
-WITH_WORKERS = ("pytest", "-p", "tests.workers.plugin", "--dist", "loadfile", "--no-loadscope-reorder")
+WITH_WORKERS = ("pytest", "-p", "tests.workers.plugin")
 
 MEET = """\
 import time
@@ -22,7 +24,7 @@ import pytest
 
 def meet(me, other):
     Path(me).touch()
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + 120
     while not Path(other).exists():
         assert time.monotonic() < deadline_s, "there is no second worker"
         time.sleep(0.005)
@@ -32,7 +34,7 @@ def meet(me, other):
 def run(project: Path, files: Mapping[str, str], *command: str) -> str:
     """What the module ``command`` says, all in order."""
     for name, text in files.items():
-        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(dedent(text))
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COVERAGE_", "PYTHON"))
@@ -43,7 +45,7 @@ def run(project: Path, files: Mapping[str, str], *command: str) -> str:
         env=inherited | {"PYTHONPATH": f"{ROOT}:{project}", "TMPDIR": str(project)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -67,7 +69,7 @@ def test_what_is_marked_runs_while_nothing_else_does(project: Path) -> None:
             def test_another_worker_is_at_work():
                 meet("many", "loud")
 
-            @pytest.mark.parametrize("number", range(300))
+            @pytest.mark.parametrize("number", range(150))
             def test_is_never_beside(number):
                 assert not Path("is alone").exists()
                 Path("is there").touch()
@@ -91,7 +93,7 @@ def test_what_is_marked_runs_while_nothing_else_does(project: Path) -> None:
                 assert not Path("is there").exists()
             """,
     }
-    assert "322 passed" in run(project, files, *WITH_WORKERS, "-n", "2")
+    assert "172 passed" in run(project, files, *WITH_WORKERS, "-n", "2")
     left = {file.name for file in project.iterdir() if file.name.startswith("action-agent-tests-")}
     assert left == set()
 
@@ -126,6 +128,20 @@ def test_long_rooms_come_first(project: Path) -> None:
     files = {f"{room}/test_{room}.py": note.format(room=room) for room in ("bench", "faults", "routing", "whole")}
     run(project, files, *WITH_WORKERS, "-n", "1")
     assert (project / "order").read_text().split() == ["whole", "faults", "bench", "routing"]
+
+
+def test_a_room_that_shares_its_agents_is_for_one_worker(project: Path) -> None:
+    note = "    import os\n    open('workers', 'a').write(os.environ['PYTEST_XDIST_WORKER'] + ' ')\n"
+    files = {
+        "meet.py": MEET,
+        "tests/whole/test_one.py": f"from meet import *\n\ndef test_it():\n    meet('here', 'there')\n{note}",
+        "tests/whole/test_two.py": f"def test_it():\n{note}",
+        "tests/whole/test_three.py": f"def test_it():\n{note}",
+        "tests/bench/test_it.py": "from meet import *\n\ndef test_it():\n    meet('there', 'here')\n",
+    }
+    assert "4 passed" in run(project, files, *WITH_WORKERS, "-n", "2")
+    workers = (project / "workers").read_text().split()
+    assert (len(workers), len(set(workers))) == (3, 1)
 
 
 def test_coverage_knows_what_each_worker_executed(project: Path) -> None:
