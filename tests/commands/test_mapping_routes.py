@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,19 @@ from agent.intake.signature import SignatureMode
 from agent.ports import Decoded
 from agent.routing.document import parse
 from agent.routing.expressions import Expressions
-from tests.drop_in.test_migrated import both
+from tests.drop_in.test_migrated import Both, both_in
 
 MESSAGE: dict[str, Any] = json.loads(
     (Path(__file__).parent.parent / "drop_in" / "cases" / "argo_resubmit_ok.json").read_text(encoding="utf-8")
 )["message"]
 RESPONSE: JsonObject = {"statusCode": 200, "headers": {"Location": "/x"}, "text": '{"id": 7}', "json": {"id": 7}}
 ENVIRONMENT = {"TOKEN": "tok-123456", "my-group_my-project": "glptt-123456", "EMPTY": ""}
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[Both]:
+    with both_in(ENVIRONMENT) as judge:
+        yield judge
 
 
 def invocation(**parts: Any) -> Invocation:
@@ -88,8 +95,8 @@ BODIES: list[Any] = [
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: json.dumps(body)[:40])
-def test_bodies(body: Any) -> None:
-    by_mapping, by_routes, text = both(json.dumps([{"body": body}]).encode(), ENVIRONMENT, invocation(), RESPONSE)
+def test_bodies(body: Any, both: Both) -> None:
+    by_mapping, by_routes, text = both(json.dumps([{"body": body}]).encode(), invocation(), RESPONSE)
     assert by_routes == by_mapping, text
     assert isinstance(by_routes, tuple), by_routes
 
@@ -198,8 +205,8 @@ def test_bodies(body: Any) -> None:
     ],
     ids=lambda mapping: json.dumps(mapping)[:60],
 )
-def test_all_else(mapping: dict[str, Any]) -> None:
-    by_mapping, by_routes, text = both(json.dumps([mapping]).encode(), ENVIRONMENT, invocation(), RESPONSE)
+def test_all_else(mapping: dict[str, Any], both: Both) -> None:
+    by_mapping, by_routes, text = both(json.dumps([mapping]).encode(), invocation(), RESPONSE)
     assert by_routes == by_mapping, text
 
 
@@ -217,15 +224,15 @@ def test_all_else(mapping: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_the_same_messages_are_taken(parts: dict[str, Any]) -> None:
+def test_the_same_messages_are_taken(parts: dict[str, Any], both: Both) -> None:
     mapping = json.dumps([{"enabled": False}, {"enabled": '.action == "other"'}, {"body": ".context"}]).encode()
-    by_mapping, by_routes, text = both(mapping, ENVIRONMENT, invocation(**parts), RESPONSE)
+    by_mapping, by_routes, text = both(mapping, invocation(**parts), RESPONSE)
     assert by_routes == by_mapping, text
 
 
-def test_a_message_that_is_not_for_agents_is_not_taken() -> None:
+def test_a_message_that_is_not_for_agents_is_not_taken(both: Both) -> None:
     """As that of another consumer, which has no method at all."""
-    by_mapping, by_routes, _ = both(b"[{}]", ENVIRONMENT, invocation(payload={"entity": None}), RESPONSE)
+    by_mapping, by_routes, _ = both(b"[{}]", invocation(payload={"entity": None}), RESPONSE)
     assert by_mapping == by_routes == "no route"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,24 +67,31 @@ def reported_templates(routed: Routed) -> list[tuple[str, Any]]:
     return [(name, template) for name, template in parts.items() if template is not None]
 
 
-def both(
-    mapping: bytes, environment: Mapping[str, str], invocation: Invocation, response: Mapping[str, Json]
-) -> Any:
-    """The outcome by the mapping, that by the routes written for it, and their text."""
-    with reader(environment) as mappings:
-        by_mapping = outcome(mappings.parse(mapping, "mapping.json"), invocation, response)
-        never_set = frozenset(re.findall(r"\w+", mapping.decode())) - environment.keys()
-        known = Known(tuple(environment), plain=never_set)
-        text = routes_text(convert(parse(mapping, "mapping.json"), mappings.expressions, known), "mapping.json")
+Both = Callable[[bytes, Invocation, Mapping[str, Json]], tuple[Any, Any, str]]
+"""Of a mapping: the outcome by it, that by the routes written for it, and their text."""
+
+
+@contextmanager
+def both_in(environment: Mapping[str, str]) -> Iterator[Both]:
+    """Judges mappings, one after another, by the same two readers."""
     settings = ExecutorSettings(client_secret=lambda: SECRET)
     registry = ExecutorRegistry.load(fake_services(settings, environment=environment))
     routes = RoutesReader(registry, environment, jq_timeout_s=20)
     try:
-        by_routes = outcome(routes.parse(text.encode(), "routes.yaml"), invocation, response)
+        with reader(environment) as mappings:
+
+            def both(mapping: bytes, invocation: Invocation, response: Mapping[str, Json]) -> tuple[Any, Any, str]:
+                by_mapping = outcome(mappings.parse(mapping, "mapping.json"), invocation, response)
+                never_set = frozenset(re.findall(r"\w+", mapping.decode())) - environment.keys()
+                known = Known(tuple(environment), plain=never_set)
+                converted = convert(parse(mapping, "mapping.json"), mappings.expressions, known)
+                text = routes_text(converted, "mapping.json")
+                return by_mapping, outcome(routes.parse(text.encode(), "routes.yaml"), invocation, response), text
+
+            yield both
     finally:
         routes.close()
         asyncio.run(registry.close())
-    return by_mapping, by_routes, text
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
@@ -92,6 +100,7 @@ def test_the_recorded_cases(path: Path) -> None:
     invocation = case.invocation()
     if invocation is None:
         return
-    by_mapping, by_routes, text = both(case.mapping, case.raw["env"], invocation, case.response())
+    with both_in(case.raw["env"]) as both:
+        by_mapping, by_routes, text = both(case.mapping, invocation, case.response())
     assert by_routes == by_mapping, text
     assert by_routes != "not sent"
