@@ -17,6 +17,7 @@ from yarl import URL
 from agent.net.client import Client, open_client
 from agent.net.outgoing import Outgoing, Timeouts
 from agent.net.tls import tls_context
+from tests.net.usual_tls import usual_tls
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -165,7 +166,7 @@ async def client(
     *, authority: trustme.CA | None = None, timeout_s: float = 5.0, max_connections: int = 10, **options: Any
 ) -> AsyncIterator[Client]:
     """A client that trusts ``authority``; further ``options`` are those of `open_client`."""
-    tls = options.pop("tls", None) or tls_context()
+    tls = options.pop("tls", None) or (usual_tls() if authority is None else tls_context())
     if authority is not None:
         authority.configure_trust(tls)
     timeout = options.pop("timeout", None) or httpx.Timeout(timeout_s)
