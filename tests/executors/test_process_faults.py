@@ -146,7 +146,7 @@ def test_tree_that_keeps_forking_is_ended(tmp_path: Path) -> None:
         echo $$ >{ready}; sleep 99"""
     with FakeRun() as run:
         _cancelled(run, script, ready, kill_grace_s=0.1)
-    marker = f"/{tmp_path.name}/".encode()
+    marker = f"{tmp_path}/".encode()
     left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if marker in _read(path)]
     assert not left
 
