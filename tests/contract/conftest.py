@@ -1,5 +1,5 @@
-"""As in `tests.executors`."""
+"""Executors' clients share one TLS context."""
 
-from tests.executors.conftest import _usual_roots_are_read_once
+from tests.net.conftest import usual_tls
 
-__all__ = ["_usual_roots_are_read_once"]
+__all__ = ["usual_tls"]

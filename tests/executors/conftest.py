@@ -1,13 +1,5 @@
-"""Executors whose clients trust the usual roots share them."""
+"""Executors' clients share one TLS context."""
 
-from __future__ import annotations
+from tests.net.conftest import usual_tls
 
-import pytest
-
-from agent.executors import http_pool
-from tests.net.usual_tls import shared_tls_context
-
-
-@pytest.fixture(autouse=True)
-def _usual_roots_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_pool, "tls_context", shared_tls_context)
+__all__ = ["usual_tls"]

@@ -16,8 +16,7 @@ from yarl import URL
 
 from agent.net.client import Client, open_client
 from agent.net.outgoing import Outgoing, Timeouts
-from agent.net.tls import tls_context
-from tests.net.usual_tls import usual_tls
+from agent.net.tls import _made, tls_context
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -166,11 +165,14 @@ async def client(
     *, authority: trustme.CA | None = None, timeout_s: float = 5.0, max_connections: int = 10, **options: Any
 ) -> AsyncIterator[Client]:
     """A client that trusts ``authority``; further ``options`` are those of `open_client`."""
-    tls = options.pop("tls", None) or (usual_tls() if authority is None else tls_context())
+    tls = options.pop("tls", None)
     if authority is not None:
+        tls = tls or _made(True, None, None, None)  # one of its own, for others share theirs
         authority.configure_trust(tls)
     timeout = options.pop("timeout", None) or httpx.Timeout(timeout_s)
-    opened = open_client(tls=tls, max_connections=max_connections, timeout=timeout, user_agent="test", **options)
+    opened = open_client(
+        tls=tls or tls_context(), max_connections=max_connections, timeout=timeout, user_agent="test", **options
+    )
     async with opened:
         yield opened
 

@@ -11,9 +11,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from agent.net.errors import AddressRefusedError, never_sent
 from agent.net.guard import GuardedResolver, check_host, is_refused, literal_address
 from agent.net.proxy import ProxyRules
+from agent.net.tls import tls_context
 from agent.net.transport import AiohttpTransport
 from tests.net.servers import client, keeps_answering, outgoing, raw_server, whole_requests
-from tests.net.usual_tls import usual_tls
 
 REFUSED = [
     "169.254.169.254",
@@ -103,7 +103,7 @@ class Answers(AbstractResolver):
 
 def guarded(resolver: AbstractResolver, *, allow_link_local: bool = False) -> httpx.AsyncClient:
     transport = AiohttpTransport(
-        tls=usual_tls(),
+        tls=tls_context(),
         max_connections=2,
         keepalive_s=0.0,
         allow_link_local=allow_link_local,
@@ -143,7 +143,7 @@ def test_a_name_that_changes_its_address_is_judged_by_the_one_connected_to() -> 
 def test_a_server_that_is_known_already_is_judged_again(body: bytes | None) -> None:
     async def scenario() -> None:
         transport = AiohttpTransport(
-            tls=usual_tls(),
+            tls=tls_context(),
             max_connections=2,
             keepalive_s=0.0,
             resolver=Answers(["127.0.0.1"], ["127.0.0.1", "169.254.169.254"]),

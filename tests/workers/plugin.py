@@ -105,9 +105,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Puts the rooms first that take long."""
+    """Puts first the files where somebody wants to be alone, whom others keep waiting, then the long rooms."""
+    loners = {item.path for item in items if item.get_closest_marker("alone")}
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        room = item.path.parent.name
+        return item.path not in loners, _LONG.index(room) if room in _LONG else len(_LONG)
+
     if _QUIET in config.stash:
-        items.sort(key=lambda item: _LONG.index(room) if (room := item.path.parent.name) in _LONG else len(_LONG))
+        items.sort(key=place)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -123,11 +123,13 @@ def test_waiting_for_quiet_is_not_within_a_tests_time(project: Path) -> None:
     assert "3 passed" in run(project, files, *WITH_WORKERS, "-n", "2")
 
 
-def test_long_rooms_come_first(project: Path) -> None:
+def test_who_wants_to_be_alone_and_long_rooms_come_first(project: Path) -> None:
     note = "def test_it():\n    open('order', 'a').write({room!r} + ' ')\n"
-    files = {f"{room}/test_{room}.py": note.format(room=room) for room in ("bench", "faults", "routing", "whole")}
+    rooms = ("bench", "faults", "net", "routing", "whole")
+    files = {f"{room}/test_{room}.py": note.format(room=room) for room in rooms}
+    files["net/test_net.py"] += "\nimport pytest\n\n@pytest.mark.alone\ndef test_alone():\n    pass\n"
     run(project, files, *WITH_WORKERS, "-n", "1")
-    assert (project / "order").read_text().split() == ["whole", "faults", "bench", "routing"]
+    assert (project / "order").read_text().split() == ["net", "whole", "faults", "bench", "routing"]
 
 
 def test_a_room_that_shares_its_agents_is_for_one_worker(project: Path) -> None:
