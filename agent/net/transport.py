@@ -7,7 +7,6 @@ import contextlib
 import io
 import select
 import ssl
-import weakref
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +15,7 @@ import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver
 from aiohttp.client import ClientTimeout
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
@@ -205,7 +205,9 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._transports: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+        self._open: dict[ResponseHandler, asyncio.Transport] = {}
+        """Connections from their first request to their very end, also where they were closed before; uvloop's
+        transports could not be in a set of weak references."""
 
     async def connect(
         self,
@@ -223,7 +225,7 @@ class _Connector(aiohttp.TCPConnector):
 
     async def abort_lingering(self) -> None:
         """Ends TLS connections that were closed but still wait for the other side's farewell (up to 30 s)."""
-        for transport in list(self._transports):
+        for transport in list(self._open.values()):
             transport.abort()
         await asyncio.sleep(0)
 
@@ -241,8 +243,8 @@ class _Connector(aiohttp.TCPConnector):
         nobody has asked would be taken for the answer.
         """
         transport, protocol = connection.transport, connection.protocol
-        if transport is not None and transport not in self._transports:
-            self._transports.add(transport)
+        if transport is not None and protocol is not None and protocol not in self._open:
+            self._note_new(protocol, transport)
             return True
         try:
             if transport is None or _has_news(transport):
@@ -255,6 +257,19 @@ class _Connector(aiohttp.TCPConnector):
             connection.close()
             return False
         return True
+
+    def _note_new(self, protocol: ResponseHandler, transport: asyncio.Transport) -> None:
+        ended = protocol.closed
+        if ended is None:  # it is gone already; using it will tell
+            return
+
+        def forget(ended: asyncio.Future[None]) -> None:
+            self._open.pop(protocol, None)
+            if not ended.cancelled():
+                ended.exception()  # is told to whoever uses it, if anybody does
+
+        self._open[protocol] = transport
+        ended.add_done_callback(forget)
 
 
 def _has_news(transport: asyncio.Transport) -> bool:
