@@ -68,10 +68,12 @@ class DirectWay:
                 skip_payload=request.method == "HEAD",
                 read_until_eof=True,
                 auto_decompress=False,
+                read_timeout=request.timeouts.read_s,
                 max_line_size=MAX_HEADER_BYTES,
                 max_field_size=MAX_HEADER_BYTES,
             )
             protocol.transport.write(written)
+            protocol.start_timeout()
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:
                 message, content = await protocol.read()

@@ -191,12 +191,20 @@ def test_a_stop_before_it_was_ever_ready_is_an_orderly_one(world: World) -> None
             assert agent.wait_end() == 0, agent.process.last_words()
 
 
+HEARS_CTRL_C = """\
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+"""What a terminal starts hears it; what a shell starts in the background, as these tests may be, does not."""
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("name", ["run", "doctor"])
 def test_a_stop_while_the_agent_still_loads_is_heard(tmp_path: Path, name: str, number: signal.Signals) -> None:
     (tmp_path / "structlog.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n")
     loading = subprocess.Popen(
-        [sys.executable, "-m", "agent", name],
+        [sys.executable, "-c", HEARS_CTRL_C, "-m", "agent", name],
         env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
         cwd=tmp_path,
         stdout=subprocess.PIPE,
