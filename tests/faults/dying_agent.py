@@ -18,7 +18,6 @@ from confluent_kafka import TopicPartition
 from agent.__main__ import main
 from agent.delivery.offset_map import OffsetMap
 from agent.dispatch.admission import Admission
-from agent.executors import process
 from agent.executors.child import Child
 from agent.kafka.committer import Committer
 from agent.kafka.fetched import Fetched
@@ -129,7 +128,7 @@ POINTS: Mapping[str, Callable[[], None]] = {
     "queued": lambda: _after(Admission, "offer"),
     "marker-unsent": lambda: _before(Committer, "_note_sent", lambda committer, _: committer.is_awaited),
     "marker-taken": _at_the_answer,
-    "child-started": lambda: _after_awaiting(process, "start_child"),
+    "child-started": lambda: _after(Child, "__init__"),
     "child-exited": lambda: _after_awaiting(Child, "ended"),
     "outcome-kept": lambda: _after(JournalFile, "write", _keeps),
     "end-committed": lambda: _after(Committer, "on_commit", _tells_an_end),
