@@ -99,10 +99,10 @@ class FewThreads:
             self._work_on()
         except RuntimeError:
             with self._lock:
-                is_nobody_s = self._working == 0 and thread in self._waiting
-                if is_nobody_s:
+                is_nobodys = self._working == 0 and thread in self._waiting
+                if is_nobodys:
                     self._waiting.remove(thread)
-            if is_nobody_s:
+            if is_nobodys:
                 raise
         return done
 
