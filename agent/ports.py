@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypedDict, Unpack, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypedDict, Unpack, runtime_checkable
 
 from agent.domain.earlier import Earlier, Ending
 from agent.domain.events import Event
@@ -42,12 +42,19 @@ class Observer(Protocol):
         """Takes note of ``event``. Must not raise."""
 
 
+Ear: TypeAlias = Callable[[Any], object]
+"""What is given facts, all of one type."""
+
+
 @runtime_checkable
 class SelectiveObserver(Observer, Protocol):
-    """An observer that does nothing with most types of facts, and says with which: it is spared those."""
+    """An observer that does nothing with most types of facts, and says what with which: it is spared the others."""
 
-    def hears(self, kind: type) -> bool:
-        """Whether it is to be told facts of exactly this type. The answer holds for good. Must not raise."""
+    def ears(self, kind: type) -> Sequence[Ear]:
+        """What each fact of exactly this type is given to, in order, in place of `notify`; empty: it hears none.
+
+        The answer holds for good. Must not raise.
+        """
 
 
 # ── intake ───────────────────────────────────────────────────────────────────────────────────────────

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from agent.domain.events import DrainStarted, Event, SourceFailed
 from agent.observability.observers import Observers
-from agent.ports import Observer
+from agent.ports import Ear, Observer
 
 
 class Silent:
@@ -40,9 +40,9 @@ class AtDrain:
     def __init__(self, act: Callable[[], object]) -> None:
         self._act = act
 
-    def hears(self, kind: type) -> bool:
-        """Whether facts of this type may be a reason to call."""
-        return kind in (DrainStarted, SourceFailed)
+    def ears(self, kind: type) -> Sequence[Ear]:
+        """What is given facts that may be a reason to call."""
+        return (self.notify,) if kind in (DrainStarted, SourceFailed) else ()
 
     def notify(self, event: Event) -> None:
         """Takes note of ``event``."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 
 class Backlog:
     """Counts the reports that are under way: while Port is away they pile up, and that must have a bound."""
@@ -20,13 +17,16 @@ class Backlog:
         """Whether more runs may end; one large report may pass the bound, the next may not begin."""
         return self._reports < self._max_reports and self._bytes < self._max_bytes
 
-    @contextmanager
-    def counting(self, size_bytes: int) -> Iterator[None]:
-        """One report, from when it is ready until Port has it."""
-        self._reports += 1
+    def begin(self, size_bytes: int) -> bool:
+        """One more report is ready to be told. Whether that took the last room."""
+        return self._count(1, size_bytes)
+
+    def end(self, size_bytes: int) -> bool:
+        """Port has it, or nobody tells it any more. Whether there is room again."""
+        return self._count(-1, -size_bytes)
+
+    def _count(self, reports: int, size_bytes: int) -> bool:
+        had_room = self.has_room
+        self._reports += reports
         self._bytes += size_bytes
-        try:
-            yield
-        finally:
-            self._reports -= 1
-            self._bytes -= size_bytes
+        return self.has_room != had_room

@@ -95,10 +95,8 @@ def _meaning(task: asyncio.Future[Outcome], run: ActiveRun, route: Route) -> Out
         )
     outcome: object = task.result()  # a stranger's executor may return anything, and anything within it
     match outcome:
-        case Succeeded(None) | Accepted(None):
-            return outcome
         case Succeeded(summary) | Accepted(summary):
-            return replace(outcome, summary=str(summary))
+            return outcome if summary is None or type(summary) is str else replace(outcome, summary=str(summary))
         case Failed(reason):
             return replace(outcome, reason=str(reason))
         case Cancelled(_, detail):

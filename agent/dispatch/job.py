@@ -28,6 +28,8 @@ class Job:
         self.kind = invocation.kind
         self.run_id = invocation.run_id
         self.action = invocation.action
+        self.subject = Subject(self.run_id, self.kind, delivery.origin, routed.route.name, delivery.trace)
+        """What its report is about."""
         self.decoded_bytes = 0
         self.decision: Decision | None = Begin() if delivery.earlier is None else None
         self._invocation: Invocation | None = invocation
@@ -49,12 +51,6 @@ class Job:
             self._invocation = None
             self.delivery = replace(self.delivery, body=b"")
         return invocation
-
-    @property
-    def subject(self) -> Subject:
-        """What its report is about."""
-        delivery = self.delivery
-        return Subject(self.run_id, self.kind, delivery.origin, self.routed.route.name, delivery.trace)
 
     def shed(self) -> None:
         """It has to wait: forgets what can be had again."""

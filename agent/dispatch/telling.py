@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 class Telling:
     """Tells Port of ends, one call a run; many go on at once, and count in ``backlog`` for so long.
 
-    ``on_change`` is called when there may be less or more room in it.
+    ``on_change`` is called when there is no room left in it, and when there is some again.
     """
 
     def __init__(self, lives: Lives, backlog: Backlog, on_change: Callable[[], None]) -> None:
@@ -34,12 +34,13 @@ class Telling:
     @contextmanager
     def counted(self, size_bytes: int = 0) -> Iterator[None]:
         """While Port must take something of a run."""
-        try:
-            with self._backlog.counting(size_bytes):
-                self._on_change()
-                yield
-        finally:
+        if self._backlog.begin(size_bytes):
             self._on_change()
+        try:
+            yield
+        finally:
+            if self._backlog.end(size_bytes):
+                self._on_change()
 
     async def conclude(self, claim: Claim, ended: Ended) -> None:
         """Writes its entities, delivers the end of a run, and settles its message.

@@ -35,7 +35,7 @@ def as_object(value: Json) -> JsonObject:
     """``value`` if it is an object, else an empty one: for reading optional nested keys of strangers' text."""
     if isinstance(value, dict):  # nearly always, and three times quicker to ask than the abstract class
         return value
-    return value if isinstance(value, Mapping) else {}
+    return value if value is not None and isinstance(value, Mapping) else {}
 
 
 def as_flag(value: Json) -> bool:

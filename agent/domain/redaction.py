@@ -67,6 +67,11 @@ class Redactor:
         for secret in secrets:
             self.add(secret)
 
+    @property
+    def size(self) -> int:
+        """How many forms of secrets are looked for; grows with each that is new."""
+        return len(self._needles)
+
     def add(self, secret: str) -> bool:
         """Masks ``secret`` from now on; bytes that a stream still holds back count as later ones.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 CONNECTION_HEADERS = frozenset(
@@ -23,8 +24,15 @@ CONNECTION_HEADERS = frozenset(
 """They belong to the connection, not to the message."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PLAIN = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+\0[ -~]*\n)*")
 _USUAL_CHARS = 64
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def are_plain(headers: Sequence[tuple[str, str]]) -> bool:
+    """Whether all of them can be sent, found out in one look; ``False`` says nothing, see `header_problem`."""
+    text = "".join([f"{name}\0{value}\n" for name, value in headers])
+    return text.count("\n") == len(headers) and _PLAIN.fullmatch(text) is not None
 
 
 def header_problem(name: str, value: str) -> str | None:

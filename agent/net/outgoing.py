@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import httpx
 from yarl import URL
 
-from agent.net.headers import header_problem, is_token
+from agent.net.headers import are_plain, header_problem, is_token
 
-_FRAMING = ("content-length", "transfer-encoding")
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,8 @@ def request_problem(request: Outgoing) -> str | None:
     path = request.url.raw_path_qs
     if not is_token(request.method) or not path.isascii() or not path.isprintable() or " " in path:
         return "the request cannot be sent: its method or path is none"
+    if are_plain(request.headers) and _FRAMING.isdisjoint([name.lower() for name, _ in request.headers]):
+        return None
     for name, value in request.headers:
         problem = header_problem(name, value)
         if problem is None and name.lower() in _FRAMING and not _frames(name, value, request.body):

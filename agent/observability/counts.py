@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -16,6 +16,7 @@ from agent.domain.trace import RunTrace
 from agent.observability import metric_table as table
 from agent.observability.metric_table import MAX_ROUTES, OTHER, STATUSES, UNROUTED, CounterSpec, HistogramSpec
 from agent.observability.observers import EventTable
+from agent.ports import Ear
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
@@ -61,9 +62,9 @@ class Counts:
         self._table.on(events.LoopTicked, lambda e: self._observe(table.LOOP_LAG, e.late_s))
         self._start_at_zero(executors, topics)
 
-    def hears(self, kind: type) -> bool:
-        """Whether facts of this type are taken note of."""
-        return self._table.hears(kind)
+    def ears(self, kind: type) -> Sequence[Ear]:
+        """What takes note of facts of this type."""
+        return self._table.ears(kind)
 
     def notify(self, event: events.Event) -> None:
         """Counts ``event``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from platform import python_version
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -17,7 +17,7 @@ from agent.observability.metric_table import GaugeSpec
 from agent.observability.observers import EventTable
 from agent.observability.outage import Outage
 from agent.observability.partitions import Partitions, Standing
-from agent.ports import Clock
+from agent.ports import Clock, Ear
 
 
 class Gauges(Collector):
@@ -53,18 +53,16 @@ class Gauges(Collector):
         self._ready = False
         self._alive = True
         self._draining = False
-        self._table = EventTable()
+        self._table = EventTable(self._lock)
         self._hear()
 
-    def hears(self, kind: type) -> bool:
-        """Whether facts of this type are taken note of."""
-        return self._table.hears(kind)
+    def ears(self, kind: type) -> Sequence[Ear]:
+        """What takes note of facts of this type."""
+        return self._table.ears(kind)
 
     def notify(self, event: events.Event) -> None:
         """Takes note of ``event``."""
-        if self._table.hears(type(event)):
-            with self._lock:
-                self._table.notify(event)
+        self._table.notify(event)
 
     def collect(self) -> Iterator[Metric]:
         """Every gauge as it is now; a number that is not known yet is left out."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from agent.domain.events import (
     AliveChanged,
@@ -24,7 +24,7 @@ from agent.domain.events import (
 )
 from agent.domain.invocation import InvocationKind
 from agent.observability.observers import EventTable
-from agent.ports import Clock, Health, Observer
+from agent.ports import Clock, Ear, Health, Observer
 
 _BEAT_S = 1.0
 _LEAST_TELLING = "_ALL_BROKERS_DOWN"
@@ -65,9 +65,9 @@ class Readiness:
         """The answer for ``/readyz``."""
         return self._health
 
-    def hears(self, kind: type) -> bool:
-        """Whether facts of this type are taken note of."""
-        return self._table.hears(kind)
+    def ears(self, kind: type) -> Sequence[Ear]:
+        """What takes note of facts of this type."""
+        return self._table.ears(kind)
 
     def notify(self, event: Event) -> None:
         """Takes note of ``event``."""
@@ -161,7 +161,7 @@ class Liveness:
         self._draining = False
         self._alive = True
         self._lock = threading.Lock()
-        self._table = EventTable()
+        self._table = EventTable(self._lock)
         self._table.on(Polled, self._polled)
         self._table.on(PartitionStatus, self._stands)
         self._table.on(Rebalanced, self._rebalanced)
@@ -179,15 +179,13 @@ class Liveness:
             self._announce.notify(AliveChanged(health.ok, health.reason))
         return health
 
-    def hears(self, kind: type) -> bool:
-        """Whether facts of this type are taken note of."""
-        return self._table.hears(kind)
+    def ears(self, kind: type) -> Sequence[Ear]:
+        """What takes note of facts of this type."""
+        return self._table.ears(kind)
 
     def notify(self, event: Event) -> None:
         """Takes note of ``event``."""
-        if self._table.hears(type(event)):
-            with self._lock:
-                self._table.notify(event)
+        self._table.notify(event)
 
     def beat(self) -> None:
         """The event loop is turning."""

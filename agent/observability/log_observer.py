@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -13,7 +13,7 @@ from agent.domain import events
 from agent.observability.observers import EventTable
 from agent.observability.outage import Outage
 from agent.observability.repeats import Repeats
-from agent.ports import Clock
+from agent.ports import Clock, Ear
 
 _STANDSTILL_S = 1.0
 _BURST = 30
@@ -55,9 +55,9 @@ class LogObserver:
         self._hear_sources()
         self._hear_agent()
 
-    def hears(self, kind: type) -> bool:
-        """Whether facts of this type are taken note of."""
-        return self._table.hears(kind)
+    def ears(self, kind: type) -> Sequence[Ear]:
+        """What takes note of facts of this type."""
+        return self._table.ears(kind)
 
     def notify(self, event: events.Event) -> None:
         """Writes about ``event``, if there is anything to write."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from agent.domain.events import Event, LoopTicked, RunFinished, RunStarted
 from agent.observability.observers import EventTable
-from agent.ports import Clock, Observer
+from agent.ports import Clock, Ear, Observer
 
 _TICK_S = 0.25
 _PYTHON = "python"
@@ -34,9 +35,9 @@ class LoopWatch:
         """Whose Python actions are being executed; may be asked on any thread."""
         return tuple(sorted(set(self._in_flight)))
 
-    def hears(self, kind: type) -> bool:
-        """Whether facts of this type are taken note of."""
-        return self._table.hears(kind)
+    def ears(self, kind: type) -> Sequence[Ear]:
+        """What takes note of facts of this type."""
+        return self._table.ears(kind)
 
     def notify(self, event: Event) -> None:
         """Takes note of ``event``."""

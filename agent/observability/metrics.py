@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -16,7 +16,7 @@ from agent.observability.counts import Counts
 from agent.observability.gauges import Gauges
 from agent.observability.pacing import Paced
 from agent.observability.server import Answer
-from agent.ports import Clock
+from agent.ports import Clock, Ear
 
 _FORMATS = {False: choose_encoder(""), True: choose_encoder("application/openmetrics-text; version=1.0.0")}
 
@@ -54,9 +54,9 @@ class Metrics:
         self._exported = _WithoutCreated(registry)
         self._paced = {form: Paced(partial(self.render, openmetrics=form)) for form in (False, True)}
 
-    def hears(self, kind: type) -> bool:
-        """Whether facts of this type are taken note of."""
-        return self._counts.hears(kind) or self._gauges.hears(kind)
+    def ears(self, kind: type) -> Sequence[Ear]:
+        """What takes note of facts of this type."""
+        return (*self._counts.ears(kind), *self._gauges.ears(kind))
 
     def notify(self, event: Event) -> None:
         """Takes note of ``event``."""

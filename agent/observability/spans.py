@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from agent.domain import events
 from agent.domain.trace import RunTrace, SpanContext
 from agent.observability.observers import EventTable
-from agent.ports import Clock
+from agent.ports import Clock, Ear
 
 Attributes: TypeAlias = Mapping[str, str | int]
 
@@ -77,9 +77,9 @@ class SpanObserver:
         self._table.on(events.RunReported, self._reported)
         self._table.on(events.TargetRequested, self._requested)
 
-    def hears(self, kind: type) -> bool:
-        """Whether facts of this type are taken note of."""
-        return self._table.hears(kind)
+    def ears(self, kind: type) -> Sequence[Ear]:
+        """What takes note of facts of this type."""
+        return self._table.ears(kind)
 
     def notify(self, event: events.Event) -> None:
         """Takes note of ``event``."""

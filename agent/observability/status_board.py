@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent.domain import events
@@ -15,7 +15,7 @@ from agent.observability.observers import EventTable
 from agent.observability.outage import Outage
 from agent.observability.partitions import Partitions, Standing
 from agent.observability.phrases import duration, plural
-from agent.ports import Clock, Health, HealthCheck
+from agent.ports import Clock, Ear, Health, HealthCheck
 
 MAX_RECENT = 100
 MAX_TROUBLES = 20
@@ -110,18 +110,16 @@ class StatusBoard:
         self._budget: events.RateBudget | None = None
         self._outage = Outage()
         self._draining = False
-        self._table = EventTable()
+        self._table = EventTable(self._lock)
         self._hear()
 
-    def hears(self, kind: type) -> bool:
-        """Whether facts of this type are taken note of."""
-        return self._table.hears(kind)
+    def ears(self, kind: type) -> Sequence[Ear]:
+        """What takes note of facts of this type."""
+        return self._table.ears(kind)
 
     def notify(self, event: events.Event) -> None:
         """Takes note of ``event``."""
-        if self._table.hears(type(event)):
-            with self._lock:
-                self._table.notify(event)
+        self._table.notify(event)
 
     def status(self) -> Status:
         """The picture as it is now."""

@@ -49,6 +49,8 @@ class KnownDetails:
     def __init__(self, redactor: Redactor, limits: ReportLimits) -> None:
         self.untold: set[str] = set()
         """Names of fields of `Details`; outputs, which are told only at the end, are not among them."""
+        self.changes = 0
+        """How often anything was set or added."""
         self._redactor = redactor
         self._limits = limits
         self._links: list[str] = []
@@ -65,6 +67,7 @@ class KnownDetails:
 
     def add_link(self, url: Json) -> str | None:
         """Adds a link, unless it is empty or known. Returns why it was left out, if it was; once each."""
+        self.changes += 1
         text = self._text(url, self._limits.link_bytes + 1).strip() if url is not None else ""
         if not text or text in self._links:
             return None
@@ -79,6 +82,7 @@ class KnownDetails:
     def set_text(self, name: TextName, value: Json) -> None:
         """Replaces a text; null changes nothing."""
         if value is not None:
+            self.changes += 1
             max_bytes = self._limits.summary_bytes if name == "summary" else self._limits.text_bytes
             self._texts[name] = self._text(value, max_bytes)
             self.untold.add(name)
@@ -88,6 +92,7 @@ class KnownDetails:
 
         The value before it is gone either way: nobody shall take an old one for the newest.
         """
+        self.changes += 1
         name, value = self._redactor.mask_text(name), self._redactor.mask_json(value)
         self._outputs.pop(name, None)
         self._outputs_bytes -= self._output_bytes.pop(name, 0)

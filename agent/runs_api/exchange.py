@@ -27,8 +27,8 @@ from agent.runs_api.wire import Request, excerpt, read_message
 class Reply:
     """Port's answer. ``maybe_repeated``: an earlier attempt at the same request may have been applied, too.
 
-    ``at_epoch_s`` is the time by Port's clock, or by ours where the answer does not tell it; ``server_epoch_s``
-    is ``None`` then.
+    ``message`` says why Port refused; it is empty where Port did as it was asked. ``at_epoch_s`` is the time by
+    Port's clock, or by ours where the answer does not tell it; ``server_epoch_s`` is ``None`` then.
     """
 
     status_code: int
@@ -172,7 +172,7 @@ class Exchange:
             status_code=answer.status,
             headers=answer.headers,
             body=body,
-            message=read_message(body, text),
+            message="" if 200 <= answer.status < 300 else read_message(body, text),
             at_epoch_s=self._clock.epoch() if server_s is None else server_s,
             server_epoch_s=server_s,
         )

@@ -199,13 +199,16 @@ class PortRunReport:
 
     async def _tell(self, target: Target, conclusion: Conclusion) -> Reported:
         response = self._conclude_response(target, conclusion)
-        self._keep(target.conclude(self._details.conclude(conclusion.summary, ""), conclusion))
+        requests = target.conclude(self._details.conclude(conclusion.summary, ""), conclusion)
+        self._keep(requests)
+        known = (self._details.changes, self._redactor.size)
         if response is not None:
             await self._tell_response(response)
         lost_lines = await self._log.finish(self._flush_s())
-        note = f"({lost_lines:,} log lines could not be uploaded in time.)" if lost_lines else ""
-        # Anew: what was learned to be a secret meanwhile is masked, and what was said meanwhile is told.
-        requests = target.conclude(self._details.conclude(conclusion.summary, note), conclusion)
+        if lost_lines or known != (self._details.changes, self._redactor.size):
+            # Anew: what was learned to be a secret meanwhile is masked, and what was said meanwhile is told.
+            note = f"({lost_lines:,} log lines could not be uploaded in time.)" if lost_lines else ""
+            requests = target.conclude(self._details.conclude(conclusion.summary, note), conclusion)
         reported = await tell(self._client, requests, self._excerpt)
         if self._journal is not None and not isinstance(reported, Undelivered):
             self._journal.drop((self._subject.run_id, self._subject.origin))

@@ -45,6 +45,8 @@ _MAX_IDENTIFIER_CHARS = 1000
 _IDENTIFIER_SIGNS = frozenset("0123456789@_.+:\\/=-")
 _USUAL = re.compile(r"[A-Za-z0-9@_.+:\\/=-]*")
 """The same without other alphabets: as good as every name, and quicker than a look at each letter."""
+_PLAIN = re.compile(rf"[A-Za-z0-9_-]{{1,{_MAX_IDENTIFIER_CHARS}}}")
+"""Of those what stands in a path as it is."""
 _ALLOWED = (
     f"1 to {_MAX_IDENTIFIER_CHARS:,} characters: letters, digits and @ _ . + : \\ / = -, no blanks, and not . or .."
 )
@@ -65,10 +67,15 @@ def _unfit(what: str) -> UnfitIdentifierError:
 
 def _path(route: str, **names: str) -> str:
     """The route with names in it. Raises `UnfitIdentifierError`."""
-    for what, name in names.items():
-        if not is_identifier(name):
-            raise _unfit(what)
-    return route.format(**{what: quote(name, safe="") for what, name in names.items()})
+    return route.format(**{what: _quoted(what, name) for what, name in names.items()})
+
+
+def _quoted(what: str, name: str) -> str:
+    if _PLAIN.fullmatch(name):  # as every run's id is
+        return name
+    if not is_identifier(name):
+        raise _unfit(what)
+    return quote(name, safe="")
 
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────

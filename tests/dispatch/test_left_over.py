@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -125,13 +124,21 @@ def test_a_defect_in_telling_leaves_it_left_over(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
-def test_a_backlog_is_full_by_number_or_by_size() -> None:
+@pytest.mark.parametrize(
+    ("sizes", "is_full"), [((), False), ((10,), False), ((10, 10), True), ((100,), True), ((99,), False)]
+)
+def test_a_backlog_is_full_by_number_or_by_size(sizes: tuple[int, ...], *, is_full: bool) -> None:
     backlog = Backlog(2, 100)
-    seen = []
-    for sizes in ((), (10,), (10, 10), (100,), (99,)):
-        with ExitStack() as stack:
-            for size_bytes in sizes:
-                stack.enter_context(backlog.counting(size_bytes))
-            seen.append(backlog.has_room)
-    assert seen == [True, True, False, False, True]
+    filled = [backlog.begin(size_bytes) for size_bytes in sizes]
+    assert backlog.has_room is not is_full
+    assert sum(filled) == is_full
+
+    emptied = [backlog.end(size_bytes) for size_bytes in sizes]
     assert backlog.has_room
+    assert sum(emptied) == is_full
+
+
+def test_a_backlog_that_is_full_tells_once_when_it_fills_and_once_when_there_is_room() -> None:
+    backlog = Backlog(2, 100)
+    assert [backlog.begin(60) for _ in range(4)] == [False, True, False, False]
+    assert [backlog.end(60) for _ in range(4)] == [False, False, True, False]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+from collections.abc import Sequence
 
 import pytest
 
 from agent.domain import events as ev
 from agent.observability.logs import configure
 from agent.observability.observers import EventTable, Observers
+from agent.ports import Ear
 from tests.observability.helpers import Heard
 
 
@@ -50,11 +53,15 @@ def test_a_defect_is_logged_once_for_each_kind_of_fact(log: io.StringIO) -> None
 
 def test_who_says_what_it_hears_is_told_nothing_else() -> None:
     class Picky(Heard):
-        def hears(self, kind: type) -> bool:
+        def ears(self, kind: type) -> Sequence[Ear]:
             asked.append(kind)
-            return kind is ev.Committed
+            return (self.notify, louder) if kind is ev.Committed else ()
+
+    def louder(event: ev.Committed) -> None:
+        aloud.append(event.result.upper())
 
     asked: list[type] = []
+    aloud: list[str] = []
     picky, curious = Picky(), Heard()
     observers = Observers(picky, curious)
 
@@ -64,12 +71,13 @@ def test_who_says_what_it_hears_is_told_nothing_else() -> None:
 
     assert curious.events == told
     assert picky.events == [ev.Committed("ok"), ev.Committed("failed")]
+    assert aloud == ["OK", "FAILED"]
     assert asked == [ev.Consumed, ev.Committed]  # once for each
 
 
 def test_who_cannot_say_what_it_hears_is_told_all_and_complained_of_once(log: io.StringIO) -> None:
     class Undecided(Heard):
-        def hears(self, kind: type) -> bool:
+        def ears(self, kind: type) -> Sequence[Ear]:
             raise ZeroDivisionError(f"cannot tell about {kind.__name__}")
 
     undecided, other = Undecided(), Heard()
@@ -93,5 +101,21 @@ def test_a_table_does_only_what_it_has_an_entry_for() -> None:
     table.notify(ev.Consumed("t", 3))
 
     assert heard == [3]
-    assert table.hears(ev.Consumed)
-    assert not table.hears(ev.Committed)
+    (ear,) = table.ears(ev.Consumed)
+    ear(ev.Consumed("t", 4))
+    assert heard == [3, 4]
+    assert not table.ears(ev.Committed)
+
+
+def test_a_table_holds_its_lock_while_an_entry_acts() -> None:
+    held: list[bool] = []
+    lock = threading.Lock()
+    table = EventTable(lock)
+    table.on(ev.Consumed, lambda _: held.append(lock.locked()))
+
+    table.notify(ev.Consumed("t", 1))
+    for ear in table.ears(ev.Consumed):
+        ear(ev.Consumed("t", 2))
+
+    assert held == [True, True]
+    assert not lock.locked()

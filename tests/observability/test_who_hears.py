@@ -159,7 +159,7 @@ def test_these_are_all_that_choose() -> None:
         for module in modules
         for _, kind in inspect.getmembers(module, inspect.isclass)
         if kind.__module__.startswith("agent.observability.") or kind.__module__ == listeners.__name__
-        if hasattr(kind, "hears")
+        if hasattr(kind, "ears")
     }
     assert choosy == {*MAKERS, EventTable}
 
