@@ -60,7 +60,8 @@ class TimeLimit:
         if self._task is None:
             raise RuntimeError("a time limit bounds a task")
         self._cancelling = self._task.cancelling()
-        self.move(self._at_s)
+        if self._at_s is not None:
+            self._set_timer(self._at_s)
         return self
 
     def __exit__(

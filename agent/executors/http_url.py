@@ -112,6 +112,8 @@ def _plain(escape: re.Match[str]) -> str:
 
 def _has_gap(url: str) -> bool:
     """Whether a segment of the path is empty because of what expressions gave."""
+    if _NOTHING not in url:
+        return False
     path = re.split(r"[?#]", url.strip(), maxsplit=1)[0]
     return any(segment and not segment.strip(_NOTHING) for segment in path.split("/"))
 
@@ -121,5 +123,7 @@ def _climbs(url: str) -> bool:
 
     Many decode before they look, and Java's take away what follows a semicolon.
     """
+    if "/." not in url and not url.startswith(".") and "\\" not in url and "%" not in url:
+        return False
     path = unquote(re.split(r"[?#]", url.strip(), maxsplit=1)[0])
     return any(segment.partition(";")[0] in (".", "..") for segment in re.split(r"[/\\]", path))

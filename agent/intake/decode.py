@@ -137,7 +137,10 @@ def reread(invocation: Invocation, document: Json) -> Invocation:
 def inputs_place(document: Json) -> tuple[str, ...]:
     """The path of the object that holds the user's inputs; empty if there is none."""
     root = as_object(document)
-    return next((place for place in _INPUT_PLACES if isinstance(_at(root, place), dict)), ())
+    for place in _INPUT_PLACES:
+        if isinstance(_at(root, place), dict):
+            return place
+    return ()
 
 
 def declared_type(document: Json, name: str) -> str | None:
@@ -242,7 +245,5 @@ def _first_text(*values: Json) -> str | None:
 def _at(root: JsonObject, path: tuple[str, ...]) -> Json:
     value: Json = root
     for name in path:
-        if value is None:
-            return None
-        value = as_object(value).get(name)
+        value = value.get(name) if isinstance(value, dict) else as_object(value).get(name)
     return value

@@ -129,7 +129,7 @@ class MessageIntake:
 
 
 def _listed(invocation: Invocation) -> Iterator[Sealed]:
-    place = inputs_place(invocation.document)
+    place = inputs_place(invocation.document) if invocation.encrypted else ()
     for name in invocation.encrypted if place else ():
         is_object = declared_type(invocation.document, name) == "object"
         yield Sealed((*place, name), name, is_object)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections.abc import Collection
 from typing import TypeGuard
 
 import aiohttp
@@ -11,11 +12,11 @@ import httpx
 from aiohttp.client import ClientTimeout
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
-from aiohttp.http import HttpProcessingError, RawResponseMessage
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from agent.net.errors import CONNECTION_FAILURES, connect_failure, exchange_failure
-from agent.net.incoming import Head, Incoming
+from agent.net.incoming import Incoming
 from agent.net.outgoing import Outgoing
 from agent.time_limit import TimeLimit
 
@@ -43,9 +44,12 @@ class DirectWay:
         self._asks = ClientRequest("GET", url.origin(), loop=asyncio.get_running_loop())
         """Never sent: it tells the connector where to."""
 
-    async def exchange(self, request: Outgoing, body: bytes | None) -> Incoming:
-        """Sends ``request`` and returns with the head of the answer. Raises `httpx.TransportError`."""
-        written = self._written(request, body)
+    async def exchange(self, request: Outgoing, body: bytes | None, names: Collection[str]) -> Incoming:
+        """Sends ``request`` and returns with the head of the answer. Raises `httpx.TransportError`.
+
+        ``names`` are those of its headers, in lower case.
+        """
+        written = self._written(request, body, names)
         timeouts, loop = request.timeouts, asyncio.get_running_loop()
         connection: Connection | None = None
         try:
@@ -87,19 +91,23 @@ class DirectWay:
             connection.close()
             raise
         content.on_eof(connection.release)
-        return Incoming(_head(message), content, connection.close, self._place, request.timeouts.read_s)
+        return Incoming(
+            message.code,
+            message.reason,
+            message.headers,
+            message.raw_headers,
+            content=content,
+            close=connection.close,
+            place=self._place,
+            read_s=request.timeouts.read_s,
+        )
 
-    def _written(self, request: Outgoing, body: bytes | None) -> bytes:
+    def _written(self, request: Outgoing, body: bytes | None, names: Collection[str]) -> bytes:
         """The request as bytes."""
         lines = [f"{request.method} {request.url.raw_path_qs} HTTP/1.1"]
-        names = {name.lower() for name, _ in request.headers}
         if "host" not in names:
             lines.append(f"Host: {self._host}")
         lines += [f"{name}: {value}" for name, value in request.headers]
         if "content-length" not in names and (body is not None or request.method not in _NO_BODY_METHODS):
             lines.append(f"Content-Length: {len(body or b'')}")
         return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
-
-
-def _head(message: RawResponseMessage) -> Head:
-    return Head(message.code, message.reason or "", message.headers, message.raw_headers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 
 import aiohttp
 import httpx
@@ -15,35 +14,30 @@ _CHUNK_BYTES = 16 * 1024
 """Answers are handed on in pieces of this size: what httpx inflates at once stays small, whatever the answer is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What stands before the body; ``headers`` finds names regardless of case."""
-
-    status: int
-    phrase: str
-    headers: Mapping[str, str]
-    raw_headers: tuple[tuple[bytes, bytes], ...]
-
-
 class Incoming:
     """The head of an answer. `read` it, or `close` it: until then it has its connection for itself.
 
-    ``read_s`` bounds each silence of the server while it is read. Once closed it is not to be read.
+    ``headers`` finds names regardless of case. ``read_s`` bounds each silence of the server while it is read. Once
+    closed it is not to be read.
     """
 
     def __init__(
         self,
-        head: Head,
+        status: int,
+        phrase: str | None,
+        headers: Mapping[str, str],
+        raw_headers: tuple[tuple[bytes, bytes], ...],
+        *,
         content: aiohttp.StreamReader,
         close: Callable[[], None],
         place: str,
         read_s: float | None,
     ) -> None:
-        self.status = head.status
-        self.phrase = head.phrase.encode("ascii", "ignore").decode()
+        self.status = status
+        self.phrase = (phrase or "").encode("ascii", "ignore").decode()
         """What the server calls the status, as far as it is ASCII."""
-        self.headers = head.headers
-        self.raw_headers = head.raw_headers
+        self.headers = headers
+        self.raw_headers = raw_headers
         self.content = content
         """The body, still encoded; `piece` reads it."""
         self.close = close

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Collection, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -51,12 +51,15 @@ class Outgoing:
     timeouts: Timeouts
 
 
-def request_problem(request: Outgoing) -> str | None:
-    """Why this request can't be sent, without quoting its path or values; ``None`` if it can."""
+def request_problem(request: Outgoing, names: Collection[str]) -> str | None:
+    """Why this request can't be sent, without quoting its path or values; ``None`` if it can.
+
+    ``names`` are those of its headers, in lower case.
+    """
     path = request.url.raw_path_qs
     if not is_token(request.method) or not path.isascii() or not path.isprintable() or " " in path:
         return "the request cannot be sent: its method or path is none"
-    if are_plain(request.headers) and _FRAMING.isdisjoint([name.lower() for name, _ in request.headers]):
+    if are_plain(request.headers) and _FRAMING.isdisjoint(names):
         return None
     for name, value in request.headers:
         problem = header_problem(name, value)

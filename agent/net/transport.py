@@ -24,7 +24,7 @@ from yarl import URL
 from agent.net.direct import MAX_HEADER_BYTES, NO_TIMEOUT, DirectWay, is_small
 from agent.net.errors import CONNECTION_FAILURES, connect_failure, exchange_failure
 from agent.net.guard import GuardedResolver, check_host
-from agent.net.incoming import BodyStream, Head, Incoming
+from agent.net.incoming import BodyStream, Incoming
 from agent.net.outgoing import Outgoing, Timeouts, request_problem, wire_url
 from agent.net.proxy import ProxyRules
 from agent.net.resolver import SystemResolver
@@ -111,11 +111,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         Raises `RuntimeError` after `aclose`.
         """
         way = self._way(request.url)
-        problem = request_problem(request)
+        names = {name.lower() for name, _ in request.headers}
+        problem = request_problem(request, names)
         if problem is not None:
             raise httpx.LocalProtocolError(problem)
         if way.direct is not None and is_small(request.body):
-            return await way.direct.exchange(request, request.body)
+            return await way.direct.exchange(request, request.body, names)
         try:
             async with asyncio.timeout(request.timeouts.answer_s):
                 return await self._send(request, way)
@@ -150,8 +151,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         except (aiohttp.ClientError, ValueError) as error:
             # What remains here was found out before there was a connection: a method or length that can't be sent.
             raise httpx.LocalProtocolError(f"the request cannot be sent: {error}") from error
-        head = Head(response.status, response.reason or "", response.headers, response.raw_headers)
-        return Incoming(head, response.content, response.close, way.place, request.timeouts.read_s)
+        return Incoming(
+            response.status,
+            response.reason,
+            response.headers,
+            response.raw_headers,
+            content=response.content,
+            close=response.close,
+            place=way.place,
+            read_s=request.timeouts.read_s,
+        )
 
     def _way(self, url: URL) -> _Way:
         """How ``url`` is reached: worked out once for each server.

@@ -113,13 +113,21 @@ class RunLog:
         """Adds one or more lines of text."""
         level = level.upper()
         level = _LEVELS.get(level, level)
+        masked = self._redactor.mask_text(message)
+        is_plain = (
+            masked.isprintable() and len(masked) <= self._limits.line_chars
+        )  # one line, with nothing to clean
+        self.add(
+            [masked] if is_plain else self._tidy_lines(masked),
+            level if level in ("DEBUG", "WARN", "ERROR") else "INFO",
+        )
+
+    def _tidy_lines(self, masked: str) -> list[str]:
         cutter = LineCutter(self._limits.line_chars)
-        raw = self._redactor.mask_text(message).encode("utf-8", "replace")
-        lines = [*cutter.feed(raw), *cutter.close()] or [""]
+        lines = [*cutter.feed(masked.encode("utf-8", "replace")), *cutter.close()] or [""]
         if cutter.cuts:
             self.line_was_cut()
-        tidy = [self._redactor.mask_text(clean(line)) for line in lines]
-        self.add(tidy, level if level in ("DEBUG", "WARN", "ERROR") else "INFO")
+        return [self._redactor.mask_text(clean(line)) for line in lines]
 
     def add(self, lines: Sequence[str], level: str) -> None:
         """Takes finished lines."""

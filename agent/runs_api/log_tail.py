@@ -106,6 +106,8 @@ class LogTail:
 
     def _cut(self) -> None:
         """Leaves out all that costs too much, to the line."""
+        if not self._pieces:  # as nearly always
+            return
         lines = [line for piece in self._pieces for line in piece.lines()]
         room_bytes, begin = self._max_bytes, len(lines)
         while begin and (begin == len(lines) or _cost_bytes(lines[begin - 1][0]) <= room_bytes):
