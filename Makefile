@@ -16,6 +16,7 @@ venv: $(VENV)/.ready ## the environment, with hashed requirements
 
 $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@echo "making the environment in $(VENV), which takes a minute or so"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
@@ -53,7 +54,7 @@ soak: venv ## an agent under mixed runs must not grow: make soak SECONDS=3600
 	SOAK_SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest -s tests/faults/test_20_soak.py $(ARGS)
 
 bench: venv ## what an agent handles, beside bare loops: make bench ARGS="--only http-sync --rounds 5"; needs Java 17 and Maven
-	KAFKA_LIBS="$${KAFKA_LIBS:-$$(.ci/kafka/fetch)}" $(BIN)/python -m tests.bench $(ARGS)
+	$(if $(filter --list,$(ARGS)),,KAFKA_LIBS="$${KAFKA_LIBS:-$$(.ci/kafka/fetch)}") $(BIN)/python -m tests.bench $(ARGS)
 
 sandbox: venv ## the agent on this machine without an account: make sandbox ARGS=--once
 	$(BIN)/action-agent sandbox $(ARGS)

@@ -18,6 +18,7 @@ from agent.domain.outcome import Failed, FailureKind, Outcome, Succeeded
 from agent.executors.child import Child, Ending, settled
 from agent.executors.command import OUTPUT_VARIABLE, CommandLine, CommandTemplate, absolute_program, compile_command
 from agent.executors.command_notes import command_notes, not_started
+from agent.executors.far_directory import FarDirectory
 from agent.executors.oom import OomCounter
 from agent.executors.output_file import read_outputs, tell, write_entities
 from agent.executors.outputs import Outputs
@@ -97,6 +98,7 @@ class ProcessExecutor:
     ) -> None:
         self._command = command
         self._options = options
+        self._directory = None if options.cwd is None else FarDirectory(options.cwd)
         self._family = family
         self._oom = oom
 
@@ -113,6 +115,8 @@ class ProcessExecutor:
         oom_kills = self._oom.read()
         try:
             line = self._command.render(run.view)
+            if self._directory is not None:
+                await _reach(self._directory, run)
             places = await self._places(run)
             child = Child(self._launch(line, run, places), self._family, run.stream)
         except TemplateError as error:
@@ -186,6 +190,15 @@ class ProcessExecutor:
         if now is not None and before is not None and now > before:
             return FailureKind.OUT_OF_MEMORY, f"out of memory: {what} at the agent's memory limit"
         return kind, f"{what} (out of memory?)"
+
+
+async def _reach(directory: FarDirectory, run: RunContext) -> None:
+    """Raises `OSError`."""
+    try:
+        await directory.answers()
+    except asyncio.CancelledError:
+        run.log(f"the command was not started: its directory {directory.path} does not answer", level="ERROR")
+        raise
 
 
 def _make_places(run: RunContext, cwd: Path | None) -> _Places:

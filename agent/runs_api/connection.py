@@ -81,32 +81,30 @@ class Deadline:
         ends_s = [self._at_s] if self._at_s is not None else []
         if timeout_s is not None:
             ends_s.append(asyncio.get_running_loop().time() + timeout_s)
-        return Scope(TimeLimit(min(ends_s, default=None)), self._scopes)
+        return Scope(min(ends_s, default=None), self._scopes)
 
 
-class Scope:
-    """Made by `Deadline.scope`; around what it is for, it raises `TimeoutError` at its end."""
+class Scope(TimeLimit):
+    """Made by `Deadline.scope`, which may draw its end nearer as long as it is open."""
 
-    def __init__(self, limit: TimeLimit, open_scopes: set[TimeLimit]) -> None:
-        self._limit = limit
-        self._open = open_scopes
+    __slots__ = ("_open_scopes",)
 
-    def expired(self) -> bool:
-        """Whether it was the end that cancelled the body."""
-        return self._limit.expired
+    def __init__(self, at_s: float | None, open_scopes: set[TimeLimit]) -> None:
+        super().__init__(at_s)
+        self._open_scopes = open_scopes
 
     def __enter__(self) -> Self:
         """Itself."""
-        self._limit.__enter__()
-        self._open.add(self._limit)
+        super().__enter__()
+        self._open_scopes.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Raises `TimeoutError` in place of the cancellation that the end brought about."""
-        self._open.discard(self._limit)
-        self._limit.__exit__(kind, error, trace)
+        self._open_scopes.discard(self)
+        super().__exit__(kind, error, trace)
 
 
 class _TryAgainError(Exception):
@@ -177,7 +175,7 @@ class Connection:
         trail = _Trail(can_wait=can_wait, until=until)
         try:
             with self.deadline.scope(timeout_s) as scope:
-                trail.is_over = scope.expired
+                trail.is_over = lambda: scope.expired
                 if once:
                     return await self._once(request, trail, patient=patient)
                 return await self._persist(request, trail, patient=patient)

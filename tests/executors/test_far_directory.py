@@ -1,0 +1,132 @@
+"""A directory on a server that hangs costs the runs that start there, and nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.domain.outcome import Outcome, Succeeded
+from agent.executors import far_directory
+from agent.executors.far_directory import FarDirectory
+from agent.executors.process import ProcessFactory
+from agent.ports import Executor
+from agent.testing import FakeRun, FakeTemplates, fake_services
+from tests.broker.waiting import wait_until
+
+
+class Server:
+    """What answers for directories; it hangs until `answer`."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._asked, self._answers = threading.Event(), threading.Event()
+
+    def stat(self, path: Path) -> os.stat_result:
+        self.asked += 1
+        self._asked.set()
+        assert self._answers.wait(30)
+        return path.stat()
+
+    async def until_asked(self) -> None:
+        assert await asyncio.to_thread(self._asked.wait, 30)
+
+    def answer(self) -> None:
+        self._answers.set()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    server = Server()
+    monkeypatch.setattr(far_directory, "stat", server.stat)
+    yield server
+    server.answer()
+
+
+def _executor(cwd: Path) -> Executor:
+    return ProcessFactory(fake_services()).prepare(
+        {"command": ["pwd"], "cwd": str(cwd)}, "routes[0].process", FakeTemplates()
+    )
+
+
+def test_the_loop_goes_on_and_the_command_starts_once_its_directory_answers(server: Server, tmp_path: Path) -> None:
+    async def scene() -> Outcome:
+        began = asyncio.ensure_future(_executor(tmp_path).execute(run))
+        await server.until_asked()
+        for _ in range(20):
+            await asyncio.sleep(0.001)  # which it could not, were the loop held up
+        assert not began.done()
+        server.answer()
+        return await began
+
+    with FakeRun() as run:
+        assert asyncio.run(scene()) == Succeeded()
+        assert run.log_text == str(tmp_path)
+
+
+def test_a_run_that_is_stopped_meanwhile_says_what_it_waited_for(server: Server, tmp_path: Path) -> None:
+    async def scene() -> None:
+        began = asyncio.ensure_future(_executor(tmp_path).execute(run))
+        await server.until_asked()
+        began.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await began
+
+    with FakeRun() as run:
+        asyncio.run(scene())
+        assert run.log_text == f"the command was not started: its directory {tmp_path} does not answer"
+
+
+def test_however_many_give_up_one_thread_is_left(server: Server, tmp_path: Path) -> None:
+    async def scene() -> None:
+        directory = FarDirectory(tmp_path)
+        waiting = [asyncio.ensure_future(directory.answers()) for _ in range(5)]
+        await asyncio.sleep(0)
+        for one in waiting:
+            one.cancel()
+        await asyncio.wait(waiting)
+        late = asyncio.ensure_future(directory.answers())
+        await asyncio.sleep(0)
+        server.answer()
+        await late
+        assert server.asked == 1
+        await directory.answers()
+        assert server.asked == 2  # it is looked at anew
+
+    asyncio.run(scene())
+
+
+def test_one_that_is_not_there_is_told_to_all_who_wait(tmp_path: Path) -> None:
+    async def scene() -> list[BaseException | None]:
+        directory = FarDirectory(tmp_path / "nowhere")
+        return await asyncio.gather(*(directory.answers() for _ in range(3)), return_exceptions=True)
+
+    assert [type(error) for error in asyncio.run(scene())] == [FileNotFoundError] * 3
+
+
+def test_a_look_that_fails_after_all_have_given_up_is_no_stray_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, done = threading.Event(), threading.Event()
+
+    def fails(_path: Path) -> os.stat_result:
+        assert gone.wait(30)
+        done.set()
+        raise OSError("stale")
+
+    async def scene() -> None:
+        monkeypatch.setattr(far_directory, "stat", fails)
+        waiting = asyncio.ensure_future(FarDirectory(tmp_path).answers())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        gone.set()
+        await asyncio.to_thread(wait_until, done.is_set, timeout_s=30, what="the look")
+        await asyncio.sleep(0.01)
+
+    asyncio.run(scene())
+    assert not caplog.records
