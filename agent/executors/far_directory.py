@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from os import stat, stat_result
+from os import stat
 from pathlib import Path
 
 from agent.threads import in_thread
@@ -19,7 +19,7 @@ class FarDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._look: asyncio.Future[stat_result] | None = None
+        self._look: asyncio.Future[OSError | None] | None = None
 
     async def answers(self) -> None:
         """Returns once it has answered. Raises `OSError` where it cannot be reached. May be cancelled.
@@ -27,5 +27,15 @@ class FarDirectory:
         Those who wait at once share one look: however many give up, one thread is left behind.
         """
         if self._look is None or self._look.done():
-            self._look = in_thread(partial(stat, self.path), "look at a directory")
-        await asyncio.shield(self._look)
+            self._look = in_thread(partial(_looked_at, self.path), "look at a directory")
+        if (error := await asyncio.shield(self._look)) is not None:
+            raise OSError(error.errno, error.strerror, str(self.path))
+
+
+def _looked_at(path: Path) -> OSError | None:
+    """What is wrong with it: told and not raised, for an error that many raise holds the frames of all of them."""
+    try:
+        stat(path)
+    except OSError as error:
+        return error.with_traceback(None)
+    return None

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
 
 import structlog
 
@@ -23,33 +22,24 @@ from agent.domain.invocation import Channel, InvocationKind, RunId
 from agent.domain.settlement import Settlement
 from agent.polling.api import Claimed, ClaimedRun, ClaimsApi, NotClaimed, Verdict
 from agent.polling.claims_file import Kept, Mark
+from agent.polling.doubts import Doubts
 from agent.polling.keeper import Keeper, OpenFile
 from agent.polling.message import message_of
 from agent.polling.pace import Line, Pace
+from agent.polling.passed_over import PassedOver
 from agent.polling.receipt import Receipt, doubtful, earlier_of
+from agent.polling.room import room
 from agent.ports import Clock, Delivery, Observer
 
 _KINDS = (InvocationKind.ACTION_RUN, InvocationKind.NODE_RUN)
-_PASSED_OVER = 1_000
-"""So many runs are remembered, and left out of claims, that are not for us: each claim would hide them again."""
-_PASSED_OVER_S = 300.0
-"""For so long: routes may change."""
 _YIELD_S = 2.0
 _MOST_YIELD_S = 30.0
 _COMES_AGAIN_S = 60.0
 """After this a run comes again that was given back though nobody stops: a defect shall not turn in circles."""
-_HELD_UP_AFTER_S = 2.0
-"""What was handed over so long ago, and did not begin, waits for its route's limit or its key."""
-_HELD_UP = 500
-_HELD_UP_BYTES = 64 * 1024 * 1024
-"""So many runs may do that, and be so large, before they count as what takes slots."""
 _EXCLUDED = 1_000
 _DISK_S = 5.0
 _LEAST_TIME_S = 1.0
 _OPENING_S = 5.0
-_QUESTIONS = 20
-_QUESTION_S = 10.0
-_MOST_DOUBT_S = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -92,17 +82,18 @@ class PollingSource:
         self._open: dict[RunId, Receipt] = {}
         """By their runs, the receipts that were given out or wait to be, until they are lost or settled."""
         self._ready: deque[Receipt] = deque()
-        self._doubts: dict[RunId, Kept] = {}
-        """Runs whose acknowledgement was sent, and perhaps taken."""
-        self._unanswered = 0
-        self._ask_again_at_s = 0.0
-        """When it is asked about them next, after a question that Port left unanswered."""
+        self._doubts = Doubts(
+            api,
+            observer,
+            clock,
+            settings.pace,
+            ours=self._take_back,
+            perhaps_ours=self._take_perhaps,
+            refused=self._drop,
+        )
         self._given_back: deque[tuple[float, Receipt]] = deque()
         """Acknowledged runs that were given back, and when they come again: Port gives them to nobody."""
-        self._passed_over: OrderedDict[RunId, float] = OrderedDict()
-        """Runs that are not for us, and until when they are left out."""
-        self._hidden: dict[RunId, float] = {}
-        """Nodes of workflows that are for others, and until when our claims hide them: none can be left out."""
+        self._passed_over = PassedOver()
         self._arrival = asyncio.Event()
         self._nudge = asyncio.Event()
         self._failure: SourceLostError | None = None
@@ -195,9 +186,9 @@ class PollingSource:
         is_done = settlement in (Settlement.ACCEPT, Settlement.REJECT)
         if run.mark is None:
             if is_done:
-                self._pass_over(run)
+                self._passed_over.add(run.kind, run.run_id, run.until_s, self._clock.monotonic())
         elif is_done:
-            self._keeping.drop(run.run_id)
+            self._drop(run.run_id)
         elif settlement is Settlement.REPEAT:
             self._keep(run, Mark.STOPPED)
         elif run.is_acknowledged and not self._stopped:
@@ -261,11 +252,11 @@ class PollingSource:
                 run.is_acknowledged = True
             case Verdict.PERHAPS | Verdict.UNANSWERED:
                 self._lose(run)
-                self._doubts[run.run_id] = kept
+                self._doubts.add(kept)
                 log.warning("nobody knows yet whether this run is ours: asking again", run_id=run.run_id)
             case _:
                 self._lose(run)
-                self._keeping.drop(run.run_id)
+                self._drop(run.run_id)
         if run.is_acknowledged:
             self._keep(run, Mark.OURS)
         return run.is_acknowledged
@@ -279,21 +270,13 @@ class PollingSource:
     def _keep(self, run: Receipt, mark: Mark) -> asyncio.Future[bool]:
         return self._keeping.put(run.kept(mark))
 
+    def _drop(self, run_id: RunId) -> None:
+        self._keeping.drop(run_id)
+
     def _lose(self, run: Receipt) -> None:
         run.is_lost = True
         if self._open.get(run.run_id) is run:
             del self._open[run.run_id]
-
-    def _pass_over(self, run: Receipt) -> None:
-        self._hide(run.kind, run.run_id, run.until_s)
-        self._passed_over[run.run_id] = self._clock.monotonic() + _PASSED_OVER_S
-        self._passed_over.move_to_end(run.run_id)
-        if len(self._passed_over) > _PASSED_OVER:
-            self._passed_over.popitem(last=False)
-
-    def _hide(self, kind: InvocationKind, run_id: RunId, until_s: float) -> None:
-        if kind is InvocationKind.NODE_RUN:
-            self._hidden[run_id] = until_s
 
     # ── what comes in ────────────────────────────────────────────────────────────────────────────────
 
@@ -310,7 +293,7 @@ class PollingSource:
         asked: Line | None = None
         for line in [*self._lines]:
             if self._clock.monotonic() >= line.next_at_s and not self._yields(line):
-                await self._resolve_doubts()
+                await self._doubts.resolve()
                 if await self._claim(line) and asked is None:
                     asked = line
         if asked is not None:
@@ -321,11 +304,9 @@ class PollingSource:
         """Lets other agents ask first for their nodes that are pending for all again: we would hide them anew."""
         if line.kind is not InvocationKind.NODE_RUN:
             return False
-        now_s = self._clock.monotonic()
         for_s = min(self._settings.pace.interval_s + _YIELD_S, _MOST_YIELD_S)
-        self._hidden = {run_id: until_s for run_id, until_s in self._hidden.items() if now_s < until_s + for_s}
-        ends_s = [until_s + for_s for until_s in self._hidden.values() if until_s <= now_s]
-        return bool(ends_s) and line.put_off(max(ends_s))
+        until_s = self._passed_over.others_first_until_s(self._clock.monotonic(), for_s)
+        return until_s is not None and line.put_off(until_s)
 
     async def _wait(self) -> None:
         self._nudge.clear()
@@ -337,8 +318,8 @@ class PollingSource:
 
     async def _claim(self, line: Line) -> bool:
         """Whether Port was asked: there may be no room for what it gives."""
-        limit = min(self._settings.batch_size, self._room())
         asked_s, asked_epoch_s = self._clock.monotonic(), self._clock.epoch()
+        limit = min(self._settings.batch_size, room(self._open.values(), self._settings.slots, asked_s))
         if limit <= 0:
             line.had_no_room(asked_s)
             return False
@@ -365,45 +346,24 @@ class PollingSource:
         waited_s = line.failed(answer.wait_s, random.random(), now_s)  # noqa: S311 - jitter, no secret
         self._observer.notify(ClaimsAsked(str(line.kind), "failed", 0, answer.reason, waited_s))
 
-    def _room(self) -> int:
-        """How many more runs may be claimed, so that all that can be begun here is begun soon.
-
-        What is held up by its route's limit or its key takes no slot, lest it keep all others out.
-        """
-        now_s = self._clock.monotonic()
-        at_work = sum(run.is_at_work for run in self._open.values())
-        waiting = [run for run in self._open.values() if run.waits(now_s)]
-        return self._settings.slots - at_work - len(waiting) + self._held_up(waiting, now_s)
-
-    def _held_up(self, waiting: Sequence[Receipt], now_s: float) -> int:
-        """How many of those that wait are; none where what is in hand would become too much."""
-        too_early_s = now_s - _HELD_UP_AFTER_S
-        held_up = sum(run.mark is None and run.was_given_before(too_early_s) for run in waiting)
-        in_hand = [run for run in self._open.values() if not run.is_acknowledged]
-        is_much = len(in_hand) >= _HELD_UP or sum(len(run.body) for run in in_hand) >= _HELD_UP_BYTES
-        return 0 if is_much else held_up
-
     def _excluded(self) -> Sequence[RunId]:
         """Those that are not for us, and those in hand; but not those whose claim ended, for it may be renewed."""
         now_s = self._clock.monotonic()
-        while self._passed_over and next(iter(self._passed_over.values())) <= now_s:
-            self._passed_over.popitem(last=False)
         in_hand = [run.run_id for run in self._open.values() if run.waits(now_s)]
-        return [*in_hand, *self._passed_over][:_EXCLUDED]
+        return [*in_hand, *self._passed_over.left_out(now_s)][:_EXCLUDED]
 
     def _take(self, claimed: ClaimedRun, until_s: float, until_epoch_s: float) -> None:
         """One that waits here already has its claim renewed, and keeps its place."""
         run_id = claimed.run_id
-        was_asked = self._doubts.pop(run_id, None) is not None
-        if was_asked:  # it is pending, so that it was not acknowledged
-            self._keeping.drop(run_id)
+        was_asked = self._doubts.end(run_id)
+        if was_asked:
+            self._drop(run_id)
         known = self._open.get(run_id)
         if known is not None:
             if known.mark is None:
                 known.until_s, known.until_epoch_s = until_s, until_epoch_s
             return
-        if run_id in self._passed_over:
-            self._hide(claimed.kind, run_id, until_s)
+        if self._passed_over.has(claimed.kind, run_id, until_s):
             return
         run = Receipt(run_id, claimed.kind, message_of(claimed), until_s, until_epoch_s, was_asked=was_asked)
         self._open[run_id] = run
@@ -418,52 +378,27 @@ class PollingSource:
             line.slots_became_free()
         self._nudge.set()
 
-    # ── what an earlier life has left, and what is in doubt ──────────────────────────────────────────
+    # ── what comes from elsewhere ────────────────────────────────────────────────────────────────────
 
     def _take_left_over(self, found: Sequence[Kept]) -> None:
         for kept in found:
             if kept.run_id in self._open or self._stopped:
                 continue
             if kept.mark is Mark.ASKED:
-                self._doubts[kept.run_id] = kept
+                self._doubts.add(kept)
             else:
                 self._hand_out(Receipt.of_kept(kept, earlier_of(kept)))
         if found:
             log.info("runs that were acknowledged before this agent was started are taken up", runs=len(found))
 
-    async def _resolve_doubts(self) -> None:
-        """Acknowledges anew what may have been acknowledged; what Port does not answer stays in doubt.
+    def _take_back(self, kept: Kept) -> None:
+        run = Receipt.of_kept(kept, None)
+        self._keep(run, Mark.OURS)
+        self._hand_out(run)
 
-        That goes to the back, and the waits grow: it must hold up neither the others nor the claims.
-        """
-        if self._clock.monotonic() < self._ask_again_at_s:
-            return
-        for run_id, kept in [*islice(self._doubts.items(), _QUESTIONS)]:
-            answer = await self._api.acknowledge(kept.kind, run_id, _QUESTION_S)
-            self._observer.notify(ClaimAcknowledged(str(kept.kind), str(answer.verdict), answer.detail))
-            match answer.verdict:
-                case Verdict.UNANSWERED:
-                    self._doubts[run_id] = self._doubts.pop(run_id)
-                    self._unanswered += 1
-                    wait_s = min(self._settings.pace.backoff_s(self._unanswered, 0.0), _MOST_DOUBT_S)
-                    self._ask_again_at_s = self._clock.monotonic() + wait_s
-                    return
-                case Verdict.OURS:
-                    self._hand_out(self._found(kept, is_surely_ours=True))
-                case Verdict.TAKEN | Verdict.PERHAPS:
-                    in_time = self._clock.epoch() < kept.until_epoch_s
-                    self._hand_out(self._found(kept, is_surely_ours=in_time))
-                case Verdict.REFUSED:
-                    self._keeping.drop(run_id)
-            self._doubts.pop(run_id, None)
-            self._unanswered = 0
-
-    def _found(self, kept: Kept, *, is_surely_ours: bool) -> Receipt:
-        """Where it may be another agent's, that one is given time to end it."""
-        run = Receipt.of_kept(kept, None if is_surely_ours else doubtful(kept))
-        if is_surely_ours:
-            self._keep(run, Mark.OURS)
-        return run
+    def _take_perhaps(self, kept: Kept) -> None:
+        """It may be another agent's, which is given time to end it."""
+        self._hand_out(Receipt.of_kept(kept, doubtful(kept)))
 
     def _hand_out_again(self) -> None:
         while self._given_back and self._given_back[0][0] <= self._clock.monotonic():

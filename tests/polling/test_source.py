@@ -219,7 +219,7 @@ def test_what_is_being_acknowledged_has_its_slot_however_long_that_takes(tmp_pat
 
 @pytest.mark.parametrize("bound", ["_HELD_UP", "_HELD_UP_BYTES"])
 def test_what_is_held_up_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
-    monkeypatch.setattr(f"agent.polling.source.{bound}", 3)
+    monkeypatch.setattr(f"agent.polling.room.{bound}", 3)
 
     async def go() -> None:
         async with stage(tmp_path) as on:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from agent.dispatch.dispatcher import DispatchSettings
 from tests.bench.figures import Figure, Floor, at_most, ratio_at_most
 from tests.bench.lab import Lab, Scenario
 from tests.bench.routes import HELD, QUICK, routes
@@ -79,7 +80,7 @@ def _peak_mib(lab: Lab, backlog: int, text: str, slots: int) -> float:
     with lab.site(routes(HELD)) as site:
         site.produce(site.workload.records("held", backlog, text))
         agent = site.start_agent(AGENT_MAX_CONCURRENT_RUNS=str(slots))
-        _wait_held(site, min(slots, backlog))
+        _wait_held(site, min(slots, backlog, DispatchSettings().max_running_bytes // len(text)))
         return _settled_peak_mib(agent)
 
 
