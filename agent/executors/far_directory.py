@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from os import stat
 from pathlib import Path
 
 from agent.threads import in_thread
@@ -35,7 +34,7 @@ class FarDirectory:
 def _looked_at(path: Path) -> OSError | None:
     """What is wrong with it: told and not raised, for an error that many raise holds the frames of all of them."""
     try:
-        stat(path)
+        path.stat()
     except OSError as error:
         return error.with_traceback(None)
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from agent.domain.outcome import Outcome, Succeeded
 from agent.executors import far_directory
-from agent.executors.far_directory import FarDirectory
+from agent.executors.far_directory import FarDirectory, _looked_at
 from agent.executors.process import ProcessFactory
 from agent.ports import Executor
 from agent.testing import FakeRun, FakeTemplates, fake_services
@@ -26,11 +25,11 @@ class Server:
         self.asked = 0
         self._asked, self._answers = threading.Event(), threading.Event()
 
-    def stat(self, path: Path) -> os.stat_result:
+    def look(self, path: Path) -> OSError | None:
         self.asked += 1
         self._asked.set()
         assert self._answers.wait(30)
-        return path.stat()
+        return _looked_at(path)
 
     async def until_asked(self) -> None:
         assert await asyncio.to_thread(self._asked.wait, 30)
@@ -42,7 +41,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server()
-    monkeypatch.setattr(far_directory, "stat", server.stat)
+    monkeypatch.setattr(far_directory, "_looked_at", server.look)
     yield server
     server.answer()
 
@@ -113,13 +112,13 @@ def test_a_look_that_fails_after_all_have_given_up_is_no_stray_error(
 ) -> None:
     gone, done = threading.Event(), threading.Event()
 
-    def fails(_path: Path) -> os.stat_result:
+    def fails(_path: Path) -> OSError | None:
         assert gone.wait(30)
         done.set()
-        raise OSError("stale")
+        raise MemoryError
 
     async def scene() -> None:
-        monkeypatch.setattr(far_directory, "stat", fails)
+        monkeypatch.setattr(far_directory, "_looked_at", fails)
         waiting = asyncio.ensure_future(FarDirectory(tmp_path).answers())
         await asyncio.sleep(0)
         waiting.cancel()
