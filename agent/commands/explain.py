@@ -52,6 +52,8 @@ async def explain(
     rules = open_rules(settings, environment, Silent(), clock)
     named = [environment.get(name, "") for route in rules.current.routes for name in route.secrets]
     write = _Page(print_line, Redactor((*settings.secrets, *named)))
+    if not settings.routes_file:
+        write("routes       the built-in ones: AGENT_ROUTES_PATH is not set")
     try:
         if not settings.PORT_CLIENT_SECRET.get_secret_value():
             write("signature    not verified: PORT_CLIENT_SECRET is not set; what follows is as if it were valid")

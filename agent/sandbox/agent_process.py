@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 
 from agent.domain.errors import AgentError
+from agent.observability.metric_table import KAFKA_LAG
 
 _STOP_TIMEOUT_S = 20.0
 _PROBE_EVERY_S = 0.1
@@ -74,15 +75,18 @@ class AgentProcess:
         self._started().send_signal(number)
 
     async def ready(self) -> None:
-        """Returns as soon as the agent says that it is ready."""
+        """Returns as soon as the agent says that it is ready, and knows where its topics end.
+
+        Port is asked about what came before that: a run of the sandbox shall cost what others do.
+        """
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
             while not await self._is_ready(session):  # noqa: ASYNC110 - the condition is another process's
                 await asyncio.sleep(_PROBE_EVERY_S)
 
     async def _is_ready(self, session: aiohttp.ClientSession) -> bool:
         try:
-            async with session.get(f"{self.url}/readyz") as response:
-                return response.status == 200
+            async with session.get(f"{self.url}/readyz") as ready, session.get(f"{self.url}/metrics") as metrics:
+                return ready.status == 200 and f"{KAFKA_LAG.name}{{" in await metrics.text()
         except (aiohttp.ClientError, TimeoutError):
             return False
 

@@ -27,7 +27,10 @@ class Verdict:
 def verdict(action: SandboxAction, run_id: str, ledger: Ledger) -> Verdict:
     """Compares what Port was told of the run with what the example says."""
     run = ledger.runs[run_id]
-    return Verdict(action, run, ledger.requests_of(run_id), tuple(_complaints(action, run)))
+    complaints = list(_complaints(action, run))
+    if ledger.requests_to(f"*/runs/{run_id}", "GET"):
+        complaints.append("Port was asked about it, as if the agent might have begun it before")
+    return Verdict(action, run, ledger.requests_of(run_id), tuple(complaints))
 
 
 def _complaints(action: SandboxAction, run: RunRecord) -> Iterator[str]:

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +28,8 @@ from tests.bench.scenarios.catalogue import SCENARIOS
 from tests.bench.table import HEAD, as_json, row
 from tests.broker.real_kafka import RealKafka
 
+_FETCH = [Path(__file__).parents[2] / ".ci" / "kafka" / "fetch"]
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the tables; 1 if a scenario could not be measured."""
@@ -35,14 +38,35 @@ def main(arguments: list[str] | None = None) -> int:
         for scenario in SCENARIOS:
             _say(f"{scenario.name:18} {scenario.what}")
         return 0
-    libs = Path(os.environ.get("KAFKA_LIBS", ""))
+    if problem := _problem(given):
+        sys.exit(problem)
+    libs = Path(os.environ.get("KAFKA_LIBS") or _fetched())
     if not list(libs.glob("kafka_2.13-*.jar")):
-        sys.exit(f"KAFKA_LIBS is {str(libs)!r}, which holds no Kafka; `make bench` fetches it")
+        sys.exit(f"KAFKA_LIBS is {str(libs)!r}, which holds no Kafka; without it Kafka is fetched")
     chosen = [one for one in SCENARIOS if given.only is None or one.name in given.only]
     rounds = given.rounds or (1 if given.quick else 3)
     wanted = Wanted(rounds, given.quick, given.full, given.seconds, given.beside)
     report = _measured(libs, chosen, wanted, given.json)
     return 1 if report["failed"] else 0
+
+
+def _problem(given: argparse.Namespace) -> str | None:
+    """What is wrong with the arguments, seen before anything is measured for an hour."""
+    if given.rounds is not None and given.rounds < 1:
+        return f"--rounds {given.rounds}: 1 or more were expected"
+    if given.beside is not None and not (given.beside / "agent" / "__main__.py").is_file():
+        return f"--beside {given.beside}: there is no working tree of the agent"
+    if given.json is not None and not given.json.parent.is_dir():
+        return f"--json {given.json}: there is no directory {given.json.parent}"
+    return None
+
+
+def _fetched() -> str:
+    """Where Kafka is, after it was fetched if need be."""
+    done = subprocess.run(_FETCH, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit("Kafka could not be fetched; see above. KAFKA_LIBS may name a directory that holds its jars")
+    return done.stdout.strip()
 
 
 def _measured(libs: Path, chosen: list[Scenario], wanted: Wanted, json_file: Path | None) -> dict[str, Any]:

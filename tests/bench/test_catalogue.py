@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.bench.__main__ import main
@@ -44,7 +46,27 @@ def test_what_is_no_scenario_is_refused(capsys: pytest.CaptureFixture[str]) -> N
     assert "http-sync" in capsys.readouterr().err
 
 
-def test_without_kafka_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("KAFKA_LIBS", raising=False)
+def test_without_kafka_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KAFKA_LIBS", str(tmp_path))
     with pytest.raises(SystemExit, match="holds no Kafka"):
         main([])
+
+
+def test_where_kafka_cannot_be_fetched_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KAFKA_LIBS", raising=False)
+    monkeypatch.setattr("tests.bench.__main__._FETCH", ["false"])
+    with pytest.raises(SystemExit, match="could not be fetched"):
+        main([])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--rounds", "0"], "--rounds 0: 1 or more"),
+        (["--beside", "/nowhere"], "--beside /nowhere: there is no working tree"),
+        (["--json", "/nowhere/figures.json"], "there is no directory /nowhere"),
+    ],
+)
+def test_wrong_arguments_are_told_before_anything_is_measured(arguments: list[str], problem: str) -> None:
+    with pytest.raises(SystemExit, match=problem):
+        main(arguments)

@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, TopicPartition
 from agent.sandbox.actions import ACTIONS, Expected, Invoker, SandboxAction, Shape
 from agent.sandbox.broker import EmbeddedBroker
 from agent.sandbox.ledger import Ledger, Refusal
+from agent.sandbox.records import RequestRecord
 from agent.sandbox.verdict import table, verdict
 
 SECRET = "a client secret of more than thirty-two characters"
@@ -72,6 +73,10 @@ def _tell_secret(ledger: Ledger, run_id: str) -> None:
     ledger.runs[run_id].logs[0].message += "correct horse"
 
 
+def _ask_about(ledger: Ledger, run_id: str) -> None:
+    ledger.record(RequestRecord("GET", f"/v1/actions/runs/{run_id}", {}, {}, None, 0.0, run_id))
+
+
 SPOILED: dict[str, Callable[[Ledger, str], None]] = {
     "terminal statuses": _spoil_status,
     "after the end": _second_status,
@@ -80,6 +85,7 @@ SPOILED: dict[str, Callable[[Ledger, str], None]] = {
     "entities": lambda ledger, run_id: ledger.runs[run_id].entities.clear(),
     "log": lambda ledger, run_id: ledger.runs[run_id].logs.clear(),
     "secret": _tell_secret,
+    "asked about": _ask_about,
 }
 
 
