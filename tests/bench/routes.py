@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 ACTIONS = """\
+import asyncio
+from pathlib import Path
+
 from agent import Run, Succeeded
 
 
 async def nothing(run: Run) -> Succeeded:
+    return Succeeded()
+
+
+async def count_tasks(run: Run) -> Succeeded:
+    Path(__file__).with_name("tasks").write_text(str(len(asyncio.all_tasks())))
     return Succeeded()
 """
 """The module of Python actions, ``bench_actions``."""
@@ -42,6 +50,12 @@ PYTHON = """\
     match: {action: nothing}
     python: {callable: "bench_actions:nothing"}
 """
+TASKS = """\
+  - name: tasks
+    match: {action: tasks}
+    python: {callable: "bench_actions:count_tasks"}
+"""
+"""Leaves the number of the event loop's tasks in the file ``tasks``, beside the module of actions."""
 
 
 def routes(*parts: str) -> str:

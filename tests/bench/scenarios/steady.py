@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from tests.bench.figures import Figure, Floor, at_most, ratio_at_most
 from tests.bench.lab import Lab, Scenario
-from tests.bench.routes import ECHO, PYTHON, QUICK, routes
+from tests.bench.routes import ECHO, PYTHON, QUICK, TASKS, routes
 from tests.bench.site import Site
 from tests.bench.usage import open_files, resident_mib, threads
 from tests.broker.agent_process import AgentProcess
@@ -22,14 +21,14 @@ _NO_MORE = 1.1
 
 def _steady(lab: Lab) -> Iterator[Figure]:
     seconds = lab.wanted.lasting(120)
-    with lab.site(routes(QUICK, ECHO, PYTHON)) as site:
+    with lab.site(routes(QUICK, ECHO, PYTHON, TASKS)) as site:
         temporary = site.home / "tmp"
         temporary.mkdir()
         agent = site.start_agent(TMPDIR=str(temporary))
-        _load(site, seconds / 4)  # pools fill, and what is made once is made
-        before = _taken(agent, site.home)
+        _load(site, min(120.0, seconds / 4))  # pools fill, and what is made once is made
+        before = _taken(agent, site)
         runs = _load(site, seconds)
-        after = _taken(agent, site.home)
+        after = _taken(agent, site)
     for name, value in after.items():
         floor = Floor("at the beginning", [before[name]])
         unit, goal = (
@@ -56,14 +55,23 @@ def _load(site: Site, seconds: float) -> int:
     return runs
 
 
-def _taken(agent: AgentProcess, home: Path) -> dict[str, float]:
-    kept = [home / f"{agent.name}.state", home / "tmp"]
+def _taken(agent: AgentProcess, site: Site) -> dict[str, float]:
+    kept = [site.home / f"{agent.name}.state", site.home / "tmp"]
     return {
         "resident memory": resident_mib(agent.pid),
         "open files": open_files(agent.pid),
         "threads": threads(agent.pid),
+        "tasks": _tasks(site),
         "files kept": sum(path.is_file() for folder in kept for path in folder.rglob("*")),
     }
+
+
+def _tasks(site: Site) -> int:
+    """Counted last, by a run."""
+    site.port.reset()
+    site.produce(site.workload.records("tasks", 1))
+    site.wait_ended(1)
+    return int((site.home / "tasks").read_text())
 
 
 SCENARIOS = (Scenario("steady", "an agent that is kept busy, 60 runs a second of three kinds", _steady),)
