@@ -48,17 +48,16 @@ class SpareThreads:
         """As `in_thread`, but that the thread may have done other work before."""
         done, thread = _told(work)
         try:
-            idle = self._idle.pop()
+            inbox = self._idle.pop()
         except IndexError:
-            threading.Thread(target=self._serve, args=(thread,), name=self._name, daemon=True).start()
-        else:
-            idle.put(thread)
+            inbox = SimpleQueue()
+            threading.Thread(target=self._serve, args=(inbox,), name=self._name, daemon=True).start()
+        inbox.put(thread)
         return done
 
-    def _serve(self, work: Callable[[], None]) -> None:
-        work()
-        del work  # what it holds is not to live until there is more
-        inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+    def _serve(self, inbox: SimpleQueue[Callable[[], None]]) -> None:
+        """What the work holds is not to live until there is more: so it is no argument, nor a name."""
+        inbox.get()()
         while self._rests(inbox):
             inbox.get()()
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -108,6 +109,24 @@ def test_work_that_comes_at_once_never_waits_for_a_thread_and_no_more_than_the_s
         assert len(set(threads)) == 5
         await until(lambda: sum(thread.is_alive() for thread in threads) == 2, "the other threads to end")
         assert len(spare._idle) == 2
+
+    _play(scene)
+
+
+def test_a_spare_thread_keeps_nothing_of_the_work_that_it_has_done() -> None:
+    spare = SpareThreads("spare that forgets", 1)
+
+    class Held:
+        pass
+
+    async def scene() -> None:
+        for _ in range(2):  # by a thread that was started for it, and by one that was there
+            held = Held()
+            gone = weakref.ref(held)
+            await spare.run(partial(id, held))
+            del held
+            await until(lambda: len(spare._idle) == 1, "the thread to rest")
+            assert gone() is None
 
     _play(scene)
 
