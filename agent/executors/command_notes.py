@@ -19,6 +19,8 @@ def not_started(error: OSError, cwd: Path | None) -> str:
     match error.errno:
         case errno.ENOENT if Path(name) == cwd:
             return f"could not start the command: its directory {name} does not exist"
+        case _ if Path(name) == cwd:
+            return f"could not start the command: its directory {name} cannot be entered: {error.strerror}"
         case errno.ENOENT if Path(name).exists():
             return f"could not start {name}: {_without_interpreter(Path(name))}"
         case errno.ENOENT:

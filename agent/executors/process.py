@@ -197,7 +197,7 @@ async def _reach(directory: FarDirectory, run: RunContext) -> None:
     try:
         await directory.answers()
     except asyncio.CancelledError:
-        run.log(f"the command was not started: its directory {directory.path} does not answer", level="ERROR")
+        run.log(f"the command was not started: its directory {directory.path} has not answered", level="ERROR")
         raise
 
 

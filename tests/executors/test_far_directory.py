@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from agent.domain.outcome import Outcome, Succeeded
+from agent.domain.outcome import Failed, FailureKind, Outcome, Succeeded
 from agent.executors import far_directory
 from agent.executors.far_directory import FarDirectory, _looked_at
 from agent.executors.process import ProcessFactory
 from agent.ports import Executor
 from agent.testing import FakeRun, FakeTemplates, fake_services
-from tests.broker.waiting import wait_until
 
 
 class Server:
@@ -77,7 +77,7 @@ def test_a_run_that_is_stopped_meanwhile_says_what_it_waited_for(server: Server,
 
     with FakeRun() as run:
         asyncio.run(scene())
-        assert run.log_text == f"the command was not started: its directory {tmp_path} does not answer"
+        assert run.log_text == f"the command was not started: its directory {tmp_path} has not answered"
 
 
 def test_however_many_give_up_one_thread_is_left(server: Server, tmp_path: Path) -> None:
@@ -110,22 +110,53 @@ def test_one_that_is_not_there_is_told_to_all_who_wait(tmp_path: Path) -> None:
 def test_a_look_that_fails_after_all_have_given_up_is_no_stray_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone, done = threading.Event(), threading.Event()
+    given_up = threading.Event()
 
     def fails(_path: Path) -> OSError | None:
-        assert gone.wait(30)
-        done.set()
+        assert given_up.wait(30)
         raise MemoryError
 
     async def scene() -> None:
         monkeypatch.setattr(far_directory, "_looked_at", fails)
-        waiting = asyncio.ensure_future(FarDirectory(tmp_path).answers())
+        directory = FarDirectory(tmp_path)
+        waiting = asyncio.ensure_future(directory.answers())
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
-        gone.set()
-        await asyncio.to_thread(wait_until, done.is_set, timeout_s=30, what="the look")
-        await asyncio.sleep(0.01)
+        given_up.set()
+        look = directory._look
+        assert look is not None
+        await asyncio.wait([look])
+        del waiting, directory, look  # that is when asyncio would tell
+        gc.collect()
 
     asyncio.run(scene())
     assert not caplog.records
+
+
+def test_one_that_is_none_cannot_be_entered(tmp_path: Path) -> None:
+    (file := tmp_path / "file").touch()
+
+    async def scene() -> Outcome:
+        with pytest.raises(NotADirectoryError):
+            await FarDirectory(file).answers()
+        return await _executor(file).execute(run)
+
+    with FakeRun() as run:
+        assert asyncio.run(scene()) == Failed(
+            f"could not start the command: its directory {file} cannot be entered: Not a directory",
+            FailureKind.NOT_STARTED,
+        )
+
+
+def test_where_no_thread_is_left_the_command_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_work: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(far_directory._THREADS, "run", refuse)
+    with FakeRun() as run:
+        outcome = asyncio.run(_executor(tmp_path).execute(run))
+    told = "could not start the command: the system has no thread left; fewer runs at once may help"
+    assert outcome == Failed(told, FailureKind.NOT_STARTED)
