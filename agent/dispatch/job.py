@@ -28,7 +28,7 @@ class Job:
         self.kind = invocation.kind
         self.run_id = invocation.run_id
         self.action = invocation.action
-        self.subject = Subject(self.run_id, self.kind, delivery.origin, routed.route.name, delivery.trace)
+        self.subject = subject_of(delivery, invocation, routed.route.name)
         """What its report is about."""
         self.decoded_bytes = 0
         self.decision: Decision | None = Begin() if delivery.earlier is None else None

@@ -34,9 +34,10 @@ class Telling:
     @contextmanager
     def counted(self, size_bytes: int = 0) -> Iterator[None]:
         """While Port must take something of a run."""
-        if self._backlog.begin(size_bytes):
-            self._on_change()
+        is_full_now = self._backlog.begin(size_bytes)
         try:
+            if is_full_now:
+                self._on_change()
             yield
         finally:
             if self._backlog.end(size_bytes):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.dispatch.backlog import Backlog
 from agent.dispatch.dispatcher import DispatchSettings
+from agent.dispatch.telling import Telling
 from agent.domain.earlier import Earlier, Past
 from agent.domain.events import RunReported
 from agent.domain.invocation import InvocationKind, RunId
@@ -142,3 +144,30 @@ def test_a_backlog_that_is_full_tells_once_when_it_fills_and_once_when_there_is_
     backlog = Backlog(2, 100)
     assert [backlog.begin(60) for _ in range(4)] == [False, True, False, False]
     assert [backlog.end(60) for _ in range(4)] == [False, False, True, False]
+
+
+def test_who_lets_runs_begin_is_told_when_it_fills_and_when_there_is_room_again_and_not_in_between() -> None:
+    told: list[bool] = []
+    backlog = Backlog(2, 100)
+    no_lives: Any = None
+    telling = Telling(no_lives, backlog, lambda: told.append(backlog.has_room))
+    with telling.counted(10):
+        with telling.counted(10):
+            assert told == [False]
+            with telling.counted(10):
+                assert told == [False]
+            assert told == [False]
+        assert told == [False, True]
+    assert told == [False, True]
+
+
+def test_a_defect_in_whoever_is_told_that_it_is_full_leaves_nothing_counted() -> None:
+    def break_down() -> None:
+        raise ZeroDivisionError
+
+    backlog = Backlog(1, 100)
+    no_lives: Any = None
+    with pytest.raises(ZeroDivisionError), Telling(no_lives, backlog, break_down).counted(10):
+        pytest.fail("nothing is told where that is not known")
+    assert backlog.begin(99)
+    assert backlog.end(99)
