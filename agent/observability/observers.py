@@ -47,7 +47,7 @@ class Observers:
             ears: Sequence[Ear] = (observer.notify,)
             try:
                 if isinstance(observer, SelectiveObserver):
-                    ears = observer.ears(kind)
+                    ears = (*observer.ears(kind),)
             except Exception:  # noqa: BLE001 - as above; and a defect is not to cost it the facts
                 self._complain(index, kind)
             yield from ((index, ear) for ear in ears)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -75,10 +76,34 @@ def test_who_says_what_it_hears_is_told_nothing_else() -> None:
     assert asked == [ev.Consumed, ev.Committed]  # once for each
 
 
-def test_who_cannot_say_what_it_hears_is_told_all_and_complained_of_once(log: io.StringIO) -> None:
+def _no_answer(kind: type) -> Sequence[Ear]:
+    raise ZeroDivisionError(f"cannot tell about {kind.__name__}")
+
+
+def _breaks_off(kind: type) -> Iterator[Ear]:
+    yield list
+    raise ZeroDivisionError(f"cannot tell about {kind.__name__}")
+
+
+def _none(_kind: type) -> Any:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("say", "defect"),
+    [
+        (_no_answer, "ZeroDivisionError: cannot tell about Consumed"),
+        (_breaks_off, "ZeroDivisionError: cannot tell about Consumed"),
+        (_none, "TypeError"),
+    ],
+)
+def test_who_cannot_say_what_it_hears_is_told_all_and_complained_of_once(
+    log: io.StringIO, say: Callable[[type], Any], defect: str
+) -> None:
     class Undecided(Heard):
         def ears(self, kind: type) -> Sequence[Ear]:
-            raise ZeroDivisionError(f"cannot tell about {kind.__name__}")
+            ears: Sequence[Ear] = say(kind)
+            return ears
 
     undecided, other = Undecided(), Heard()
     observers = Observers(undecided, other)
@@ -89,7 +114,7 @@ def test_who_cannot_say_what_it_hears_is_told_all_and_complained_of_once(log: io
     assert undecided.events == other.events == told
     (line,) = [json.loads(line) for line in log.getvalue().splitlines()]
     assert (line["observer"], line["fact"]) == ("Undecided", "Consumed")
-    assert "ZeroDivisionError: cannot tell about Consumed" in line["exception"]
+    assert defect in line["exception"]
 
 
 def test_a_table_does_only_what_it_has_an_entry_for() -> None:

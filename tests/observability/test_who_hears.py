@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import threading
 from collections.abc import Callable, Iterable
 from itertools import count
 from typing import NamedTuple
@@ -52,6 +53,19 @@ class Watched(NamedTuple):
 
     observer: Observer
     seen: Callable[[], object]
+
+
+class _Lock:
+    """Counts how often it was taken."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def __enter__(self) -> None:
+        self.taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 def _numbers(families: Iterable[Metric]) -> list[object]:
@@ -177,3 +191,31 @@ def test_the_fan_out_does_what_telling_everything_does(make: Callable[[], Watche
         assert asked.seen() == seen, event
         acted = acted or seen != untold.seen()
     assert acted  # or nothing would have been compared
+
+
+@pytest.mark.parametrize("kind", [Gauges, Liveness, StatusBoard])
+def test_what_is_looked_at_by_other_threads_changes_under_its_lock(
+    kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which whoever looks takes as well."""
+    locks: list[_Lock] = []
+
+    def make_lock() -> _Lock:
+        locks.append(_Lock())
+        return locks[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Lock", make_lock)
+        watched = MAKERS[kind]()
+    (lock,) = locks
+    assert isinstance(watched.observer, SelectiveObserver)
+    for event in STORY:
+        before = lock.taken
+        for ear in watched.observer.ears(type(event)):
+            ear(event)
+        by_ears = lock.taken - before
+        watched.observer.notify(event)
+        assert by_ears == lock.taken - before - by_ears == len(watched.observer.ears(type(event))), event
+    before = lock.taken
+    watched.seen()
+    assert lock.taken > before
