@@ -65,7 +65,7 @@ def _acknowledged(answer: Answer) -> Acknowledged:
     """Of a request that was sent more than once each attempt may have been taken whose answer did not come."""
     if isinstance(answer, Unanswered):
         return Acknowledged(Verdict.UNANSWERED, excerpt(answer.reason))
-    detail = f"{answer.status_code}: {excerpt(answer.message)}"
+    detail = f"{answer.status_code}: {excerpt(answer.message) or 'it took none'}"
     is_taken = read_acknowledged(answer.body) if answer.ok else False
     if is_taken is None:
         return Acknowledged(Verdict.UNANSWERED, "Port's answer does not have the documented form")

@@ -121,7 +121,8 @@ def test_one_of_two_acknowledgements_is_taken(kind: InvocationKind, run_id: str)
 def test_an_acknowledgement_that_took_nothing_was_somebody_elses(body: JsonObject) -> None:
     async def scenario(rig: Rig) -> None:
         rig.faults(Fault(path="*/ack", status=200, body=body))
-        assert (await acknowledged(rig, ACTION, "r_1")).verdict is Verdict.TAKEN
+        answer = await acknowledged(rig, ACTION, "r_1")
+        assert (answer.verdict, answer.detail) == (Verdict.TAKEN, "200: it took none")
 
     with_rig(scenario)
 
