@@ -23,14 +23,18 @@ CONNECTION_HEADERS = frozenset(
 )
 """They belong to the connection, not to the message."""
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_PLAIN = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+\0[ -~]*\n)*")
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_TOKEN = re.compile(_NAME)
+_PLAIN = re.compile(rf"(?:{_NAME}\0[ -~]*\n)*")
 _USUAL_CHARS = 64
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def are_plain(headers: Sequence[tuple[str, str]]) -> bool:
-    """Whether all of them can be sent, found out in one look; ``False`` says nothing, see `header_problem`."""
+    """Whether all of them can be sent, found out in one look; ``False`` says nothing, see `header_problem`.
+
+    What is looked at is all of them in one text; the count of its lines tells where one of them holds a line's end.
+    """
     text = "".join([f"{name}\0{value}\n" for name, value in headers])
     return text.count("\n") == len(headers) and _PLAIN.fullmatch(text) is not None
 

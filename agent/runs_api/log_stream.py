@@ -114,13 +114,10 @@ class RunLog:
         level = level.upper()
         level = _LEVELS.get(level, level)
         masked = self._redactor.mask_text(message)
-        is_plain = (
-            masked.isprintable() and len(masked) <= self._limits.line_chars
-        )  # one line, with nothing to clean
-        self.add(
-            [masked] if is_plain else self._tidy_lines(masked),
-            level if level in ("DEBUG", "WARN", "ERROR") else "INFO",
-        )
+        # What is printable is one line, with nothing to clean.
+        is_plain = len(masked) <= self._limits.line_chars and masked.isprintable()
+        lines = [masked] if is_plain else self._tidy_lines(masked)
+        self.add(lines, level if level in ("DEBUG", "WARN", "ERROR") else "INFO")
 
     def _tidy_lines(self, masked: str) -> list[str]:
         cutter = LineCutter(self._limits.line_chars)

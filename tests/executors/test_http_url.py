@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
+from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.domain.errors import TemplateError
 from agent.domain.invocation import View
 from agent.domain.json import Json, JsonObject
 from agent.executors.http_request import RequestTemplate
-from agent.executors.http_url import UnsendableError, parsed
+from agent.executors.http_url import UnsendableError, parsed, put_together
 from agent.routing.expressions import Expressions, RouteTemplates
 
 ENVIRONMENT = {"BASE": "http://ops:8080/api", "HOST": "ops:8080"}
@@ -213,3 +215,20 @@ def test_what_may_not_stand_in_a_url_is_percent_encoded(written: str, called_as:
 def test_spelling_it_again_changes_nothing(rest: str) -> None:
     once = str(parsed("http://ops/" + rest.partition("#")[0]))
     assert str(parsed(once)) == once
+
+
+@given(st.text("./\\%;?#: 2eEaü\n\ufdd0", max_size=12))
+@example(" ..")
+@example("..;a")
+@example("a\\..")
+@example("a/%2e%2E;b?c")
+@example("/\ufdd0/")
+def test_every_step_and_gap_in_a_url_is_found(url: str) -> None:
+    """As found by a look at each segment, whatever the url is."""
+    path = re.split(r"[?#]", url.strip(), maxsplit=1)[0]
+    has_gap = any(segment and not segment.replace("\ufdd0", "") for segment in path.split("/"))
+    steps = re.split(r"[/\\]", unquote(re.split(r"[?#]", url.replace("\ufdd0", "").strip(), maxsplit=1)[0]))
+    climbs = any(step.split(";")[0] in (".", "..") for step in steps)
+    told = "another resource" if has_gap else "another path" if climbs else None
+    with nullcontext() if told is None else pytest.raises(UnsendableError, match=told):
+        put_together(url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -179,6 +180,32 @@ def test_a_secret_that_is_learned_while_the_log_goes_out_is_masked_in_the_end() 
         await ending
         (end,) = rig.bodies(f"*/{run_id}")
         assert end["summary"] == f"exit code 1, with {MASK}"
+
+    with_rig(scenario)
+
+
+@pytest.mark.parametrize(
+    ("say", "told"),
+    [
+        (lambda report: report.link("https://ci/7"), {"links": ["https://ci/7"]}),
+        (lambda report: report.summary("built"), {"logs": [{"level": "INFO", "message": "built"}]}),
+        (lambda report: report.output("id", 7), {"output": {"id": 7}}),
+    ],
+    ids=["link", "summary", "output"],
+)
+def test_what_is_said_while_the_log_goes_out_is_told_in_the_end(
+    say: Callable[[RunReport], None], told: JsonObject
+) -> None:
+    async def scenario(rig: Rig) -> None:
+        run_id, report = rig.node_run()
+        rig.faults(Fault("*/logs", status=503, times=2))
+        report.log("a line")
+        ending = asyncio.create_task(report.finish(Succeeded()))
+        await until(lambda: bool(rig.bodies("*/logs")))
+        say(report)
+        await ending
+        (end,) = rig.bodies(f"*/{run_id}")
+        assert {name: end.get(name) for name in told} == told
 
     with_rig(scenario)
 
