@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from agent.executors.far_directory import FarDirectory, _looked_at
 from agent.executors.process import ProcessFactory
 from agent.ports import Executor
 from agent.testing import FakeRun, FakeTemplates, fake_services
+from tests.executors.process_helpers import until
 
 
 class Server:
@@ -44,6 +47,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(far_directory, "_looked_at", server.look)
     yield server
     server.answer()
+
+
+class _Held:
+    """What a run holds."""
 
 
 def _executor(cwd: Path) -> Executor:
@@ -105,6 +112,24 @@ def test_one_that_is_not_there_is_told_to_all_who_wait(tmp_path: Path) -> None:
         return await asyncio.gather(*(directory.answers() for _ in range(3)), return_exceptions=True)
 
     assert [type(error) for error in asyncio.run(scene())] == [FileNotFoundError] * 3
+
+
+def test_an_error_holds_nothing_of_the_run_that_looked(tmp_path: Path) -> None:
+    variable: contextvars.ContextVar[_Held] = contextvars.ContextVar("of the run")
+
+    async def run(directory: FarDirectory) -> weakref.ref[_Held]:
+        variable.set(_Held())
+        with pytest.raises(FileNotFoundError):
+            await directory.answers()
+        return weakref.ref(variable.get())
+
+    async def scene() -> None:
+        directory = FarDirectory(tmp_path / "nowhere")
+        held = await asyncio.create_task(run(directory))
+        await until(lambda: gc.collect() >= 0 and held() is None, "the run to go")
+        assert directory.path.name == "nowhere"  # and it is still there
+
+    asyncio.run(scene())
 
 
 def test_a_look_that_fails_after_all_have_given_up_is_no_stray_error(
