@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 
 import httpx
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from agent.domain.events import LogDropped, LogSent, LogTruncated
 from agent.domain.redaction import MASK, Redactor
 from agent.runs_api.connection import Answer, Unanswered
 from agent.runs_api.exchange import Reply
+from agent.runs_api.lines import LineCutter, clean
 from agent.runs_api.log_buffer import Batch, LogLimits
 from agent.runs_api.log_stream import RunLog
 from tests.runs_api.rig import Facts
@@ -315,6 +318,23 @@ def test_a_long_line_is_cut_and_told_once() -> None:
     assert first == "x" * 16_384 + " … 3,616 characters left out …"
     assert second == "y" * 16_384 + " … 1,032,192 characters left out …"
     assert port.facts.of(LogTruncated) == [LogTruncated("line_cap")]
+
+
+@given(st.text("ab \t\r\n\u2028\x1b[0m\xad\ud800ü😀", max_size=8))
+@example("")
+@example("abcde")
+@example("abcdef")
+def test_a_text_looks_as_it_would_in_a_programs_output(text: str) -> None:
+    async def scenario(port: Port) -> None:
+        log = port.log(LogLimits(line_chars=5))
+        log.write_text(text, "INFO")
+        await log.finish(20)
+
+    port = play(scenario)
+    cutter = LineCutter(5)
+    lines = [*cutter.feed(text.encode("utf-8", "replace")), *cutter.close()] or [""]
+    assert port.taken == [clean(line) for line in lines]
+    assert bool(port.facts.of(LogTruncated)) == bool(cutter.cuts)
 
 
 def test_cancelling_the_last_flush_lets_go() -> None:
