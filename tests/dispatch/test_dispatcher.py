@@ -673,6 +673,17 @@ def test_what_an_outcome_says_is_made_text(tmp_path: Path, returned: Outcome, to
     assert house.reporter.reports["r_deploy-1"].outcome == told
 
 
+def test_a_strangers_kind_of_text_is_made_text_too(tmp_path: Path) -> None:
+    class Shouted(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return self.upper()
+
+    house = live(tmp_path, returning(Succeeded(Shouted("done"))), "deploy-1")
+    assert house.reporter.reports["r_deploy-1"].outcome == Succeeded("DONE")
+
+
 def test_what_is_logged_is_made_text(tmp_path: Path) -> None:
     async def work(run: RunContext) -> Outcome:
         run.log(ValueError("no such team"))  # type: ignore[arg-type]  # what actions log all the same

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,7 @@ from agent.ports import EntityChange
 from agent.runs_api import wire
 from agent.runs_api.auth import TokenUnavailableError
 from agent.runs_api.client import Identity, NotProvisioned
-from agent.runs_api.connection import Unanswered
+from agent.runs_api.connection import Deadline, Unanswered
 from agent.runs_api.exchange import Reply
 from agent.sandbox.port_api import Credentials, Effect, Fault, RateLimit
 from tests.runs_api.rig import HASTY, QUICK, Rig, until, with_rig
@@ -354,6 +355,23 @@ def test_hurry_shortens_what_is_under_way_and_what_comes_later_and_never_lengthe
         assert rig.client.left_s() == 0
 
     with_rig(scenario)
+
+
+@pytest.mark.parametrize("error", [None, ZeroDivisionError])
+def test_a_deadline_knows_nothing_of_what_has_ended(error: type[Exception] | None) -> None:
+    """Else it would grow by each request."""
+
+    async def scenario() -> None:
+        deadline = Deadline()
+        with suppress(ZeroDivisionError), deadline.scope(60):
+            assert len(deadline._scopes) == 1
+            if error is not None:
+                raise error
+        with pytest.raises(TimeoutError), deadline.scope(0.001):
+            await asyncio.sleep(60)
+        assert not deadline._scopes
+
+    asyncio.run(scenario())
 
 
 def test_requests_that_can_wait_do_so_while_the_budget_is_low_and_others_go() -> None:

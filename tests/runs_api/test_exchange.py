@@ -101,6 +101,14 @@ def test_a_page_with_200_is_no_answer_of_port_and_one_with_404_is() -> None:
     assert (reply.ok, reply.message) == (False, page)
 
 
+def test_an_answer_says_why_only_where_port_refuses() -> None:
+    said = {"ok": True, "message": "well done"}
+    done = once(lambda _: httpx.Response(299, json=said), Facts())
+    refused = once(lambda _: httpx.Response(300, json=said), Facts())
+    assert (done.message, done.body) == ("", said)
+    assert (refused.message, refused.body) == ("well done", said)
+
+
 def test_an_empty_answer_is_one() -> None:
     reply = once(lambda _: httpx.Response(204), Facts())
     assert reply.ok
