@@ -48,6 +48,7 @@ ASK_THEIR_CLOCK_FOR_IT = {
     "executors/http.py": "dates a signature, and stands in for a target's clock where its answer does not tell it",
     "executors/http_targets.py": "tells people when a target will be tried again",
     "kafka/consumer_thread.py": "a metric",
+    "polling/doubts.py": "whether the claim of an earlier life of the agent has ended",
     "polling/source.py": "when a claim ends, for a later life of the agent",
     "observability/gauges.py": "metrics",
     "observability/quarantine.py": "dates what is kept, in UTC",
