@@ -245,5 +245,5 @@ def _first_text(*values: Json) -> str | None:
 def _at(root: JsonObject, path: tuple[str, ...]) -> Json:
     value: Json = root
     for name in path:
-        value = value.get(name) if isinstance(value, dict) else as_object(value).get(name)
+        value = as_object(value).get(name)
     return value

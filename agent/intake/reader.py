@@ -129,7 +129,9 @@ class MessageIntake:
 
 
 def _listed(invocation: Invocation) -> Iterator[Sealed]:
-    place = inputs_place(invocation.document) if invocation.encrypted else ()
+    if not invocation.encrypted:  # as in most messages
+        return
+    place = inputs_place(invocation.document)
     for name in invocation.encrypted if place else ():
         is_object = declared_type(invocation.document, name) == "object"
         yield Sealed((*place, name), name, is_object)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 CONNECTION_HEADERS = frozenset(
     {
@@ -26,7 +25,6 @@ CONNECTION_HEADERS = frozenset(
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _TOKEN = re.compile(_NAME)
 _PLAIN = re.compile(rf"(?:{_NAME}\0[ -~]*\n)*")
-_USUAL_CHARS = 64
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -44,7 +42,7 @@ def header_problem(name: str, value: str) -> str | None:
 
     A line break inside one would begin another header, or another request.
     """
-    if not (_is_known_token(name) if len(name) <= _USUAL_CHARS else is_token(name)):
+    if not is_token(name):
         return f"{name!r} is not a header name"
     if value.isascii() and value.isprintable():
         return None
@@ -60,8 +58,3 @@ def header_problem(name: str, value: str) -> str | None:
 def is_token(text: str) -> bool:
     """Whether ``text`` can be the name of a header, or a method."""
     return _TOKEN.fullmatch(text) is not None
-
-
-@lru_cache(256)
-def _is_known_token(text: str) -> bool:
-    return is_token(text)

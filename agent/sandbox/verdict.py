@@ -27,13 +27,11 @@ class Verdict:
 def verdict(action: SandboxAction, run_id: str, ledger: Ledger) -> Verdict:
     """Compares what Port was told of the run with what the example says."""
     run = ledger.runs[run_id]
-    complaints = list(_complaints(action, run))
-    if ledger.requests_to(f"*/runs/{run_id}", "GET"):
-        complaints.append("Port was asked about it, as if the agent might have begun it before")
-    return Verdict(action, run, ledger.requests_of(run_id), tuple(complaints))
+    questions = ledger.requests_to(f"*/runs/{run_id}", "GET")
+    return Verdict(action, run, ledger.requests_of(run_id), tuple(_complaints(action, run, len(questions))))
 
 
-def _complaints(action: SandboxAction, run: RunRecord) -> Iterator[str]:
+def _complaints(action: SandboxAction, run: RunRecord, questions: int) -> Iterator[str]:
     expected = action.expected
     if run.terminal_statuses != [expected.status]:
         yield f"terminal statuses are {run.terminal_statuses}, expected {[expected.status]}"
@@ -52,6 +50,8 @@ def _complaints(action: SandboxAction, run: RunRecord) -> Iterator[str]:
     secrets = [str(one.default) for one in action.inputs if one.kind == "secret"]
     if any(secret in told for secret in secrets):
         yield "a secret input stands in the log or the summary"
+    if questions:
+        yield "Port was asked about it, as if the agent might have begun it before"
 
 
 def table(verdicts: Sequence[Verdict]) -> str:

@@ -67,7 +67,7 @@ def _taken(agent: AgentProcess, site: Site) -> dict[str, float]:
 
 
 def _tasks(site: Site) -> int:
-    """Counted last, by a run."""
+    """Counted by a run, whose own are among them."""
     site.port.reset()
     site.produce(site.workload.records("tasks", 1))
     site.wait_ended(1)
