@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,9 +25,8 @@ from agent import __version__
 from tests.bench.lab import Lab, Scenario, Wanted
 from tests.bench.scenarios.catalogue import SCENARIOS
 from tests.bench.table import HEAD, as_json, row
+from tests.broker.kafka_libs import kafka_libs
 from tests.broker.real_kafka import RealKafka
-
-_FETCH = [Path(__file__).parents[2] / ".ci" / "kafka" / "fetch"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,9 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if problem := _problem(given):
         sys.exit(problem)
-    libs = Path(os.environ.get("KAFKA_LIBS") or _fetched())
-    if not list(libs.glob("kafka_2.13-*.jar")):
-        sys.exit(f"KAFKA_LIBS is {str(libs)!r}, which holds no Kafka; without it Kafka is fetched")
+    libs = kafka_libs()
     chosen = [one for one in SCENARIOS if given.only is None or one.name in given.only]
     rounds = given.rounds or (1 if given.quick else 3)
     wanted = Wanted(rounds, given.quick, given.full, given.seconds, given.beside)
@@ -59,14 +55,6 @@ def _problem(given: argparse.Namespace) -> str | None:
     if given.json is not None and not given.json.parent.is_dir():
         return f"--json {given.json}: there is no directory {given.json.parent}"
     return None
-
-
-def _fetched() -> str:
-    """Where Kafka is, after it was fetched if need be."""
-    done = subprocess.run(_FETCH, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit("Kafka could not be fetched; see above. KAFKA_LIBS may name a directory that holds its jars")
-    return done.stdout.strip()
 
 
 def _measured(libs: Path, chosen: list[Scenario], wanted: Wanted, json_file: Path | None) -> dict[str, Any]:

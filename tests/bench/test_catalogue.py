@@ -54,7 +54,7 @@ def test_without_kafka_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, 
 
 def test_where_kafka_cannot_be_fetched_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KAFKA_LIBS", raising=False)
-    monkeypatch.setattr("tests.bench.__main__._FETCH", ["false"])
+    monkeypatch.setattr("tests.broker.kafka_libs._FETCH", ["false"])
     with pytest.raises(SystemExit, match="could not be fetched"):
         main([])
 

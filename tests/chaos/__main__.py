@@ -7,11 +7,11 @@ With the same seed the same blows fall in the same rhythm; how they meet the age
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
 
+from tests.broker.kafka_libs import kafka_libs
 from tests.chaos.customer import Demand
 from tests.chaos.play import Plan, play
 from tests.chaos.table import table
@@ -23,9 +23,7 @@ _FOLDER = Path(__file__).parents[2] / ".cache" / "chaos"
 def main() -> int:
     """Prints the table; 1 if there was trouble."""
     options = _parser().parse_args()
-    libs = Path(os.environ.get("KAFKA_LIBS", ""))
-    if not list(libs.glob("kafka_2.13-*.jar")):
-        sys.exit(f"KAFKA_LIBS is {str(libs)!r}, which holds no Kafka; `make chaos` fetches it")
+    libs = kafka_libs()
     plan = Plan(
         seconds=options.seconds,
         seed=options.seed,
