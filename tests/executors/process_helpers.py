@@ -78,3 +78,8 @@ def pid_in(file: Path) -> int | None:
 def is_alive(pid: int) -> bool:
     """Whether there is such a process, dead ones that nobody has reaped included."""
     return Path(f"/proc/{pid}").exists()
+
+
+def has_ended(pid: int) -> bool:
+    """Whether it has ended and waits to be reaped: what is still being taken apart cannot be reaped yet."""
+    return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()

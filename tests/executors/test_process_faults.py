@@ -20,7 +20,7 @@ from agent.domain.outcome import Failed, FailureKind, Outcome, Succeeded
 from agent.executors.process import ProcessExecutor, ProcessFactory
 from agent.ports import ExecutorSettings
 from agent.testing import FakeRun, FakeTemplates, fake_services
-from tests.executors.process_helpers import execute, is_alive, pid_in, supervise, until
+from tests.executors.process_helpers import execute, has_ended, is_alive, pid_in, supervise, until
 
 Scene = Callable[[asyncio.Task[Outcome]], Awaitable[None]]
 
@@ -241,7 +241,7 @@ def test_orphan_that_outlives_sigkill_is_left_behind_by_its_own_run_alone(
                 logs.append(run.log_text)
         kill(_pid(ready), signal.SIGKILL)
         with FakeRun() as run:
-            await until(lambda: b"sleep" not in Path(f"/proc/{_pid(ready)}/cmdline").read_bytes(), "its end")
+            await until(lambda: has_ended(_pid(ready)), "its end")
             assert await executor.execute(run) == Succeeded()
         assert not is_alive(_pid(ready))
         return logs
