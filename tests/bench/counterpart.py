@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from tests.broker.waiting import wait_until
 class Manners:
     """How Port and the target behave. ``limit``: requests to Port per ``period_s``, ``None`` for any number.
 
-    Of the limit Port tells in every answer, or only by refusals where it is ``secretive``.
+    Of the limit Port tells in every answer, or only by refusals where it is ``secretive``. With ``tls`` both are
+    reached by https only.
     """
 
     latency_s: float = 0.0
@@ -28,27 +30,51 @@ class Manners:
     limit: int | None = None
     period_s: float = 10.0
     secretive: bool = False
+    tls: bool = False
 
     def arguments(self) -> list[str]:
-        """The server's own."""
+        """The server's own, but for the key that ``tls`` takes."""
         stamps = ["--stamps"] if self.keeps_stamps else []
         limit = [] if self.limit is None else [f"--limit={self.limit}", f"--period={self.period_s}"]
         secretive = ["--secretive"] if self.secretive else []
         return [f"--latency={self.latency_s}", *stamps, *limit, *secretive]
 
 
-class Counterpart:
-    """A running server. `end` must be called at the end. ``credentials`` are what agents get for Kafka."""
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How a server shows by TLS who it is. PEM files: its key with its certificate, and whom to trust."""
 
-    def __init__(self, org: str, credentials: Mapping[str, object], home: Path, manners: Manners) -> None:
-        argv = ["-m", "tests.bench.server", f"--org={org}", f"--kafka={json.dumps(credentials)}"]
-        self._child = Child(
-            [sys.executable, *argv, *manners.arguments()], home / "server.log", {"LC_ALL": "C.UTF-8"}
-        )
+    key_file: Path
+    ca_file: Path
+
+
+class Counterpart:
+    """A running server. `end` must be called at the end. ``credentials`` are what agents get for Kafka.
+
+    ``identity`` is used where ``manners`` ask for TLS.
+    """
+
+    def __init__(
+        self,
+        org: str,
+        credentials: Mapping[str, object],
+        home: Path,
+        manners: Manners,
+        identity: Identity | None = None,
+    ) -> None:
+        argv = [sys.executable, "-m", "tests.bench.server", f"--org={org}", f"--kafka={json.dumps(credentials)}"]
+        argv += manners.arguments()
+        scheme, trusted = "http", ssl.create_default_context()
+        if manners.tls:
+            assert identity is not None, "who speaks TLS needs a key"
+            scheme = "https"
+            trusted.load_verify_locations(identity.ca_file)
+            argv.append(f"--tls={identity.key_file}")
+        self._child = Child(argv, home / "server.log", {"LC_ALL": "C.UTF-8"})
         self._child.start()
         wait_until(lambda: "\n" in self._child.output(), timeout_s=30, what="the server of the benchmarks")
-        self.url = f"http://127.0.0.1:{self._child.output().split()[0]}"
-        self._http = httpx.Client(base_url=self.url, trust_env=False, timeout=30)
+        self.url = f"{scheme}://127.0.0.1:{self._child.output().split()[0]}"
+        self._http = httpx.Client(base_url=self.url, trust_env=False, timeout=30, verify=trusted)
 
     def counts(self) -> Counts:
         """What came since the last `reset`."""

@@ -13,6 +13,10 @@ async def nothing(run: Run) -> Succeeded:
     return Succeeded()
 
 
+def plain(run: Run) -> Succeeded:
+    return Succeeded()
+
+
 async def count_tasks(run: Run) -> Succeeded:
     Path(__file__).with_name("tasks").write_text(str(len(asyncio.all_tasks())))
     return Succeeded()
@@ -49,6 +53,11 @@ PYTHON = """\
   - name: nothing
     match: {action: nothing}
     python: {callable: "bench_actions:nothing"}
+"""
+PLAIN = """\
+  - name: plain
+    match: {action: plain}
+    python: {callable: "bench_actions:plain"}
 """
 TASKS = """\
   - name: tasks

@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import math
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -252,18 +253,18 @@ def _with(headers: dict[str, str], answer: bytes) -> bytes:
     return head + b"\r\n" + more + end[2:] + body if more else answer
 
 
-async def _serve(rules: Rules) -> None:
+async def _serve(rules: Rules, tls: ssl.SSLContext | None) -> None:
     service = Service(rules)
     connection = _StampedConnection if rules.keeps_stamps else _Connection
     server = await asyncio.get_running_loop().create_server(
-        lambda: connection(service), "127.0.0.1", 0, backlog=4096
+        lambda: connection(service), "127.0.0.1", 0, backlog=4096, ssl=tls
     )
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()
 
 
-def _rules() -> Rules:
+def _given() -> tuple[Rules, ssl.SSLContext | None]:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.server", description=__doc__)
     parser.add_argument("--latency", type=float, default=0.0, help="of every answer but /slow's; seconds")
     parser.add_argument("--slow", type=float, default=1.0, help="how long /slow takes; seconds")
@@ -273,11 +274,16 @@ def _rules() -> Rules:
     parser.add_argument("--limit", type=int, help="requests to Port in each --period; more get 429")
     parser.add_argument("--period", type=float, default=10.0, help="seconds")
     parser.add_argument("--secretive", action="store_true", help="tell of --limit only by refusing")
+    parser.add_argument("--tls", metavar="FILE", help="serve https by the key and certificate in this PEM file")
     given = parser.parse_args()
+    tls = None
+    if given.tls is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(given.tls)
     budget = RateLimit(given.limit, given.period, enforced=True) if given.limit else None
     kafka = json.loads(given.kafka)
-    return Rules(given.latency, given.slow, given.org, kafka, given.stamps, budget, not given.secretive)
+    return Rules(given.latency, given.slow, given.org, kafka, given.stamps, budget, not given.secretive), tls
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(_rules()))
+    uvloop.run(_serve(*_given()))

@@ -13,7 +13,7 @@ from typing import Self
 
 from confluent_kafka import Producer
 
-from tests.bench.counterpart import Counterpart, Manners
+from tests.bench.counterpart import Counterpart, Identity, Manners
 from tests.bench.routes import ACTIONS
 from tests.bench.server import Counts
 from tests.bench.usage import Cpu
@@ -97,7 +97,8 @@ class Site:
         self._client.create_topic(f"{org}.change.log", 1)
         self._client.allow_agent(org)
         account = {"brokers": [kafka.bootstrap], "username": AGENT.username, "password": AGENT.password}
-        self.port = Counterpart(org, account, home, manners)
+        self.port = Counterpart(org, account, home, manners, Identity(kafka.key_file, kafka.ca_file))
+        self._trust = {"SSL_CERT_FILE": str(kafka.ca_file)} if manners.tls else {}
         self._routes = home / "routes.yaml"
         self._routes.write_text(routes.replace("{url}", self.port.url))
 
@@ -160,7 +161,7 @@ class Site:
         argv += [f"--url={self.port.url}", f"--count={runs}", f"--at-once={bare.at_once}", f"--work={bare.work}"]
         argv += [f"--client={bare.client}", f"--loop={bare.loop}"]
         log = self.home / f"bare{next(self._numbers)}.log"
-        child = Child([sys.executable, *argv], log, {"LC_ALL": "C.UTF-8"})
+        child = Child([sys.executable, *argv], log, {"LC_ALL": "C.UTF-8", **self._trust})
         self._children.append(child)
         child.start()
         wait_until(lambda: "ready" in child.output(), timeout_s=_START_TIMEOUT_S, what=child.tail)
@@ -211,6 +212,7 @@ class Site:
             "AGENT_KAFKA_CA_FILE": str(self._kafka.ca_file),
             "AGENT_ROUTES_PATH": str(self._routes),
             "AGENT_PYTHONPATH": str(self.home),
+            **self._trust,
         }
 
     def _last_words(self) -> str:

@@ -9,11 +9,13 @@ from tests.bench.scenarios.catalogue import SCENARIOS
 
 PINNED = [
     "http-sync",
+    "http-sync-tls",
     "http-sync-20ms",
     "http-slow-1s",
     "process",
     "process-output",
     "python",
+    "python-plain",
     "latency-http",
     "requests",
     "memory",

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 
-from tests.bench.counterpart import Counterpart, Manners
+from tests.bench.counterpart import Counterpart, Identity, Manners
 from tests.broker.waiting import wait_until
 
 RUN = "/v1/actions/runs/r_1"
@@ -89,3 +90,18 @@ def test_a_budget_that_is_not_told_is_kept_all_the_same(tmp_path: Path) -> None:
         assert not any(name.startswith("x-ratelimit") for answer in answers for name in answer.headers)
     finally:
         port.end()
+
+
+def test_by_tls_it_is_whom_its_certificate_names(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    identity = Identity(tmp_path / "key.pem", tmp_path / "ca.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(identity.key_file))
+    authority.cert_pem.write_to_path(str(identity.ca_file))
+    counterpart = Counterpart("org_a", {}, tmp_path, Manners(tls=True), identity)
+    try:
+        assert counterpart.url.startswith("https://")
+        assert counterpart.counts().api == 0
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            ask("POST", f"{counterpart.url}/quick")
+    finally:
+        counterpart.end()

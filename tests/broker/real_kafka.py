@@ -53,13 +53,15 @@ class RealKafka:
 
     ``libs`` holds Kafka's jars, ``home`` everything that this broker writes. The ports are chosen once, so
     that clients find it again after a restart. ``features`` (``name=level``) are those of an older Kafka, say.
-    `close` must be called at the end. ``copies``: on how many brokers each topic is kept.
+    `close` must be called at the end. ``copies``: on how many brokers each topic is kept. ``key_file`` holds its
+    key and certificate, which another server of this host may use as well; ``ca_file`` is what trusts them.
     """
 
     copies = 1
 
     def __init__(self, libs: Path, home: Path, *, features: Iterable[str] = ()) -> None:
         self.ca_file = home / "ca.pem"
+        self.key_file = home / "broker.pem"
         self._home = home
         self._classpath = f"{libs}/*"
         self._port, self._controller_port = free_ports(2)
@@ -154,7 +156,7 @@ class RealKafka:
         key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
-        (self._home / "broker.pem").write_bytes(pem + chain)
+        self.key_file.write_bytes(pem + chain)
 
     def _server_properties(self) -> str:
         return _SERVER_PROPERTIES.format(

@@ -43,6 +43,13 @@ def _with_latency(lab: Lab) -> Iterator[Figure]:
     yield from found.cpu()
 
 
+def _behind_tls(lab: Lab) -> Iterator[Figure]:
+    found = compare(lab, Task("quick", _RUNS, routes(QUICK), Manners(tls=True)), [AIOHTTP])
+    yield found.per_second(beside=AIOHTTP)
+    yield from found.per_core()
+    yield from found.cpu()
+
+
 def _slow_target(lab: Lab) -> Iterator[Figure]:
     bare = Bare("aiohttp, uvloop, 1,000 at once", "slow", "aiohttp", "uvloop", at_once=1000)
     task = Task("slow", _RUNS, routes(SLOW), settings={"AGENT_MAX_CONCURRENT_RUNS": "1000"})
@@ -54,6 +61,7 @@ def _slow_target(lab: Lab) -> Iterator[Figure]:
 
 SCENARIOS = (
     Scenario("http-sync", "forwarded requests, a backlog of 10,000, no latency", _without_latency),
+    Scenario("http-sync-tls", "the same where Port and the target are reached by https", _behind_tls),
     Scenario("http-sync-20ms", "the same with 20 ms of latency everywhere and 200 slots", _with_latency),
     Scenario("http-slow-1s", "a target that takes 1 s, 1,000 slots", _slow_target),
 )

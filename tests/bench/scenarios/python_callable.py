@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tests.bench.comparison import Task, compare
 from tests.bench.figures import Figure, at_least
 from tests.bench.lab import Lab, Scenario
-from tests.bench.routes import PYTHON, routes
+from tests.bench.routes import PLAIN, PYTHON, routes
 from tests.bench.site import Bare
 
 NOTHING = Bare("aiohttp, uvloop: verify, one status", "nothing", "aiohttp", "uvloop")
@@ -22,4 +22,14 @@ def _callables(lab: Lab) -> Iterator[Figure]:
     yield found.requests()
 
 
-SCENARIOS = (Scenario("python", "an async callable that does nothing, statuses reported", _callables),)
+def _plain(lab: Lab) -> Iterator[Figure]:
+    found = compare(lab, Task("plain", 10_000, routes(PLAIN)), [NOTHING])
+    yield found.per_second(beside=NOTHING)
+    yield from found.per_core()
+    yield from found.cpu()
+
+
+SCENARIOS = (
+    Scenario("python", "an async callable that does nothing, statuses reported", _callables),
+    Scenario("python-plain", "a plain function that does nothing, which takes a thread", _plain),
+)
