@@ -44,17 +44,26 @@ def main() -> NoReturn:
         given.parser.error(f"unknown: {' '.join(unknown)}")
     try:
         code = given.call(given)
-        sys.stdout.flush()
     except ConfigurationError as error:
         tell_problems(error, given.first_words)
         code = WRONG_SETTINGS
     except KeyboardInterrupt:
         code = _INTERRUPTED
-    except BrokenPipeError:
-        # Whoever reads has gone, as `head` does: the interpreter's own last flush shall not complain of it.
+    except _UnheardError as error:
+        # The interpreter's own last flush shall not complain of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stderr.write(error.told)
         code = _FAILED
     sys.exit(code)
+
+
+class _UnheardError(Exception):
+    """What a command says cannot be written. ``told`` is empty where its reader has gone, as `head` does."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        why = error.strerror or error
+        self.told = "" if isinstance(error, BrokenPipeError) else f"action-agent: stdout cannot be written: {why}\n"
 
 
 def _speak_any_language() -> None:
@@ -131,7 +140,10 @@ def _parser() -> ArgumentParser:
 
 def _say(line: str) -> None:
     """Whoever watches sees it at once, also through a pipe."""
-    print(line, flush=True)
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        raise _UnheardError(error) from None
 
 
 def _run(_given: Namespace) -> int:
@@ -242,7 +254,7 @@ def _sandbox(given: Namespace) -> int:
     # Its parts are needed by nobody else, and cost memory.
     from agent import sandbox  # noqa: PLC0415 - see above
 
-    return sandbox.main(once=given.once, port=given.port, routes=given.routes)
+    return sandbox.main(_say, once=given.once, port=given.port, routes=given.routes)
 
 
 def _message(file: Path) -> bytes:

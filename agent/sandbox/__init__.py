@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 _WRONG_USAGE = 2
 _HIGHEST_PORT = 65535
 
 
-def main(*, once: bool, port: int | None = None, routes: Path | None = None) -> int:
+def main(say: Callable[[str], object], *, once: bool, port: int | None = None, routes: Path | None = None) -> int:
     """Runs the sandbox until it is done or interrupted; returns the exit code. See `run_sandbox`.
 
     2 for what does not go together (``once`` invokes the examples, which need their own routes), for a number
@@ -34,4 +35,4 @@ def main(*, once: bool, port: int | None = None, routes: Path | None = None) -> 
     # Imported late: the stand-in for Port also runs as a module of this package, without everything else.
     from agent.sandbox.sandbox import run_sandbox  # noqa: PLC0415 - see above
 
-    return asyncio.run(run_sandbox(once=once, port=port, routes=routes and routes.resolve()))
+    return asyncio.run(run_sandbox(say, once=once, port=port, routes=routes and routes.resolve()))

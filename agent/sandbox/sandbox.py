@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -35,7 +35,7 @@ _LOST = (
 )
 _GONE = (
     "\n  The copied examples are deleted, with what was edited in them;"
-    " action-agent sandbox --routes FILE keeps yours.\n"
+    " action-agent sandbox --routes FILE keeps yours."
 )
 _QUIET_LOG = {"AGENT_LOG_FORMAT": "console", "LOG_LEVEL": "INFO"}
 _PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
@@ -80,8 +80,10 @@ class Sandbox:
             await asyncio.gather(*everything, return_exceptions=True)
 
 
-async def run_sandbox(*, once: bool, port: int | None = None, routes: Path | None = None) -> int:
-    """Runs the sandbox and returns its exit code.
+async def run_sandbox(
+    say: Callable[[str], object], *, once: bool, port: int | None = None, routes: Path | None = None
+) -> int:
+    """Runs the sandbox and returns its exit code. ``say`` is given what there is to say, a line or a few at a time.
 
     ``once``: invokes every example, prints how each ended, and returns 0 only if all ended as they should and
     the agent stopped cleanly. Otherwise serves the page on ``port`` (``None``: a free one) until Ctrl-C.
@@ -94,7 +96,7 @@ async def run_sandbox(*, once: bool, port: int | None = None, routes: Path | Non
         loop.add_signal_handler(number, stopped.set)
     try:
         async with _started(port or 0, routes, stopped, quiet=once) as sandbox:
-            return await (_every_example(sandbox) if once else _until_stopped(sandbox))
+            return await (_every_example if once else _until_stopped)(sandbox, say)
     except _StoppedError:
         return _INTERRUPTED if once else 0
     except SandboxError as error:
@@ -105,7 +107,7 @@ async def run_sandbox(*, once: bool, port: int | None = None, routes: Path | Non
             loop.remove_signal_handler(number)
 
 
-async def _every_example(sandbox: Sandbox) -> int:
+async def _every_example(sandbox: Sandbox, say: Callable[[str], object]) -> int:
     try:
         async with asyncio.timeout(_DEADLINE_S):
             await sandbox.while_it_runs(sandbox.agent.ready())
@@ -116,7 +118,7 @@ async def _every_example(sandbox: Sandbox) -> int:
         runs = [(action, run_id) for run_id, action in sandbox.invoker.invoked.items()]
     verdicts = [verdict(action, run_id, sandbox.api.ledger) for action, run_id in runs]
     exit_code = await sandbox.agent.stop()
-    sys.stdout.write(table(verdicts) + "\n")
+    say(table(verdicts))
     if exit_code != 0:
         raise SandboxError(f"after SIGTERM the agent's exit code was {exit_code}, expected 0")
     right = sum(not judged.complaints for judged in verdicts)
@@ -124,7 +126,7 @@ async def _every_example(sandbox: Sandbox) -> int:
         raise SandboxError(f"{len(ACTIONS) - right} of {len(ACTIONS)} runs did not end as they should")
     if strays := sandbox.api.ledger.strays:
         raise SandboxError(f"the agent sent requests that Port has no route for: {', '.join(strays)}")
-    sys.stdout.write(f"All {len(verdicts)} runs ended as they should, and the agent stopped cleanly.\n")
+    say(f"All {len(verdicts)} runs ended as they should, and the agent stopped cleanly.")
     return 0
 
 
@@ -132,15 +134,14 @@ async def _all_ended(ledger: Ledger) -> None:
     await ledger.wait_until(lambda seen: not seen.unfinished(), timeout_s=_DEADLINE_S)
 
 
-async def _until_stopped(sandbox: Sandbox) -> int:
+async def _until_stopped(sandbox: Sandbox, say: Callable[[str], object]) -> int:
     await sandbox.while_it_runs(sandbox.agent.ready())
     routes = sandbox.routes
     copy = " (a copy, see below)" if routes.is_copy else ""
-    sys.stdout.write(
+    say(
         f"\n  Sandbox    {sandbox.page.url}\n  Agent      {sandbox.agent.url}\n  Routes     {routes.path}{copy}\n"
-        f"\n  Ctrl-C ends it all{_LOST if routes.is_copy else ''}.\n\n"
+        f"\n  Ctrl-C ends it all{_LOST if routes.is_copy else ''}.\n"
     )
-    sys.stdout.flush()
     try:
         await sandbox.while_it_runs(asyncio.Event().wait())
     except _StoppedError:
@@ -148,7 +149,7 @@ async def _until_stopped(sandbox: Sandbox) -> int:
         if exit_code != 0:
             raise SandboxError(f"the agent's exit code was {exit_code}, expected 0") from None
         if routes.is_copy:
-            sys.stdout.write(_GONE)
+            say(_GONE)
     return 0
 
 

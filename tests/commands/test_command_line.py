@@ -126,6 +126,23 @@ def test_a_reader_that_has_gone_is_no_reason_for_a_traceback(tmp_path: Path) -> 
     assert (ended.returncode, ended.stderr) == (1, "")
 
 
+@pytest.mark.parametrize("command", ["schema", "check"])
+def test_a_stdout_that_takes_nothing_is_told_without_a_traceback(command: str, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-P", "-m", "agent", command],
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.stderr == "action-agent: stdout cannot be written: No space left on device\n"
+    assert ended.returncode == 1
+
+
 def test_what_a_newer_python_hands_to_each_command_is_taken() -> None:
     """From 3.14 on a command's parser gets its parent's ``color``; here another of argparse's own stands for it."""
     assert cli._Parser("x", "does", exit_on_error=False).exit_on_error is False

@@ -21,12 +21,14 @@ from agent.sandbox.actions import ACTIONS
 DEADLINE_S = 90.0
 PROGRAM = """
 import sys
+from functools import partial
 from pathlib import Path
 from agent.sandbox import main
+say = partial(print, flush=True)
 kind, *rest = sys.argv[1:]
 if kind == "port":
-    sys.exit(main(once=False, port=int(rest[0])))
-sys.exit(main(once=kind == "once", routes=Path(rest[0]) if rest else None))
+    sys.exit(main(say, once=False, port=int(rest[0])))
+sys.exit(main(say, once=kind == "once", routes=Path(rest[0]) if rest else None))
 """
 Arguments = tuple[str, ...]
 
