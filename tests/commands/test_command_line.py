@@ -111,16 +111,7 @@ def test_a_reader_that_has_gone_is_no_reason_for_a_traceback(tmp_path: Path) -> 
     reads, writes = os.pipe()
     os.close(reads)
     try:
-        ended = subprocess.run(
-            [sys.executable, "-P", "-m", "agent", "schema"],
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
-            cwd=tmp_path,
-            stdout=writes,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        ended = _spoken_to(tmp_path, "schema", stdout=writes)
     finally:
         os.close(writes)
     assert (ended.returncode, ended.stderr) == (1, "")
@@ -129,16 +120,7 @@ def test_a_reader_that_has_gone_is_no_reason_for_a_traceback(tmp_path: Path) -> 
 @pytest.mark.parametrize("command", ["schema", "check"])
 def test_a_stdout_that_takes_nothing_is_told_without_a_traceback(command: str, tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        ended = subprocess.run(
-            [sys.executable, "-P", "-m", "agent", command],
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
-            cwd=tmp_path,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        ended = _spoken_to(tmp_path, command, stdout=full.fileno())
     assert ended.stderr == "action-agent: stdout cannot be written: No space left on device\n"
     assert ended.returncode == 1
 
@@ -160,7 +142,12 @@ def test_without_a_stdout_it_does_what_it_is_asked(tmp_path: Path) -> None:
 
 
 def _spoken_to(
-    cwd: Path, command: str, *, more: Mapping[str, str] | None = None, closes_stdout: bool = False
+    cwd: Path,
+    command: str,
+    *,
+    more: Mapping[str, str] | None = None,
+    closes_stdout: bool = False,
+    stdout: int = subprocess.PIPE,
 ) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, with no settings."""
     shell = ["sh", "-c", 'exec "$@" >&-', "sh"] if closes_stdout else []
@@ -168,7 +155,8 @@ def _spoken_to(
         [*shell, sys.executable, "-P", "-m", "agent", command],
         env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **(more or {})},
         cwd=cwd,
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=60,
         check=False,
