@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -39,11 +40,13 @@ _INTERRUPTED = 128 + signal.SIGINT
 def main() -> NoReturn:
     """The command line; `agent.__main__` calls it, after it has seen to early signals."""
     _speak_any_language()
-    given, unknown = _parser().parse_known_args()
-    if unknown:
-        given.parser.error(f"unknown: {' '.join(unknown)}")
     try:
+        given, unknown = _parser().parse_known_args()
+        if unknown:
+            given.parser.error(f"unknown: {' '.join(unknown)}")
         code = given.call(given)
+        with _heard():
+            sys.stdout.flush()  # the sandbox shows the agent's log past `_say`
     except ConfigurationError as error:
         tell_problems(error, given.first_words)
         code = WRONG_SETTINGS
@@ -64,6 +67,15 @@ class _UnheardError(Exception):
         super().__init__()
         why = error.strerror or error
         self.told = "" if isinstance(error, BrokenPipeError) else f"action-agent: stdout cannot be written: {why}\n"
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Raises `_UnheardError` where what is written to stdout meanwhile cannot be."""
+    try:
+        yield
+    except OSError as error:
+        raise _UnheardError(error) from None
 
 
 def _speak_any_language() -> None:
@@ -87,6 +99,12 @@ class _Parser(ArgumentParser):
         )
         self.add_argument("-h", "--help", action="help", help="Print this and exit.")
         self.set_defaults(parser=self)
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """As every parser. Raises `_UnheardError` where the help that was asked for cannot be written."""
+        with _heard():
+            sys.stdout.flush()
+        super().exit(status, message)
 
     def error(self, message: str) -> NoReturn:
         """Tells it on stderr and exits with 2."""
@@ -139,11 +157,9 @@ def _parser() -> ArgumentParser:
 
 
 def _say(line: str) -> None:
-    """Whoever watches sees it at once, also through a pipe."""
-    try:
+    """Whoever watches sees it at once, also through a pipe. Raises `_UnheardError`."""
+    with _heard():
         print(line, flush=True)
-    except OSError as error:
-        raise _UnheardError(error) from None
 
 
 def _run(_given: Namespace) -> int:

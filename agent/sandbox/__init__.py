@@ -17,8 +17,8 @@ _HIGHEST_PORT = 65535
 def main(say: Callable[[str], object], *, once: bool, port: int | None = None, routes: Path | None = None) -> int:
     """Runs the sandbox until it is done or interrupted; returns the exit code. See `run_sandbox`.
 
-    2 for what does not go together (``once`` invokes the examples, which need their own routes), for a number
-    that is no port, and for routes that are not there.
+    ``say`` is given the sandbox's own words. The code is 2 for what does not go together (``once`` invokes the
+    examples, which need their own routes), for a number that is no port, and for routes that are not there.
     """
     if port is not None and not 0 <= port <= _HIGHEST_PORT:
         sys.stderr.write(f"--port {port}: a port is a number from 1 to {_HIGHEST_PORT}, or 0 for any free one.\n")

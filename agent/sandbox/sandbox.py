@@ -83,8 +83,9 @@ class Sandbox:
 async def run_sandbox(
     say: Callable[[str], object], *, once: bool, port: int | None = None, routes: Path | None = None
 ) -> int:
-    """Runs the sandbox and returns its exit code. ``say`` is given what there is to say, a line or a few at a time.
+    """Runs the sandbox and returns its exit code.
 
+    ``say`` is given its own words, a line or a few at a time; the agent's log goes to stdout, failures to stderr.
     ``once``: invokes every example, prints how each ended, and returns 0 only if all ended as they should and
     the agent stopped cleanly. Otherwise serves the page on ``port`` (``None``: a free one) until Ctrl-C.
     ``routes`` (an absolute path) replaces the example routes, and makes no sense together with ``once``: the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import sys
 from collections.abc import Mapping
@@ -64,16 +65,18 @@ class Counterpart:
     ) -> None:
         argv = [sys.executable, "-m", "tests.bench.server", f"--org={org}", f"--kafka={json.dumps(credentials)}"]
         argv += manners.arguments()
-        scheme, trusted = "http", ssl.create_default_context()
+        scheme = "http"
+        trusted: ssl.SSLContext | bool = True
         if manners.tls:
             assert identity is not None, "who speaks TLS needs a key"
-            scheme = "https"
-            trusted.load_verify_locations(identity.ca_file)
+            scheme, trusted = "https", ssl.create_default_context(cafile=identity.ca_file)
             argv.append(f"--tls={identity.key_file}")
         self._child = Child(argv, home / "server.log", {"LC_ALL": "C.UTF-8"})
         self._child.start()
-        wait_until(lambda: "\n" in self._child.output(), timeout_s=30, what="the server of the benchmarks")
-        self.url = f"{scheme}://127.0.0.1:{self._child.output().split()[0]}"
+        began = re.compile(r"\d+\n")
+        wait_until(lambda: began.match(self._child.output()), timeout_s=30, what=self._child.tail)
+        port = int(self._child.output().split()[0])
+        self.url = f"{scheme}://127.0.0.1:{port}"
         self._http = httpx.Client(base_url=self.url, trust_env=False, timeout=30, verify=trusted)
 
     def counts(self) -> Counts:

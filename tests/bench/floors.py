@@ -81,7 +81,7 @@ async def _client(kind: str, at_once: int) -> AsyncIterator[Send]:
         )
     else:
         limits = httpx.Limits(max_connections=2 * at_once, max_keepalive_connections=2 * at_once)
-        client = httpx.AsyncClient(limits=limits, timeout=30, trust_env=False)
+        client = httpx.AsyncClient(limits=limits, timeout=30, trust_env=False, verify=tls_context())
     async with client:
         yield _httpx_send(client)
 

@@ -164,6 +164,7 @@ class RealKafka:
             port=self._port,
             controller_port=self._controller_port,
             home=self._home,
+            key_file=self.key_file,
             admin=ADMIN,
         )
 
@@ -210,7 +211,7 @@ listener.name.clients.scram-sha-512.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required \
 username="{admin.username}" password="{admin.password}";
 ssl.keystore.type=PEM
-ssl.keystore.location={home}/broker.pem
+ssl.keystore.location={key_file}
 ssl.truststore.type=PEM
 ssl.truststore.location={home}/ca.pem
 

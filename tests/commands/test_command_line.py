@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -107,22 +108,41 @@ def test_an_interrupt_ends_it_without_a_traceback(
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_reader_that_has_gone_is_no_reason_for_a_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["schema", "--help"])
+def test_a_reader_that_has_gone_is_no_reason_for_a_traceback(command: str, tmp_path: Path) -> None:
     reads, writes = os.pipe()
     os.close(reads)
     try:
-        ended = _spoken_to(tmp_path, "schema", stdout=writes)
+        ended = _spoken_to(tmp_path, command, stdout=writes)
     finally:
         os.close(writes)
     assert (ended.returncode, ended.stderr) == (1, "")
 
 
-@pytest.mark.parametrize("command", ["schema", "check"])
+@pytest.mark.parametrize("command", ["schema", "check", "sandbox", "--help", "--version"])
 def test_a_stdout_that_takes_nothing_is_told_without_a_traceback(command: str, tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         ended = _spoken_to(tmp_path, command, stdout=full.fileno())
     assert ended.stderr == "action-agent: stdout cannot be written: No space left on device\n"
     assert ended.returncode == 1
+
+
+def test_a_sandbox_whose_reader_has_gone_ends_without_a_traceback(tmp_path: Path) -> None:
+    """Of the agent's log, which it shows, nothing is said at its end; what could not be shown is still there."""
+    (tmp_path / "routes.yaml").write_text("routes: []\n")
+    command = [sys.executable, "-P", "-m", "agent", "sandbox", "--routes", "routes.yaml"]
+    env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    with subprocess.Popen(
+        command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as sandbox:
+        assert sandbox.stdout is not None
+        assert sandbox.stderr is not None
+        for line in sandbox.stdout:
+            if "Ctrl-C ends it all" in line:
+                break
+        sandbox.stdout.close()
+        sandbox.send_signal(signal.SIGTERM)
+        assert (sandbox.wait(60), sandbox.stderr.read()) == (1, "")
 
 
 def test_what_a_newer_python_hands_to_each_command_is_taken() -> None:

@@ -27,6 +27,7 @@ def _plain(lab: Lab) -> Iterator[Figure]:
     yield found.per_second(beside=NOTHING)
     yield from found.per_core()
     yield from found.cpu()
+    yield found.requests()
 
 
 SCENARIOS = (
